@@ -1,0 +1,26 @@
+package api
+
+// Resources that the code itself names. Kinds defined at run time have no constant.
+var (
+	Namespaces      = Resource{"", "namespaces"}
+	Nodes           = Resource{"", "nodes"}
+	Pods            = Resource{"", "pods"}
+	Services        = Resource{"", "services"}
+	Endpoints       = Resource{"", "endpoints"}
+	ConfigMaps      = Resource{"", "configmaps"}
+	Secrets         = Resource{"", "secrets"}
+	ServiceAccounts = Resource{"", "serviceaccounts"}
+	Leases          = Resource{"coordination.k8s.io", "leases"}
+	PriorityClasses = Resource{"scheduling.k8s.io", "priorityclasses"}
+	Deployments     = Resource{"apps", "deployments"}
+	ReplicaSets     = Resource{"apps", "replicasets"}
+
+	// Events is the one table of both core/v1 and events.k8s.io/v1 events.
+	Events = Resource{"", "events"}
+
+	CustomResourceDefinitions = Resource{"apiextensions.k8s.io", "customresourcedefinitions"}
+
+	// Claims is internal and never served: one record for each thing that only one object may hold, such as a
+	// cluster IP or a node port. A claim is put and deleted in the commit that writes its holder.
+	Claims = Resource{"pintle.dev", "claims"}
+)

@@ -1,0 +1,14 @@
+// Package builtin lists the kinds that are compiled in, one file each below its group's folder.
+package builtin
+
+import (
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/core"
+)
+
+// All returns a fresh Definition of every built-in kind.
+func All() []*resource.Definition {
+	return []*resource.Definition{
+		core.ConfigMaps(),
+	}
+}

@@ -1,0 +1,58 @@
+package core
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// maxDataSize bounds the data of a ConfigMap or Secret, in bytes: 1 MiB.
+const maxDataSize = 1 << 20
+
+// ConfigMaps defines core/v1 ConfigMap.
+func ConfigMaps() *resource.Definition {
+	return resource.Typed[corev1.ConfigMap]{
+		Definition: resource.Definition{
+			Resource: api.ConfigMaps, Kind: "ConfigMap", Singular: "configmap", ShortNames: []string{"cm"}, Namespaced: true,
+			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+				resource.NameColumn,
+				{Name: "Data", Type: "string", Description: "The keys and values of the configuration, counted."},
+				resource.AgeColumn,
+			}}},
+		},
+		Validate: validateConfigMap,
+		Cells: func(o *corev1.ConfigMap) []any {
+			return []any{o.Name, int64(len(o.Data) + len(o.BinaryData)), resource.Age(o.CreationTimestamp)}
+		},
+	}.Define()
+}
+
+func validateConfigMap(_ context.Context, _ *resource.Write, o, old *corev1.ConfigMap) field.ErrorList {
+	var errs field.ErrorList
+	total := 0
+	for k, v := range o.Data {
+		for _, msg := range validation.IsConfigMapKey(k) {
+			errs = append(errs, field.Invalid(field.NewPath("data").Key(k), k, msg))
+		}
+		if _, ok := o.BinaryData[k]; ok {
+			errs = append(errs, field.Invalid(field.NewPath("data").Key(k), k, "duplicate of key present in binaryData"))
+		}
+		total += len(v)
+	}
+	for k, v := range o.BinaryData {
+		for _, msg := range validation.IsConfigMapKey(k) {
+			errs = append(errs, field.Invalid(field.NewPath("binaryData").Key(k), k, msg))
+		}
+		total += len(v)
+	}
+	if total > maxDataSize {
+		errs = append(errs, field.TooLong(field.NewPath(""), "", maxDataSize))
+	}
+	return errs
+}

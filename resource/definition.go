@@ -1,0 +1,153 @@
+// Package resource says what kinds exist and what is special about each. A built-in and a custom resource are the same
+// Definition: names, scope, versions, schema, columns, subresources, indexes and hooks. Built-ins are compiled in
+// (package builtin), a CustomResourceDefinition fills the same slots at run time, and one request path serves both.
+//
+// The package decides nothing about requests; package server drives the hooks in this order:
+//
+//	decode -> Prepare -> defaults -> admission -> Validate -> Encode -> Commit
+package resource
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/store"
+)
+
+// Definition is one kind of resource. It does not change once registered; a changed CRD makes a new one.
+type Definition struct {
+	Resource   api.Resource // identity, and the table of the store
+	Kind       string
+	ListKind   string // Kind + "List" unless a CRD says otherwise
+	Singular   string
+	ShortNames []string
+	Categories []string
+	Namespaced bool
+
+	// Generation is a fingerprint of everything that decides how an object of this kind is normalized and indexed:
+	// two Definitions with equal generations store the same bytes for the same input.
+	Generation uint64
+
+	// Versions in order of preference. The one that is Storage is what the store holds.
+	Versions []Version
+
+	Subresources map[string]Subresource
+	Index        []IndexField
+	Hooks        Hooks
+
+	// Custom kinds admit neither strategic merge patch nor protobuf, as upstream has it.
+	Custom bool
+}
+
+// Version is one group and version a Definition is served under. Events, for instance, are served as core v1 and as
+// events.k8s.io v1 from one table.
+type Version struct {
+	Group, Name string
+	Kind        string // "" for the Definition's
+	Storage     bool
+	Served      bool
+	Warning     string // deprecation warning sent with every answer, or ""
+
+	// Shape steers patches and field ownership. It may build itself on first use.
+	Shape object.Shape
+	// Columns of the Table form, after upstream's names, formats and priorities.
+	Columns []metav1.TableColumnDefinition
+	// Codec reads and writes the version's JSON.
+	Codec Codec
+}
+
+// APIVersion is the version as objects state it: "v1" or "apps/v1".
+func (v *Version) APIVersion() string {
+	if v.Group == "" {
+		return v.Name
+	}
+	return v.Group + "/" + v.Name
+}
+
+// Codec turns the bytes of one version into an Object in flight and back. For built-ins with several versions, Decode
+// yields the typed object of the storage version and Encode writes that of the requested one.
+type Codec interface {
+	// Decode reads JSON that a client sent, or, with stored set, that Encode wrote before. problems are what strict
+	// field validation complains about (unknown and duplicate fields), in upstream's words.
+	Decode(data []byte, stored bool) (o *Object, problems []string, err error)
+	// Encode writes the object as JSON: apiVersion and kind first, without managedFields, members in a canonical
+	// order, so that equal objects have equal bytes. Metadata.resourceVersion is written as it stands.
+	Encode(dst []byte, o *Object) ([]byte, error)
+}
+
+// Object is one object in flight through a request, free to be changed until it is encoded.
+type Object struct {
+	// Meta is the object's metadata; for typed objects a pointer into Value. ManagedFields is nil: ownership travels
+	// beside the object.
+	Meta *metav1.ObjectMeta
+	// Value is a pointer to the typed object (*corev1.Pod), or, for custom resources, the *object.Value of the whole
+	// document without its metadata.
+	Value any
+}
+
+// Write is one object on its way in: what hooks see.
+type Write struct {
+	Definition  *Definition
+	Version     *Version
+	Request     *api.Request
+	Subresource string
+	Old         *Object // nil on create; must not be changed
+	New         *Object // nil on delete
+	OldRecord   *api.Record
+	DryRun      bool
+}
+
+// Creating reports whether there is no object yet.
+func (w *Write) Creating() bool { return w.Old == nil }
+
+// Hooks are the rules of a kind. Any may be nil.
+type Hooks struct {
+	// Prepare resets what this request may not set: status on a write of the object, everything but status on a
+	// write of /status; it raises Meta.Generation when the spec changed.
+	Prepare func(ctx context.Context, w *Write)
+	// Default fills what the client left out. It must be idempotent. It runs on writes and, for objects stored
+	// under another Generation, on reads.
+	Default func(o *Object)
+	// Validate checks New, and against Old what may not change. ObjectMeta is checked by the caller.
+	Validate func(ctx context.Context, w *Write) field.ErrorList
+	// Warn returns texts for Warning headers.
+	Warn func(ctx context.Context, w *Write) []string
+	// Claim returns further writes for the same commit, after filling in what it allocated (cluster IPs, node ports).
+	// It runs again when the commit loses a race. On a delete New is nil.
+	Claim func(ctx context.Context, v store.View, w *Write) ([]store.Write, error)
+	// Cells are the values of Columns for one object.
+	Cells func(v *Version, o *Object) []any
+}
+
+// IndexField declares an index. Its name, when it is a field path, may be used as a field selector.
+type IndexField struct {
+	Name string
+	// Values extracts the entries of an object.
+	Values func(o *Object) []string
+	// Internal indexes are no field selectors.
+	Internal bool
+}
+
+// Subresource is one path below an object. Status and scale need no more than their presence; the others say how a
+// body changes the object (binding, ephemeralcontainers) or are wired by the server (log, exec, token, eviction).
+type Subresource struct {
+	Verbs                []api.Verb // what discovery lists
+	Group, Version, Kind string     // of the body, when it is not the parent's
+	// Scale locates the three values of the scale subresource.
+	Scale *Scale
+	// Apply changes w.New (a copy of w.Old) according to the body, a pointer made by Body.
+	Body  func() any
+	Apply func(ctx context.Context, w *Write, body any) error
+}
+
+// Scale reads and writes the replica count of an object.
+type Scale struct {
+	Spec     func(o *Object) *int32
+	SetSpec  func(o *Object, n int32)
+	Status   func(o *Object) int32
+	Selector func(o *Object) string
+}

@@ -1,0 +1,139 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
+
+	"pintle.dev/store"
+)
+
+// Typed is how a built-in kind whose Go type is T is written down: its Definition with hooks that see *T. Old is nil
+// on create, New is nil on delete.
+type Typed[T any] struct {
+	Definition
+	Prepare  func(ctx context.Context, w *Write, new, old *T)
+	Default  func(o *T)
+	Validate func(ctx context.Context, w *Write, new, old *T) field.ErrorList
+	Warn     func(ctx context.Context, w *Write, new, old *T) []string
+	Claim    func(ctx context.Context, v store.View, w *Write, new, old *T) ([]store.Write, error)
+	Cells    func(o *T) []any
+}
+
+// Define turns t into a Definition. Versions that name no Codec get that of T.
+func (t Typed[T]) Define() *Definition {
+	d := t.Definition
+	if d.ListKind == "" {
+		d.ListKind = d.Kind + "List"
+	}
+	for i := range d.Versions {
+		v := &d.Versions[i]
+		if v.Codec == nil {
+			v.Codec = TypedCodec[T]{APIVersion: v.APIVersion(), Kind: d.Kind}
+		}
+	}
+	if t.Prepare != nil {
+		d.Hooks.Prepare = func(ctx context.Context, w *Write) { t.Prepare(ctx, w, as[T](w.New), as[T](w.Old)) }
+	}
+	if t.Default != nil {
+		d.Hooks.Default = func(o *Object) { t.Default(as[T](o)) }
+	}
+	if t.Validate != nil {
+		d.Hooks.Validate = func(ctx context.Context, w *Write) field.ErrorList {
+			return t.Validate(ctx, w, as[T](w.New), as[T](w.Old))
+		}
+	}
+	if t.Warn != nil {
+		d.Hooks.Warn = func(ctx context.Context, w *Write) []string { return t.Warn(ctx, w, as[T](w.New), as[T](w.Old)) }
+	}
+	if t.Claim != nil {
+		d.Hooks.Claim = func(ctx context.Context, v store.View, w *Write) ([]store.Write, error) {
+			return t.Claim(ctx, v, w, as[T](w.New), as[T](w.Old))
+		}
+	}
+	if t.Cells != nil {
+		d.Hooks.Cells = func(_ *Version, o *Object) []any { return t.Cells(as[T](o)) }
+	}
+	return &d
+}
+
+func as[T any](o *Object) *T {
+	if o == nil {
+		return nil
+	}
+	return o.Value.(*T)
+}
+
+// TypedCodec reads and writes the JSON of a Go type of k8s.io/api. *T must be a metav1.Object with TypeMeta.
+type TypedCodec[T any] struct {
+	APIVersion, Kind string
+}
+
+// decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes.
+var decodeOptions = json.JoinOptions(
+	jsonv1.DefaultOptionsV1(),
+	json.MatchCaseInsensitiveNames(false),
+	json.RejectUnknownMembers(true),
+	jsontext.AllowDuplicateNames(false),
+	jsontext.AllowInvalidUTF8(false),
+)
+
+var encodeOptions = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
+
+// Decode implements Codec.
+func (c TypedCodec[T]) Decode(data []byte, stored bool) (*Object, []string, error) {
+	v := new(T)
+	var problems []string
+	if err := json.Unmarshal(data, v, decodeOptions); err != nil {
+		// Whatever the fast decoder dislikes is judged, and worded, by the decoder upstream uses.
+		v = new(T)
+		strict, err := kjson.UnmarshalStrict(data, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, s := range strict {
+			problems = append(problems, s.Error())
+		}
+	}
+	o, err := TypedObject(v)
+	return o, problems, err
+}
+
+// TypedObject wraps a pointer to a typed object; the object is shared, not copied.
+func TypedObject(v any) (*Object, error) {
+	a, ok := v.(metav1.ObjectMetaAccessor)
+	if !ok {
+		return nil, fmt.Errorf("%T has no metadata", v)
+	}
+	m, ok := a.GetObjectMeta().(*metav1.ObjectMeta)
+	if !ok {
+		return nil, fmt.Errorf("%T has metadata of type %T", v, a.GetObjectMeta())
+	}
+	return &Object{Meta: m, Value: v}, nil
+}
+
+// Encode implements Codec.
+func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
+	v, ok := o.Value.(*T)
+	if !ok {
+		return nil, fmt.Errorf("encoding %s: have %T, want *%s", c.Kind, o.Value, reflect.TypeFor[T]())
+	}
+	reflect.ValueOf(v).Elem().FieldByName("TypeMeta").Set(reflect.ValueOf(metav1.TypeMeta{APIVersion: c.APIVersion, Kind: c.Kind}))
+	buf := appendWriter(dst)
+	err := json.MarshalWrite(&buf, v, encodeOptions)
+	return buf, err
+}
+
+type appendWriter []byte
+
+func (w *appendWriter) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
+}
