@@ -98,7 +98,10 @@ type Write struct {
 	Old         *Object // nil on create; must not be changed
 	New         *Object // nil on delete
 	OldRecord   *api.Record
-	DryRun      bool
+	// Guards are checked in the commit that stores New: admission adds what must still hold then (the namespace is
+	// alive).
+	Guards []store.Write
+	DryRun bool
 }
 
 // Creating reports whether there is no object yet.
