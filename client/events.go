@@ -1,0 +1,323 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/lru"
+
+	"pintle.dev/api"
+)
+
+// The limits of client-go's event recorder.
+const (
+	eventsRemembered  = 4096             // distinct events, objects and groups a recorder remembers, each
+	eventGroupSize    = 10               // messages of one object and reason that are kept apart
+	eventGroupWindow  = 10 * time.Minute // ... within this time
+	eventBurst        = 25               // events about one object before they are held to one per eventRefill
+	eventRefill       = 5 * time.Minute
+	eventAttempts     = 12 // when the API does not answer
+	eventRetry        = 10 * time.Second
+	eventShards       = 16     // events about different objects that are written at a time
+	eventsWaiting     = 16_384 // of all shards; more are dropped
+	eventGroupMessage = "(combined from similar events): "
+)
+
+// Recorder writes Events about objects the way client-go's recorder does: a repeated event raises the count of the
+// first, ten different messages for one reason become one event, and an object that is the cause of more than a burst
+// of events is held to one in five minutes. It never blocks its caller: events wait in memory and are dropped, and
+// counted, only when the API is far behind. The zero of all state is free, so a Recorder per node is cheap.
+type Recorder struct {
+	client          Client
+	component, host string
+
+	dropped atomic.Uint64
+	waiting atomic.Int64
+	pending sync.WaitGroup
+	shards  [eventShards]eventShard
+	seed    maphash.Seed
+
+	ctx    context.Context // ends when Close has waited long enough
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	last   int64 // nanoseconds in the newest event's name
+	groups *lru.Cache
+	seen   *lru.Cache
+	spam   *lru.Cache
+}
+
+// An eventShard writes its events in order; its goroutine lives while there are any.
+type eventShard struct {
+	mu      sync.Mutex
+	queue   []*corev1.Event
+	running bool
+}
+
+// NewRecorder returns a Recorder that writes as component ("deployment-controller"), on the named host ("" for none).
+func NewRecorder(c Client, component, host string) *Recorder {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Recorder{client: c, component: component, host: host, seed: maphash.MakeSeed(), ctx: ctx, cancel: cancel}
+}
+
+// Reference names an object in an Event. Its TypeMeta must be set, as it is on everything decoded from a record.
+func Reference(o interface {
+	runtime.Object
+	metav1.Object
+}) corev1.ObjectReference {
+	gvk := o.GetObjectKind().GroupVersionKind()
+	return corev1.ObjectReference{
+		Kind: gvk.Kind, APIVersion: gvk.GroupVersion().String(), Namespace: o.GetNamespace(), Name: o.GetName(),
+		UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+	}
+}
+
+// Normal records an event of type Normal.
+func (r *Recorder) Normal(about corev1.ObjectReference, reason, format string, args ...any) {
+	r.record(about, corev1.EventTypeNormal, reason, message(format, args))
+}
+
+// Warning records an event of type Warning.
+func (r *Recorder) Warning(about corev1.ObjectReference, reason, format string, args ...any) {
+	r.record(about, corev1.EventTypeWarning, reason, message(format, args))
+}
+
+func message(format string, args []any) string {
+	if len(args) == 0 {
+		return format
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// Dropped is how many events were not written because too many were waiting.
+func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
+
+// Close waits until everything recorded before it has been written, or ctx ends, and stops the Recorder.
+func (r *Recorder) Close(ctx context.Context) error {
+	defer r.cancel()
+	done := make(chan struct{})
+	go func() {
+		r.pending.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("writing the last events of %s: %w", r.component, ctx.Err())
+	}
+}
+
+func (r *Recorder) record(about corev1.ObjectReference, kind, reason, message string) {
+	if r.waiting.Add(1) > eventsWaiting {
+		r.waiting.Add(-1)
+		r.dropped.Add(1)
+		return
+	}
+	t := metav1.NewTime(time.Now())
+	ev := &corev1.Event{
+		TypeMeta:            metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
+		ObjectMeta:          metav1.ObjectMeta{Namespace: about.Namespace},
+		InvolvedObject:      about,
+		Reason:              reason,
+		Message:             message,
+		Source:              corev1.EventSource{Component: r.component, Host: r.host},
+		ReportingController: r.component,
+		ReportingInstance:   r.host,
+		FirstTimestamp:      t,
+		LastTimestamp:       t,
+		Count:               1,
+		Type:                kind,
+	}
+	if ev.Namespace == "" {
+		ev.Namespace = metav1.NamespaceDefault
+	}
+	s := &r.shards[maphash.Comparable(r.seed, objectKey(ev))%eventShards]
+	r.pending.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, ev)
+	if !s.running {
+		s.running = true
+		go r.drain(s)
+	}
+}
+
+func (r *Recorder) drain(s *eventShard) {
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 {
+			s.queue, s.running = nil, false
+			s.mu.Unlock()
+			return
+		}
+		ev := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		s.mu.Unlock()
+		r.write(ev)
+		r.waiting.Add(-1)
+		r.pending.Done()
+	}
+}
+
+// object identifies what an event is about; group adds the reason, identity the message.
+type (
+	eventObject struct {
+		kind, namespace, name, uid, apiVersion, eventType string
+	}
+	eventGroup struct {
+		eventObject
+		reason string
+	}
+	eventIdentity struct {
+		eventGroup
+		fieldPath, message string
+	}
+)
+
+func objectKey(ev *corev1.Event) eventObject {
+	o := ev.InvolvedObject
+	return eventObject{o.Kind, o.Namespace, o.Name, string(o.UID), o.APIVersion, ev.Type}
+}
+
+// groupState is what is known of the recent messages of a group.
+type groupState struct {
+	messages map[string]struct{}
+	last     time.Time
+}
+
+// bucket is a token bucket of eventBurst tokens, one more every eventRefill.
+type bucket struct {
+	tokens float64
+	last   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.tokens = min(eventBurst, b.tokens+now.Sub(b.last).Seconds()/eventRefill.Seconds())
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// eventLog is the Event written for an identity or a group.
+type eventLog struct {
+	name  string
+	count int32
+}
+
+// correlate decides what becomes of an event: an addition to one written before (repeat), a new one, or nothing. ev is
+// completed accordingly.
+func (r *Recorder) correlate(ev *corev1.Event) (repeat, skip bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen == nil {
+		r.groups, r.seen, r.spam = lru.New(eventsRemembered), lru.New(eventsRemembered), lru.New(eventsRemembered)
+	}
+	now := ev.LastTimestamp.Time
+	r.last = max(now.UnixNano(), r.last+1)
+	ev.Name = fmt.Sprintf("%s.%x", ev.InvolvedObject.Name, r.last)
+	if len(validation.NameIsDNSSubdomain(ev.Name, false)) > 0 {
+		ev.Name = uuid.NewString()
+	}
+
+	object := objectKey(ev)
+	group := eventGroup{object, ev.Reason}
+	var key any = eventIdentity{group, ev.InvolvedObject.FieldPath, ev.Message}
+	g, _ := lookup[*groupState](r.groups, group)
+	if g == nil || now.Sub(g.last) > eventGroupWindow {
+		g = &groupState{messages: map[string]struct{}{}}
+		r.groups.Add(group, g)
+	}
+	g.last = now
+	g.messages[ev.Message] = struct{}{}
+	if len(g.messages) >= eventGroupSize {
+		delete(g.messages, ev.Message)
+		ev.Message = eventGroupMessage + ev.Message
+		key = group
+	}
+
+	written, repeat := lookup[eventLog](r.seen, key)
+	if repeat {
+		ev.Name, ev.Count = written.name, written.count+1
+	}
+	r.seen.Add(key, eventLog{ev.Name, ev.Count})
+
+	b, ok := lookup[*bucket](r.spam, object)
+	if !ok {
+		b = &bucket{tokens: eventBurst, last: now}
+		r.spam.Add(object, b)
+	}
+	return repeat, !b.take(now)
+}
+
+func lookup[V any](c *lru.Cache, key any) (V, bool) {
+	v, ok := c.Get(key)
+	if !ok {
+		var none V
+		return none, false
+	}
+	return v.(V), true
+}
+
+func (r *Recorder) write(ev *corev1.Event) {
+	repeat, skip := r.correlate(ev)
+	if skip {
+		return
+	}
+	for attempt := 1; ; attempt++ {
+		err := r.store(ev, repeat)
+		if err == nil || r.ctx.Err() != nil {
+			return
+		}
+		var status apierrors.APIStatus
+		refused := errors.As(err, &status) && status.Status().Code != http.StatusGatewayTimeout
+		if refused && (api.IsAlreadyExists(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)) {
+			return
+		}
+		if refused || attempt == eventAttempts {
+			slog.Error("event not recorded", "about", ev.InvolvedObject.Kind+" "+ev.Namespace+"/"+ev.InvolvedObject.Name,
+				"reason", ev.Reason, "message", ev.Message, "err", err)
+			return
+		}
+		select {
+		case <-time.After(eventRetry):
+		case <-r.ctx.Done():
+		}
+	}
+}
+
+// store raises the count of the event on the server, or creates it when it is new or has expired there.
+func (r *Recorder) store(ev *corev1.Event, repeat bool) error {
+	if repeat {
+		p, err := MergePatch(struct {
+			Count         int32       `json:"count"`
+			LastTimestamp metav1.Time `json:"lastTimestamp"`
+			Message       string      `json:"message"`
+		}{ev.Count, ev.LastTimestamp, ev.Message})
+		if err != nil {
+			return err
+		}
+		if _, err = Events.Patch(r.ctx, r.client, KeyOf(ev), p); !api.IsNotFound(err) {
+			return err
+		}
+	}
+	_, err := Events.Create(r.ctx, r.client, ev)
+	return err
+}
