@@ -102,6 +102,9 @@ type Write struct {
 	// alive).
 	Guards []store.Write
 	DryRun bool
+	// StatusManager owns, under the subresource status, what a hook (Claim) changed in New's status during a write of
+	// the object itself; "" when the change belongs to nobody.
+	StatusManager string
 }
 
 // Creating reports whether there is no object yet.
@@ -122,6 +125,10 @@ type Hooks struct {
 	// Claim returns further writes for the same commit, after filling in what it allocated (cluster IPs, node ports).
 	// It runs again when the commit loses a race. On a delete New is nil.
 	Claim func(ctx context.Context, v store.View, w *Write) ([]store.Write, error)
+	// Terminate changes New, a copy of Old whose deletion begins with this write: it adds a finalizer or says in the
+	// status that the object is going (CustomResourceDefinition, Namespace). It does not run again for an object that
+	// already has a deletionTimestamp.
+	Terminate func(ctx context.Context, w *Write)
 	// Cells are the values of Columns for one object.
 	Cells func(v *Version, o *Object) []any
 }

@@ -24,7 +24,9 @@ type Typed[T any] struct {
 	Validate func(ctx context.Context, w *Write, new, old *T) field.ErrorList
 	Warn     func(ctx context.Context, w *Write, new, old *T) []string
 	Claim    func(ctx context.Context, v store.View, w *Write, new, old *T) ([]store.Write, error)
-	Cells    func(o *T) []any
+	// Terminate sees a copy of the object whose deletion begins.
+	Terminate func(ctx context.Context, w *Write, new *T)
+	Cells     func(o *T) []any
 }
 
 // Define turns t into a Definition. Versions that name no Codec get that of T.
@@ -57,6 +59,9 @@ func (t Typed[T]) Define() *Definition {
 		d.Hooks.Claim = func(ctx context.Context, v store.View, w *Write) ([]store.Write, error) {
 			return t.Claim(ctx, v, w, as[T](w.New), as[T](w.Old))
 		}
+	}
+	if t.Terminate != nil {
+		d.Hooks.Terminate = func(ctx context.Context, w *Write) { t.Terminate(ctx, w, as[T](w.New)) }
 	}
 	if t.Cells != nil {
 		d.Hooks.Cells = func(_ *Version, o *Object) []any { return t.Cells(as[T](o)) }
