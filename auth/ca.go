@@ -1,0 +1,294 @@
+package auth
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// How long certificates live. Leaves are issued anew once renewAt of their life has passed.
+const (
+	authorityLife = 10 * 365 * 24 * time.Hour
+	leafLife      = 365 * 24 * time.Hour
+	renewAt       = 0.8
+	// backdate makes certificates valid for machines whose clock is a little behind.
+	backdate = 5 * time.Minute
+)
+
+// Authority is the cluster's certificate authority and the key that signs service account tokens.
+type Authority struct {
+	Certificate *x509.Certificate
+	PEM         []byte // the certificate, PEM encoded
+	TokenKey    *ecdsa.PrivateKey
+
+	key crypto.Signer
+}
+
+// NewAuthority makes an authority that lives in memory only.
+func NewAuthority() (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making the authority's key: %w", err)
+	}
+	tokenKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making the token key: %w", err)
+	}
+	serial, err := serialNumber()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("pintle-ca@%d", now.Unix())},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(authorityLife),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}, &x509.Certificate{Subject: pkix.Name{CommonName: fmt.Sprintf("pintle-ca@%d", now.Unix())}}, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("signing the authority's certificate: %w", err)
+	}
+	return newAuthority(der, key, tokenKey)
+}
+
+func newAuthority(der []byte, key crypto.Signer, tokenKey *ecdsa.PrivateKey) (*Authority, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("parsing the authority's certificate: %w", err)
+	}
+	return &Authority{Certificate: cert, PEM: encodePEM("CERTIFICATE", der), TokenKey: tokenKey, key: key}, nil
+}
+
+// The files of an authority, in its directory.
+const (
+	fileCert  = "ca.crt"
+	fileKey   = "ca.key"
+	fileToken = "sa.key"
+)
+
+// LoadAuthority reads the authority kept in dir, making it first when there is none.
+func LoadAuthority(dir string) (*Authority, error) {
+	if _, err := os.Stat(filepath.Join(dir, fileKey)); errors.Is(err, fs.ErrNotExist) {
+		return createAuthority(dir)
+	}
+	cert, err := readPEM(filepath.Join(dir, fileCert), "CERTIFICATE")
+	if err != nil {
+		return nil, err
+	}
+	key, err := readKey(filepath.Join(dir, fileKey))
+	if err != nil {
+		return nil, err
+	}
+	tokenKey, err := readKey(filepath.Join(dir, fileToken))
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAuthority(cert, key, tokenKey)
+	if err != nil {
+		return nil, err
+	}
+	if !key.PublicKey.Equal(a.Certificate.PublicKey) {
+		return nil, fmt.Errorf("%s does not belong to %s in %s: restore both from the same backup", fileKey, fileCert, dir)
+	}
+	return a, nil
+}
+
+// createAuthority writes ca.key last: its presence says that the others are complete.
+func createAuthority(dir string) (*Authority, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory for certificates: %w", err)
+	}
+	a, err := NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	token, err := encodeKey(a.TokenKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := encodeKey(a.key.(*ecdsa.PrivateKey))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+		mode os.FileMode
+	}{{fileCert, a.PEM, 0o644}, {fileToken, token, 0o600}, {fileKey, key, 0o600}} {
+		if err := WriteFile(filepath.Join(dir, f.name), f.data, f.mode); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Pool holds the authority's certificate alone.
+func (a *Authority) Pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(a.Certificate)
+	return p
+}
+
+// Leaf is what a certificate is issued for: a client (User, Groups) or a server (Hosts: names and addresses), or both.
+type Leaf struct {
+	User   string
+	Groups []string
+	Hosts  []string
+}
+
+// Issue signs a new certificate with a key of its own, both PEM encoded.
+func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a key for %s: %w", l.User, err)
+	}
+	serial, err := serialNumber()
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	t := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: l.User, Organization: l.Groups},
+		NotBefore:    now.Add(-backdate),
+		NotAfter:     now.Add(leafLife),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if t.NotAfter.After(a.Certificate.NotAfter) {
+		t.NotAfter = a.Certificate.NotAfter
+	}
+	if len(l.Hosts) > 0 {
+		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		for _, h := range l.Hosts {
+			if ip := net.ParseIP(h); ip != nil {
+				t.IPAddresses = append(t.IPAddresses, ip)
+			} else {
+				t.DNSNames = append(t.DNSNames, h)
+			}
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.Certificate, key.Public(), a.key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("signing a certificate for %s: %w", l.User, err)
+	}
+	keyPEM, err = encodeKey(key)
+	return encodePEM("CERTIFICATE", der), keyPEM, err
+}
+
+// Serving is a certificate for a TLS server that renews itself: a handshake that finds it past renewAt of its life
+// makes a new one. The zero value is not usable.
+type Serving struct {
+	authority *Authority
+	leaf      Leaf
+	now       func() time.Time
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+}
+
+// Serve returns a self-renewing server certificate for the given names and addresses.
+func (a *Authority) Serve(hosts []string) *Serving {
+	return &Serving{authority: a, leaf: Leaf{User: "pintle", Hosts: hosts}, now: time.Now}
+}
+
+// GetCertificate is for tls.Config.
+func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cert != nil && !due(s.cert.Leaf, s.now()) {
+		return s.cert, nil
+	}
+	certPEM, keyPEM, err := s.authority.Issue(s.leaf)
+	if err == nil {
+		var c tls.Certificate
+		if c, err = tls.X509KeyPair(certPEM, keyPEM); err == nil {
+			s.cert = &c
+		}
+	}
+	if err != nil && s.cert != nil && s.now().Before(s.cert.Leaf.NotAfter) {
+		return s.cert, nil // still good; the next handshake tries again
+	}
+	return s.cert, err
+}
+
+// due reports whether a certificate has lived long enough to be replaced.
+func due(c *x509.Certificate, now time.Time) bool {
+	life := c.NotAfter.Sub(c.NotBefore)
+	return now.After(c.NotBefore.Add(time.Duration(float64(life) * renewAt)))
+}
+
+// Due reports whether the first certificate of a PEM file has lived long enough to be replaced, or was not issued by
+// this authority.
+func (a *Authority) Due(certPEM []byte) bool {
+	b, _ := pem.Decode(certPEM)
+	if b == nil {
+		return true
+	}
+	c, err := x509.ParseCertificate(b.Bytes)
+	return err != nil || due(c, time.Now()) || c.CheckSignatureFrom(a.Certificate) != nil
+}
+
+func serialNumber() (*big.Int, error) {
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, fmt.Errorf("drawing a serial number: %w", err)
+	}
+	return n.Add(n, big.NewInt(1)), nil
+}
+
+func encodePEM(kind string, der []byte) []byte {
+	var b bytes.Buffer
+	pem.Encode(&b, &pem.Block{Type: kind, Bytes: der}) // a bytes.Buffer does not fail
+	return b.Bytes()
+}
+
+func encodeKey(k *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalECPrivateKey(k)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a key: %w", err)
+	}
+	return encodePEM("EC PRIVATE KEY", der), nil
+}
+
+func readPEM(path, kind string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authority: %w", err)
+	}
+	b, _ := pem.Decode(data)
+	if b == nil || b.Type != kind {
+		return nil, fmt.Errorf("%s holds no PEM block of type %q: restore it from a backup, or remove its directory to start with a new authority", path, kind)
+	}
+	return b.Bytes, nil
+}
+
+func readKey(path string) (*ecdsa.PrivateKey, error) {
+	der, err := readPEM(path, "EC PRIVATE KEY")
+	if err != nil {
+		return nil, err
+	}
+	k, err := x509.ParseECPrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return k, nil
+}
