@@ -1,0 +1,54 @@
+// Package admission judges and completes objects on their way in: a chain of plugins, one per file, in the order that
+// order.go lists. A plugin sees a resource.Write after defaulting; Admit may change the new object, Validate may only
+// refuse. What must still be true when the object is committed goes into Write.Guards.
+//
+// Plugins are for rules that need other objects or the user (is the namespace alive, what priority does the class
+// mean). Rules about an object alone belong to the kind's own hooks.
+package admission
+
+import (
+	"context"
+
+	"pintle.dev/resource"
+	"pintle.dev/store"
+)
+
+// Plugin is one rule. Errors are *api.Error, mostly 403.
+type Plugin interface {
+	// Admit may change w.New, or refuse. It is called for creates, updates, deletes (w.New nil) and subresources.
+	Admit(ctx context.Context, w *resource.Write) error
+	// Validate may refuse; it sees the object after every Admit.
+	Validate(ctx context.Context, w *resource.Write) error
+}
+
+// Snapshot returns the newest state of the cluster.
+type Snapshot func(ctx context.Context) (store.View, error)
+
+// Chain asks plugins in order; the first error ends it.
+type Chain []Plugin
+
+// Admit implements Plugin.
+func (c Chain) Admit(ctx context.Context, w *resource.Write) error {
+	for _, p := range c {
+		if err := p.Admit(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Validate implements Plugin.
+func (c Chain) Validate(ctx context.Context, w *resource.Write) error {
+	for _, p := range c {
+		if err := p.Validate(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit is a Plugin that only admits.
+type admit func(ctx context.Context, w *resource.Write) error
+
+func (f admit) Admit(ctx context.Context, w *resource.Write) error  { return f(ctx, w) }
+func (admit) Validate(context.Context, *resource.Write) error { return nil }

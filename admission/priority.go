@@ -1,0 +1,121 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	"k8s.io/utils/ptr"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// priority turns a pod's priorityClassName into its priority and preemption policy, and keeps at most one PriorityClass
+// the global default.
+type priority struct {
+	snapshot Snapshot
+}
+
+// Admit implements Plugin.
+func (p priority) Admit(ctx context.Context, w *resource.Write) error {
+	if w.Definition.Resource != api.Pods || w.Subresource != "" || w.New == nil {
+		return nil
+	}
+	pod := w.New.Value.(*corev1.Pod)
+	if !w.Creating() {
+		// Admission of an update only keeps what creation computed when an old client leaves it out.
+		old := w.Old.Value.(*corev1.Pod)
+		if pod.Spec.Priority == nil {
+			pod.Spec.Priority = old.Spec.Priority
+		}
+		if pod.Spec.PreemptionPolicy == nil {
+			pod.Spec.PreemptionPolicy = old.Spec.PreemptionPolicy
+		}
+		return nil
+	}
+	value, policy := int32(0), corev1.PreemptLowerPriority
+	class, err := p.class(ctx, pod.Spec.PriorityClassName)
+	switch {
+	case err != nil:
+		return err
+	case class != nil:
+		value, policy = class.Value, ptr.Deref(class.PreemptionPolicy, policy)
+		pod.Spec.PriorityClassName = class.Name
+	case pod.Spec.PriorityClassName != "":
+		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("no PriorityClass with name %v was found", pod.Spec.PriorityClassName))
+	}
+	const computed = "must not be provided in pod spec; priority admission controller computed %v from the given PriorityClass name"
+	if given := pod.Spec.Priority; given != nil && *given != value {
+		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("the integer value of priority (%d) "+computed, *given, value))
+	}
+	if given := pod.Spec.PreemptionPolicy; given != nil && *given != policy {
+		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("the string value of PreemptionPolicy (%s) "+computed, *given, policy))
+	}
+	pod.Spec.Priority, pod.Spec.PreemptionPolicy = &value, &policy
+	return nil
+}
+
+// class returns the named class, or for no name the global default; nil when there is none.
+func (p priority) class(ctx context.Context, name string) (*schedulingv1.PriorityClass, error) {
+	v, err := p.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		rec := v.Get(api.PriorityClasses, api.Key{Name: name})
+		if rec == nil {
+			return nil, nil
+		}
+		return decodeClass(rec)
+	}
+	// Few classes exist. Of several global defaults, which only a race can leave behind, the lowest counts.
+	var lowest *schedulingv1.PriorityClass
+	for rec := range v.All(api.PriorityClasses, "") {
+		c, err := decodeClass(rec)
+		if err != nil {
+			return nil, err
+		}
+		if c.GlobalDefault && (lowest == nil || c.Value < lowest.Value) {
+			lowest = c
+		}
+	}
+	return lowest, nil
+}
+
+func decodeClass(rec *api.Record) (*schedulingv1.PriorityClass, error) {
+	c := new(schedulingv1.PriorityClass)
+	if err := json.Unmarshal(rec.JSON(), c, jsonv1.DefaultOptionsV1()); err != nil {
+		return nil, fmt.Errorf("decoding priority class %s: %w", rec.Name(), err)
+	}
+	return c, nil
+}
+
+// Validate implements Plugin.
+func (p priority) Validate(ctx context.Context, w *resource.Write) error {
+	if w.Definition.Resource != api.PriorityClasses || w.New == nil {
+		return nil
+	}
+	class := w.New.Value.(*schedulingv1.PriorityClass)
+	if !class.GlobalDefault {
+		return nil
+	}
+	v, err := p.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	for rec := range v.All(api.PriorityClasses, "") {
+		c, err := decodeClass(rec)
+		if err != nil {
+			return err
+		}
+		if c.GlobalDefault && c.Name != class.Name {
+			return api.Forbidden(api.PriorityClasses, class.Name,
+				fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", c.Name))
+		}
+	}
+	return nil
+}
