@@ -4,7 +4,9 @@
 //
 // The package decides nothing about requests; package server drives the hooks in this order:
 //
-//	decode -> Prepare -> defaults -> admission -> Validate -> Encode -> Commit
+//	decode -> Default -> field ownership -> Admit -> Prepare -> Validate -> Claim -> Seal -> Commit
+//
+// as upstream does: what admission and Prepare add is nobody's field.
 package resource
 
 import (
@@ -41,6 +43,16 @@ type Definition struct {
 
 	// Custom kinds admit neither strategic merge patch nor protobuf, as upstream has it.
 	Custom bool
+
+	// ValidateName checks metadata.name, or with prefix set metadata.generateName, as apimachinery's
+	// validation.ValidateNameFunc does. nil stands for a DNS-1123 subdomain.
+	ValidateName func(name string, prefix bool) []string
+	// CreateOnUpdate lets a PUT create what does not exist (leases, endpoints, services, events).
+	CreateOnUpdate bool
+	// PinnedUpdate makes an update without metadata.resourceVersion fail (custom resources, leases, service accounts).
+	PinnedUpdate bool
+	// ReturnDeleted makes DELETE answer with the object's last state instead of a Status (pods, services, namespaces).
+	ReturnDeleted bool
 }
 
 // Version is one group and version a Definition is served under. Events, for instance, are served as core v1 and as
@@ -51,6 +63,10 @@ type Version struct {
 	Storage     bool
 	Served      bool
 	Warning     string // deprecation warning sent with every answer, or ""
+
+	// AsStored says that an object in this version is its stored JSON but for apiVersion and kind, so that it can be
+	// served without a look at it. The storage version always is.
+	AsStored bool
 
 	// Shape steers patches and field ownership. It may build itself on first use.
 	Shape object.Shape
@@ -129,6 +145,12 @@ type Hooks struct {
 	// status that the object is going (CustomResourceDefinition, Namespace). It does not run again for an object that
 	// already has a deletionTimestamp.
 	Terminate func(ctx context.Context, w *Write)
+	// GracePeriod is for kinds that are deleted gracefully: how long, in seconds, an object lives on after a deletion
+	// was asked for. requested is what the client wants, nil for the default. Kinds without it go at once.
+	GracePeriod func(o *Object, requested *int64) int64
+	// Finalize decides, in place of upstream's usual rule, whether an object that is marked as being deleted may go
+	// now that metadata.finalizers is empty: a namespace stays while spec.finalizers is not.
+	Finalize func(o *Object) bool
 	// Cells are the values of Columns for one object.
 	Cells func(v *Version, o *Object) []any
 }

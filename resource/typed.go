@@ -25,8 +25,10 @@ type Typed[T any] struct {
 	Warn     func(ctx context.Context, w *Write, new, old *T) []string
 	Claim    func(ctx context.Context, v store.View, w *Write, new, old *T) ([]store.Write, error)
 	// Terminate sees a copy of the object whose deletion begins.
-	Terminate func(ctx context.Context, w *Write, new *T)
-	Cells     func(o *T) []any
+	Terminate   func(ctx context.Context, w *Write, new *T)
+	GracePeriod func(o *T, requested *int64) int64
+	Finalize    func(o *T) bool
+	Cells       func(o *T) []any
 }
 
 // Define turns t into a Definition. Versions that name no Codec get that of T.
@@ -62,6 +64,12 @@ func (t Typed[T]) Define() *Definition {
 	}
 	if t.Terminate != nil {
 		d.Hooks.Terminate = func(ctx context.Context, w *Write) { t.Terminate(ctx, w, as[T](w.New)) }
+	}
+	if t.GracePeriod != nil {
+		d.Hooks.GracePeriod = func(o *Object, requested *int64) int64 { return t.GracePeriod(as[T](o), requested) }
+	}
+	if t.Finalize != nil {
+		d.Hooks.Finalize = func(o *Object) bool { return t.Finalize(as[T](o)) }
 	}
 	if t.Cells != nil {
 		d.Hooks.Cells = func(_ *Version, o *Object) []any { return t.Cells(as[T](o)) }
