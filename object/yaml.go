@@ -1,0 +1,71 @@
+package object
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	yamlv2 "go.yaml.in/yaml/v2"
+	"sigs.k8s.io/yaml"
+)
+
+// maxYAMLExpansion bounds, in bytes of JSON, what the aliases of a YAML document may expand to. Request bodies are at
+// most 3 MiB; this leaves room for honest use of anchors.
+const maxYAMLExpansion = 16 << 20
+
+// FromYAML converts a YAML document to JSON as upstream does (sigs.k8s.io/yaml; of several documents the first).
+// Documents whose aliases expand beyond 16 MiB are refused.
+func FromYAML(data []byte) ([]byte, error) {
+	if err := checkAliases(data); err != nil {
+		return nil, err
+	}
+	return yaml.YAMLToJSON(data)
+}
+
+// CheckYAML reports what strict field validation complains about in a YAML document that FromYAML accepts: duplicate
+// keys, in the words of the YAML library.
+func CheckYAML(data []byte) error {
+	_, err := yaml.YAMLToJSONStrict(data)
+	return err
+}
+
+// checkAliases measures a document that may contain aliases before it is written out as JSON. The library bounds the
+// number of nodes it makes of aliases, not what they weigh.
+func checkAliases(data []byte) error {
+	if !bytes.Contains(data, []byte("*")) || !bytes.Contains(data, []byte("&")) {
+		return nil
+	}
+	var doc any
+	if err := yamlv2.Unmarshal(data, &doc); err != nil {
+		return nil // the conversion words the error
+	}
+	left := maxYAMLExpansion
+	if !weigh(doc, &left) {
+		return errors.New("yaml: document contains excessive aliasing: it expands beyond 16 MiB")
+	}
+	return nil
+}
+
+// weigh takes the JSON size of v, roughly, off left and reports whether that suffices.
+func weigh(v any, left *int) bool {
+	switch v := v.(type) {
+	case string:
+		*left -= len(v)
+	case []any:
+		for _, item := range v {
+			if !weigh(item, left) {
+				return false
+			}
+		}
+	case map[any]any:
+		for k, m := range v {
+			if !weigh(k, left) || !weigh(m, left) {
+				return false
+			}
+		}
+	case fmt.Stringer:
+		*left -= 32
+	}
+	*left -= 8
+	return *left >= 0
+}
