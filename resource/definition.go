@@ -68,6 +68,8 @@ type Version struct {
 	// served without a look at it. The storage version always is.
 	AsStored bool
 
+	// Model is the OpenAPI name of a built-in's type ("io.k8s.api.core.v1.Pod"); "" for custom resources.
+	Model string
 	// Shape steers patches and field ownership. It may build itself on first use.
 	Shape object.Shape
 	// Columns of the Table form, after upstream's names, formats and priorities.

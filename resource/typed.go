@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 
+	"pintle.dev/resource/builtin/schemas"
 	"pintle.dev/store"
 )
 
@@ -31,7 +32,7 @@ type Typed[T any] struct {
 	Cells       func(o *T) []any
 }
 
-// Define turns t into a Definition. Versions that name no Codec get that of T.
+// Define turns t into a Definition. Versions that name no Codec, Model or Shape get those of T.
 func (t Typed[T]) Define() *Definition {
 	d := t.Definition
 	if d.ListKind == "" {
@@ -41,6 +42,12 @@ func (t Typed[T]) Define() *Definition {
 		v := &d.Versions[i]
 		if v.Codec == nil {
 			v.Codec = TypedCodec[T]{APIVersion: v.APIVersion(), Kind: d.Kind}
+		}
+		if v.Model == "" {
+			v.Model = schemas.Name(reflect.TypeFor[T]())
+		}
+		if v.Shape == nil {
+			v.Shape = schemas.Shape(v.Model)
 		}
 	}
 	if t.Prepare != nil {

@@ -72,20 +72,30 @@ func modelOf(name string) *model {
 	return m.(*model)
 }
 
-var packages sync.Map // package -> func() string, the shape file
+var packages sync.Map // package -> func() map[string]string
 
-func shapeFile(pkg string) string {
+// shapeLines are the lines of a package's shape file by type: what follows the type's name.
+func shapeLines(pkg string) map[string]string {
 	f, ok := packages.Load(pkg)
 	if !ok {
-		f, _ = packages.LoadOrStore(pkg, sync.OnceValue(func() string {
+		f, _ = packages.LoadOrStore(pkg, sync.OnceValue(func() map[string]string {
 			b, err := data.ReadFile("data/" + pkg + ".shape")
 			if err != nil {
-				return "" // no such package: none of its types exist
+				return nil // no such package: none of its types exist
 			}
-			return "\n" + string(b)
+			lines := make(map[string]string, bytes.Count(b, []byte("\n")))
+			for line := range strings.Lines(string(b)) {
+				line = strings.TrimSuffix(line, "\n")
+				end := strings.IndexAny(line, " !")
+				if end < 0 {
+					end = len(line)
+				}
+				lines[line[:end]] = line[end:]
+			}
+			return lines
 		}))
 	}
-	return f.(func() string)()
+	return f.(func() map[string]string)()
 }
 
 // model is a struct type.
@@ -101,15 +111,8 @@ type model struct {
 func (m *model) load() *model {
 	m.once.Do(func() {
 		pkg, typ := split(m.name)
-		file := shapeFile(pkg)
 		var line string
-		for _, end := range [...]string{" ", "!", "\n"} {
-			if i := strings.Index(file, "\n"+typ+end); i >= 0 {
-				line, _, _ = strings.Cut(file[i+1+len(typ):], "\n")
-				m.found = true
-				break
-			}
-		}
+		line, m.found = shapeLines(pkg)[typ]
 		line, m.atomic = strings.CutPrefix(line, "!")
 		m.fields = make(map[string]*shape, strings.Count(line, " "))
 		for f := range strings.FieldsSeq(line) {
