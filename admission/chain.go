@@ -50,5 +50,5 @@ func (c Chain) Validate(ctx context.Context, w *resource.Write) error {
 // admit is a Plugin that only admits.
 type admit func(ctx context.Context, w *resource.Write) error
 
-func (f admit) Admit(ctx context.Context, w *resource.Write) error  { return f(ctx, w) }
-func (admit) Validate(context.Context, *resource.Write) error { return nil }
+func (f admit) Admit(ctx context.Context, w *resource.Write) error { return f(ctx, w) }
+func (admit) Validate(context.Context, *resource.Write) error      { return nil }

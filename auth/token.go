@@ -18,7 +18,7 @@ import (
 )
 
 // Issuer is the iss claim and the default audience of service account tokens.
-const Issuer = "https://kubernetes.default.svc.cluster.local"
+const Issuer = "https://kubernetes.default.svc"
 
 // Snapshot returns the newest state of the cluster.
 type Snapshot func(ctx context.Context) (store.View, error)

@@ -3,6 +3,7 @@ package builtin
 
 import (
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
 )
 
@@ -10,5 +11,11 @@ import (
 func All() []*resource.Definition {
 	return []*resource.Definition{
 		core.ConfigMaps(),
+		core.Endpoints(),
+		core.Namespaces(),
+		core.Nodes(),
+		core.Secrets(),
+		core.ServiceAccounts(),
+		coordination.Leases(),
 	}
 }

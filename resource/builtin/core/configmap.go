@@ -2,11 +2,13 @@ package core
 
 import (
 	"context"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -22,7 +24,7 @@ func ConfigMaps() *resource.Definition {
 			Resource: api.ConfigMaps, Kind: "ConfigMap", Singular: "configmap", ShortNames: []string{"cm"}, Namespaced: true,
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
-				{Name: "Data", Type: "string", Description: "The keys and values of the configuration, counted."},
+				{Name: "Data", Type: "string", Description: corev1.ConfigMap{}.SwaggerDoc()["data"]},
 				resource.AgeColumn,
 			}}},
 		},
@@ -35,6 +37,11 @@ func ConfigMaps() *resource.Definition {
 
 func validateConfigMap(_ context.Context, _ *resource.Write, o, old *corev1.ConfigMap) field.ErrorList {
 	var errs field.ErrorList
+	if old != nil && ptr.Deref(old.Immutable, false) {
+		errs = append(errs, immutableSet(field.NewPath("immutable"), !ptr.Deref(o.Immutable, false))...)
+		errs = append(errs, immutableSet(field.NewPath("data"), !maps.Equal(o.Data, old.Data))...)
+		errs = append(errs, immutableSet(field.NewPath("binaryData"), !equalData(o.BinaryData, old.BinaryData))...)
+	}
 	total := 0
 	for k, v := range o.Data {
 		for _, msg := range validation.IsConfigMapKey(k) {

@@ -1,0 +1,42 @@
+package core
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// enforceMountableSecrets is an annotation that upstream deprecated in 1.32.
+const enforceMountableSecrets = "kubernetes.io/enforce-mountable-secrets"
+
+// ServiceAccounts defines core/v1 ServiceAccount. Its token subresource is answered by the token issuer.
+func ServiceAccounts() *resource.Definition {
+	return resource.Typed[corev1.ServiceAccount]{
+		Definition: resource.Definition{
+			Resource: api.ServiceAccounts, Kind: "ServiceAccount", Singular: "serviceaccount", ShortNames: []string{"sa"}, Namespaced: true,
+			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+				resource.NameColumn,
+				{Name: "Secrets", Type: "string", Description: corev1.ServiceAccount{}.SwaggerDoc()["secrets"]},
+				resource.AgeColumn,
+			}}},
+			Subresources: map[string]resource.Subresource{
+				"token": {Verbs: []api.Verb{api.Create}, Group: "authentication.k8s.io", Version: "v1", Kind: "TokenRequest"},
+			},
+			PinnedUpdate:  true,
+			ReturnDeleted: true,
+		},
+		Warn: func(_ context.Context, w *resource.Write, o, old *corev1.ServiceAccount) []string {
+			if o == nil || o.Annotations[enforceMountableSecrets] == "" || old != nil && old.Annotations[enforceMountableSecrets] != "" {
+				return nil
+			}
+			return []string{"metadata.annotations[" + enforceMountableSecrets + "]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"}
+		},
+		Cells: func(o *corev1.ServiceAccount) []any {
+			return []any{o.Name, int64(len(o.Secrets)), resource.Age(o.CreationTimestamp)}
+		},
+	}.Define()
+}
