@@ -1,0 +1,93 @@
+package controller
+
+import (
+	"iter"
+	"strings"
+	"sync"
+
+	"pintle.dev/api"
+	"pintle.dev/client"
+)
+
+// Projection remembers small decoded extracts of records, so that a controller that looks at a thousand pods on each
+// of their changes decodes only those that changed. Extracts are kept in groups (a ReplicaSet's pods), each as large as
+// what it was last asked for, so that memory is bounded by the live objects.
+type Projection[T any] struct {
+	decode func(*api.Record) (*T, error)
+
+	mu     sync.Mutex
+	groups map[string]*group[T]
+}
+
+type group[T any] struct {
+	mu      sync.Mutex
+	round   uint64
+	entries map[string]*extract[T]
+}
+
+type extract[T any] struct {
+	revision api.Revision
+	round    uint64
+	value    *T
+}
+
+// NewProjection returns a Projection to T by client.Decode.
+func NewProjection[T any]() *Projection[T] {
+	return &Projection[T]{decode: client.Decode[T], groups: map[string]*group[T]{}}
+}
+
+// Of yields the extracts of the records, in order; an extract must not be changed. What the group held before and is
+// not among recs is forgotten. One goroutine at a time may use a group.
+func (p *Projection[T]) Of(name string, recs iter.Seq[*api.Record]) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		p.mu.Lock()
+		g := p.groups[name]
+		if g == nil {
+			g = &group[T]{entries: map[string]*extract[T]{}}
+			p.groups[strings.Clone(name)] = g
+		}
+		p.mu.Unlock()
+
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.round++
+		n := 0
+		for rec := range recs {
+			x := g.entries[rec.UID()]
+			if x == nil || x.revision != rec.Revision() {
+				v, err := p.decode(rec)
+				if err != nil {
+					if !yield(nil, err) {
+						return
+					}
+					continue
+				}
+				if x == nil {
+					x = new(extract[T])
+					g.entries[strings.Clone(rec.UID())] = x
+				}
+				x.revision, x.value = rec.Revision(), v
+			}
+			x.round = g.round
+			n++
+			if !yield(x.value, nil) {
+				return // incomplete: nothing can be said about the rest
+			}
+		}
+		if n == len(g.entries) {
+			return
+		}
+		for uid, x := range g.entries {
+			if x.round != g.round {
+				delete(g.entries, uid)
+			}
+		}
+	}
+}
+
+// Forget drops a group.
+func (p *Projection[T]) Forget(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.groups, name)
+}
