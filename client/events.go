@@ -145,7 +145,7 @@ func (r *Recorder) record(about corev1.ObjectReference, kind, reason, message st
 	if ev.Namespace == "" {
 		ev.Namespace = metav1.NamespaceDefault
 	}
-	s := &r.shards[maphash.Comparable(r.seed, objectKey(ev))%eventShards]
+	s := &r.shards[maphash.Comparable(r.seed, [3]string{about.Namespace, about.Name, string(about.UID)})%eventShards]
 	r.pending.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
