@@ -3,8 +3,10 @@ package builtin
 
 import (
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/apps"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
+	"pintle.dev/resource/builtin/scheduling"
 )
 
 // All returns a fresh Definition of every built-in kind.
@@ -17,5 +19,9 @@ func All() []*resource.Definition {
 		core.Secrets(),
 		core.ServiceAccounts(),
 		coordination.Leases(),
+		core.Pods(),
+		apps.Deployments(),
+		apps.ReplicaSets(),
+		scheduling.PriorityClasses(),
 	}
 }

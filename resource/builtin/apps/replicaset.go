@@ -1,0 +1,126 @@
+package apps
+
+import (
+	"context"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/podtemplate"
+	"pintle.dev/resource/builtin/rules"
+)
+
+// ReplicaSets defines apps/v1 ReplicaSet.
+func ReplicaSets() *resource.Definition {
+	return resource.Typed[appsv1.ReplicaSet]{
+		Definition: resource.Definition{
+			Resource: api.ReplicaSets, Kind: "ReplicaSet", Singular: "replicaset", ShortNames: []string{"rs"}, Categories: []string{"all"}, Namespaced: true,
+			Versions: []resource.Version{{Group: "apps", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+				resource.NameColumn,
+				{Name: "Desired", Type: "integer", Description: appsv1.ReplicaSetSpec{}.SwaggerDoc()["replicas"]},
+				{Name: "Current", Type: "integer", Description: appsv1.ReplicaSetStatus{}.SwaggerDoc()["replicas"]},
+				{Name: "Ready", Type: "integer", Description: appsv1.ReplicaSetStatus{}.SwaggerDoc()["readyReplicas"]},
+				resource.AgeColumn,
+				{Name: "Containers", Type: "string", Priority: 1, Description: "Names of each container in the template."},
+				{Name: "Images", Type: "string", Priority: 1, Description: "Images referenced by each container in the template."},
+				{Name: "Selector", Type: "string", Priority: 1, Description: appsv1.ReplicaSetSpec{}.SwaggerDoc()["selector"]},
+			}}},
+			Subresources: map[string]resource.Subresource{
+				"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},
+				"scale": scaleOf(resource.Scale{
+					Spec:     func(o *resource.Object) *int32 { return o.Value.(*appsv1.ReplicaSet).Spec.Replicas },
+					SetSpec:  func(o *resource.Object, n int32) { o.Value.(*appsv1.ReplicaSet).Spec.Replicas = &n },
+					Status:   func(o *resource.Object) int32 { return o.Value.(*appsv1.ReplicaSet).Status.Replicas },
+					Selector: func(o *resource.Object) string { return selectorText(o.Value.(*appsv1.ReplicaSet).Spec.Selector) },
+				}),
+			},
+			Index: []resource.IndexField{{Name: "status.replicas", Values: func(o *resource.Object) []string {
+				return []string{strconv.Itoa(int(o.Value.(*appsv1.ReplicaSet).Status.Replicas))}
+			}}},
+		},
+		Prepare:  prepareReplicaSet,
+		Default:  defaultReplicaSet,
+		Validate: validateReplicaSet,
+		Warn: func(_ context.Context, w *resource.Write, r, old *appsv1.ReplicaSet) []string {
+			if r == nil || old != nil && (w.Subresource != "" || r.Generation == old.Generation) {
+				return nil
+			}
+			return warnWorkload(w, &r.ObjectMeta, &r.Spec.Template)
+		},
+		Cells: func(r *appsv1.ReplicaSet) []any {
+			names, images := containersText(r.Spec.Template.Spec.Containers)
+			desired := int32(0)
+			if r.Spec.Replicas != nil {
+				desired = *r.Spec.Replicas
+			}
+			return []any{
+				r.Name, int64(desired), int64(r.Status.Replicas), int64(r.Status.ReadyReplicas),
+				resource.Age(r.CreationTimestamp), names, images, selectorCell(r.Spec.Selector),
+			}
+		},
+	}.Define()
+}
+
+func defaultReplicaSet(r *appsv1.ReplicaSet) {
+	podtemplate.DefaultTemplate(&r.Spec.Template)
+	unset(&r.Spec.Replicas, 1)
+}
+
+func prepareReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.ReplicaSet) {
+	switch {
+	case r == nil:
+	case w.Subresource == "status":
+		r.Spec = old.Spec
+	case old == nil:
+		r.Status, r.Generation = appsv1.ReplicaSetStatus{}, 1
+		podtemplate.DropUnservedTemplate(&r.Spec.Template)
+	default:
+		// Only a defaulted spec can be compared with a stored one.
+		defaultReplicaSet(r)
+		podtemplate.DropUnservedTemplate(&r.Spec.Template)
+		r.Status, r.Generation = old.Status, old.Generation
+		if !podtemplate.Same(&r.Spec, &old.Spec) {
+			r.Generation++
+		}
+	}
+}
+
+func validateReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.ReplicaSet) field.ErrorList {
+	switch {
+	case r == nil:
+		return nil
+	case w.Subresource == "status":
+		return validateReplicaSetStatus(&r.Status)
+	case old == nil:
+		return validateReplicaSetSpec(&r.Spec)
+	}
+	errs := validateReplicaSetSpec(&r.Spec)
+	return append(errs, rules.Fixed(field.NewPath("spec", "selector"), r.Spec.Selector, old.Spec.Selector)...)
+}
+
+func validateReplicaSetSpec(s *appsv1.ReplicaSetSpec) field.ErrorList {
+	p := field.NewPath("spec")
+	errs := rules.NonNegative(p.Child("replicas"), int64(*s.Replicas))
+	errs = append(errs, rules.NonNegative(p.Child("minReadySeconds"), int64(s.MinReadySeconds))...)
+	return append(errs, validateSelected(p, s.Selector, &s.Template)...)
+}
+
+func validateReplicaSetStatus(s *appsv1.ReplicaSetStatus) field.ErrorList {
+	p := field.NewPath("status")
+	errs := rules.NonNegative(p.Child("replicas"), int64(s.Replicas))
+	errs = append(errs, rules.NonNegative(p.Child("fullyLabeledReplicas"), int64(s.FullyLabeledReplicas))...)
+	errs = append(errs, rules.NonNegative(p.Child("readyReplicas"), int64(s.ReadyReplicas))...)
+	errs = append(errs, rules.NonNegative(p.Child("availableReplicas"), int64(s.AvailableReplicas))...)
+	if s.TerminatingReplicas != nil {
+		errs = append(errs, rules.NonNegative(p.Child("terminatingReplicas"), int64(*s.TerminatingReplicas))...)
+	}
+	errs = append(errs, rules.NonNegative(p.Child("observedGeneration"), s.ObservedGeneration)...)
+	errs = append(errs, atMost(p.Child("fullyLabeledReplicas"), s.FullyLabeledReplicas, s.Replicas, "cannot be greater than status.replicas")...)
+	errs = append(errs, atMost(p.Child("readyReplicas"), s.ReadyReplicas, s.Replicas, "cannot be greater than status.replicas")...)
+	errs = append(errs, atMost(p.Child("availableReplicas"), s.AvailableReplicas, s.Replicas, "cannot be greater than status.replicas")...)
+	return append(errs, atMost(p.Child("availableReplicas"), s.AvailableReplicas, s.ReadyReplicas, "cannot be greater than readyReplicas")...)
+}

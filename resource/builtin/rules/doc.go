@@ -1,0 +1,128 @@
+// Package rules is the kit that the validation of built-in kinds is made of: small rules for one field each, worded
+// as upstream words them. It knows no kinds.
+//
+// Two shapes of rule occur. A rule on a string alone returns what is wrong with it as messages, empty when it is well
+// formed, so that the caller chooses field and value; a rule on a field takes its path and returns field errors.
+// Rules on names scan the string and ask apimachinery's regular expressions only to word a complaint, for names are
+// checked on every write and are nearly always well formed.
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Messages that several kinds share.
+const (
+	NotNegative = "must be greater than or equal to 0"
+	FieldFixed  = "field is immutable"
+)
+
+// Verbatim is a value that an error shows without quotes, as upstream shows resource names and other Stringers.
+type Verbatim string
+
+// String implements fmt.Stringer.
+func (v Verbatim) String() string { return string(v) }
+
+// MarshalJSON declines, which makes field.Error fall back to String.
+func (v Verbatim) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
+
+// GoString is a value that an error shows as upstream's Go syntax for it.
+type GoString struct{ Value any }
+
+// String implements fmt.Stringer.
+func (v GoString) String() string { return fmt.Sprintf("%#v", v.Value) }
+
+// MarshalJSON declines, which makes field.Error fall back to String.
+func (v GoString) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
+
+// Invalid turns messages about a value into errors of its field.
+func Invalid(p *field.Path, value any, messages []string) field.ErrorList {
+	var errs field.ErrorList
+	for _, m := range messages {
+		errs = append(errs, field.Invalid(p, value, m))
+	}
+	return errs
+}
+
+// Enum requires one of the given values, which the error lists in the order given.
+func Enum[T ~string](p *field.Path, value T, allowed ...T) field.ErrorList {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(p, value, allowed)}
+}
+
+// NonNegative requires zero or more.
+func NonNegative(p *field.Path, value int64) field.ErrorList {
+	if value >= 0 {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(p, value, NotNegative)}
+}
+
+// Range requires lo <= value <= hi.
+func Range(p *field.Path, value, lo, hi int64) field.ErrorList {
+	if lo <= value && value <= hi {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(p, value, validation.InclusiveRangeError(int(lo), int(hi)))}
+}
+
+// ID requires a Unix user or group ID: 0 to 2^31-1.
+func ID(p *field.Path, id int64) field.ErrorList { return Range(p, id, 0, math.MaxInt32) }
+
+// Port requires a port number: 1 to 65535.
+func Port(p *field.Path, n int32) field.ErrorList { return Range(p, int64(n), 1, 65535) }
+
+// IP requires an IP address, in the lenient reading of fields that are older than canonical forms.
+func IP(p *field.Path, s string) field.ErrorList {
+	return validation.IsValidIPForLegacyField(p, s, false, nil)
+}
+
+// Fixed requires that a field kept its value.
+func Fixed(p *field.Path, value, old any) field.ErrorList {
+	if equality.Semantic.DeepEqual(value, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(p, value, FieldFixed)}
+}
+
+// Required requires a string that is not empty.
+func Required(p *field.Path, s string) field.ErrorList {
+	if s != "" {
+		return nil
+	}
+	return field.ErrorList{field.Required(p, "")}
+}
+
+// Descending requires a relative path that does not leave its root by "..".
+func Descending(p *field.Path, path string) field.ErrorList {
+	if strings.HasPrefix(path, "/") {
+		return field.ErrorList{field.Invalid(p, path, "must be a relative path")}
+	}
+	return NoBacksteps(p, path)
+}
+
+// NoBacksteps requires a path none of whose parts is "..".
+func NoBacksteps(p *field.Path, path string) field.ErrorList {
+	if HasBackstep(path) {
+		return field.ErrorList{field.Invalid(p, path, "must not contain '..'")}
+	}
+	return nil
+}
+
+// HasBackstep reports whether a part of the path is "..".
+func HasBackstep(path string) bool {
+	if !strings.Contains(path, "..") {
+		return false
+	}
+	return slices.Contains(strings.Split(strings.ReplaceAll(path, `\`, "/"), "/"), "..")
+}
