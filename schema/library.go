@@ -1,0 +1,226 @@
+package schema
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"weak"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/common"
+
+	"pintle.dev/object"
+)
+
+// library holds upstream's form of a schema while somebody needs it: for the wording of errors, for embedded resources
+// and for CEL rules. It is several times the size of the Schema, so it is left to the garbage collector unless every
+// write needs it: where there are rules, whose programs are dear, or embedded resources.
+type library struct {
+	mu     sync.Mutex
+	weak   weak.Pointer[upstream]
+	strong *upstream
+}
+
+// upstream is a schema in the forms upstream's validators want.
+type upstream struct {
+	structural *structuralschema.Structural
+	validator  validation.SchemaValidator
+	status     validation.SchemaValidator // of the property status; nil when there is none
+	cel        *cel.Validator             // nil without rules
+}
+
+func (s *Schema) upstream() (*upstream, error) {
+	o := s.origin
+	if o == nil {
+		panic("schema: only the root of a compiled schema validates")
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.strong != nil {
+		return o.strong, nil
+	}
+	if u := o.weak.Value(); u != nil {
+		return u, nil
+	}
+	u, err := newUpstream(o.source, s.is(belowRules))
+	if err != nil {
+		return nil, err
+	}
+	if s.is(belowRules | belowEmbedded) {
+		o.strong = u
+	} else {
+		o.weak = weak.Make(u)
+	}
+	return u, nil
+}
+
+func newUpstream(source []byte, rules bool) (*upstream, error) {
+	var v1 apiextensionsv1.JSONSchemaProps
+	if len(source) > 0 {
+		if err := json.Unmarshal(source, &v1); err != nil {
+			return nil, fmt.Errorf("decoding the schema: %w", err)
+		}
+	}
+	var props apiextensions.JSONSchemaProps
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(&v1, &props, nil); err != nil {
+		return nil, fmt.Errorf("converting the schema: %w", err)
+	}
+	u := new(upstream)
+	var err error
+	if u.structural, err = structuralschema.NewStructural(&props); err != nil {
+		return nil, fmt.Errorf("the schema is not structural: %w", err)
+	}
+	if u.validator, _, err = validation.NewSchemaValidator(&props); err != nil {
+		return nil, fmt.Errorf("building the validator: %w", err)
+	}
+	if status, ok := props.Properties["status"]; ok {
+		if u.status, _, err = validation.NewSchemaValidator(&status); err != nil {
+			return nil, fmt.Errorf("building the validator of status: %w", err)
+		}
+	}
+	if rules {
+		u.cel = cel.NewValidator(u.structural, true, celconfig.PerCallLimit)
+	}
+	return u, nil
+}
+
+// Check is one validation of a document.
+type Check struct {
+	// New and Old are whole documents; Old is nil on create. They carry metadata when the Schema DescribesMetadata.
+	New, Old *object.Value
+	// Status validates what a write of the status subresource may change, and no more.
+	Status bool
+	// Found are errors found before, which come first. Some of them keep CEL rules from being checked.
+	Found field.ErrorList
+}
+
+// Validate checks a document against the root schema s, in upstream's order: values, embedded resources, lists of type
+// set and map, CEL rules. On update, errors that Old had at the same place are forgiven as upstream does (KEP-4008).
+func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
+	valid := s.validPart(c)
+	embedded := s.is(belowEmbedded) && !c.Status
+	lists := s.listsValid(c.New)
+	if valid && !embedded && lists && !s.is(belowRules) {
+		return c.Found
+	}
+	u, err := s.upstream()
+	if err != nil {
+		return append(c.Found, field.InternalError(nil, err))
+	}
+	w := u.walk(c)
+	errs := c.Found
+	if !valid {
+		errs = append(errs, w.values()...)
+	}
+	if embedded {
+		errs = append(errs, objectmeta.Validate(ctx, nil, w.new, u.structural, false)...)
+	}
+	if !lists {
+		errs = append(errs, w.lists()...)
+	}
+	if u.cel == nil {
+		return errs
+	}
+	for _, e := range errs {
+		switch e.Type {
+		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+			return append(errs, field.Invalid(nil, nil, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
+		}
+	}
+	return append(errs, w.rules(ctx)...)
+}
+
+// validPart is the quick answer to whether the values are valid.
+func (s *Schema) validPart(c Check) bool {
+	if !c.Status {
+		return s.valid(c.New)
+	}
+	status, declared := c.New.Get("status"), s.property("status")
+	return status == nil || declared == nil || declared.valid(status)
+}
+
+// walk is a Check in Go's generic JSON, as upstream's validators want it.
+type walk struct {
+	*upstream
+	check      Check
+	new, old   map[string]any
+	correlated *common.CorrelatedObject // nil on create
+}
+
+func (u *upstream) walk(c Check) *walk {
+	w := &walk{upstream: u, check: c}
+	w.new, _ = c.New.ToAny().(map[string]any)
+	if c.Old != nil {
+		w.old, _ = c.Old.ToAny().(map[string]any)
+		w.correlated = common.NewCorrelatedObject(w.new, w.old, &model.Structural{Structural: u.structural})
+	}
+	return w
+}
+
+func (w *walk) values() field.ErrorList {
+	switch {
+	case w.old == nil:
+		return validation.ValidateCustomResource(nil, w.new, w.validator)
+	case w.check.Status:
+		if w.status == nil {
+			return nil
+		}
+		return validation.ValidateCustomResourceUpdate(field.NewPath("status"), w.new["status"], w.old["status"], w.status,
+			validation.WithRatcheting(w.correlated.Key("status")))
+	}
+	return validation.ValidateCustomResourceUpdate(nil, w.new, w.old, w.validator, validation.WithRatcheting(w.correlated))
+}
+
+// lists reports duplicates, but not to who updates an object that had some before.
+func (w *walk) lists() field.ErrorList {
+	if w.old != nil && len(listtype.ValidateListSetsAndMaps(nil, w.structural, w.old)) > 0 {
+		return nil
+	}
+	return listtype.ValidateListSetsAndMaps(nil, w.structural, w.new)
+}
+
+func (w *walk) rules(ctx context.Context) field.ErrorList {
+	var options []cel.Option
+	var old any
+	if w.old != nil {
+		options, old = append(options, cel.WithRatcheting(w.correlated)), w.old
+	}
+	errs, _ := w.cel.Validate(ctx, nil, w.structural, w.new, old, celconfig.RuntimeCELCostBudget, options...)
+	return errs
+}
+
+// Coerce brings the metadata of embedded resources into the form of metav1.ObjectMeta and returns the paths of fields
+// it dropped because that type does not know them, sorted. With lenient set, for documents that were stored before,
+// malformed fields are dropped too; else they are an error. Most schemas embed nothing, and Coerce does nothing.
+func (s *Schema) Coerce(v *object.Value, lenient bool) (unknown []string, err error) {
+	if !s.is(belowEmbedded) {
+		return nil, nil
+	}
+	u, err := s.upstream()
+	if err != nil {
+		return nil, err
+	}
+	doc := v.ToAny()
+	ferr, unknown := objectmeta.CoerceWithOptions(nil, doc, u.structural, false, objectmeta.CoerceOptions{
+		DropInvalidFields: lenient, ReturnUnknownFieldPaths: true,
+	})
+	if ferr != nil {
+		return nil, ferr
+	}
+	coerced, err := object.FromAny(doc)
+	if err != nil {
+		return nil, err
+	}
+	v.Replace(coerced)
+	return unknown, nil
+}
