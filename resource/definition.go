@@ -164,6 +164,11 @@ type IndexField struct {
 	Values func(o *Object) []string
 	// Internal indexes are no field selectors.
 	Internal bool
+	// Unindexed fields are field selectors for which no entries are kept: the objects are decoded to select by them.
+	// For what is asked for rarely, of kinds of which there are many (events).
+	Unindexed bool
+	// Only limits the field selector to one API version ("events.k8s.io/v1"), where fields have other names there.
+	Only string
 }
 
 // Subresource is one path below an object. Status and scale need no more than their presence; the others say how a

@@ -18,6 +18,7 @@ func All() []*resource.Definition {
 		core.Nodes(),
 		core.Secrets(),
 		core.ServiceAccounts(),
+		core.Services(),
 		coordination.Leases(),
 		core.Pods(),
 		apps.Deployments(),

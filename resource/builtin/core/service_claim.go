@@ -1,0 +1,245 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/store"
+)
+
+// The ranges services are served from. The first cluster IP is that of the kubernetes Service.
+var (
+	clusterRange      = netip.MustParsePrefix("10.96.0.0/16")
+	KubernetesService = clusterRange.Addr().Next().String()
+)
+
+const (
+	nodePortFirst = 30000
+	nodePortLast  = 32767
+	// The lower part of either range is left to those who ask for a certain address or port (KEP-3070, KEP-3668):
+	// automatic allocation turns to it only when the rest is taken.
+	staticIPs   = 256
+	staticPorts = 86
+)
+
+const (
+	claimClusterIP = "clusterip"
+	claimNodePort  = "nodeport"
+)
+
+// claimService allocates what o needs and has not, claims what it has and old had not, and releases the rest.
+func claimService(_ context.Context, v store.View, w *resource.Write, o, old *corev1.Service) ([]store.Write, error) {
+	c := claimer{view: v, held: map[api.Key]bool{}, wanted: map[api.Key]bool{}}
+	if old != nil {
+		c.hold(&old.Spec)
+	}
+	if o != nil {
+		if errs := c.allocate(&o.Spec); len(errs) > 0 {
+			return nil, api.Invalid("", "Service", o.Name, errs)
+		}
+	}
+	return c.writes(w.Request.Key, o)
+}
+
+type claimer struct {
+	view   store.View
+	held   map[api.Key]bool // by the object as it was
+	wanted map[api.Key]bool // by the object as it will be
+}
+
+func (c *claimer) hold(s *corev1.ServiceSpec) {
+	for _, ip := range s.ClusterIPs {
+		if ip != corev1.ClusterIPNone {
+			c.held[resource.ClaimKey(claimClusterIP, ip)] = true
+		}
+	}
+	for _, p := range s.Ports {
+		if p.NodePort != 0 {
+			c.held[portKey(p.NodePort)] = true
+		}
+	}
+	if s.HealthCheckNodePort != 0 {
+		c.held[portKey(s.HealthCheckNodePort)] = true
+	}
+}
+
+func portKey(port int32) api.Key {
+	return resource.ClaimKey(claimNodePort, strconv.Itoa(int(port)))
+}
+
+// free reports whether nobody holds the key but the object itself.
+func (c *claimer) free(k api.Key) bool {
+	return !c.wanted[k] && (c.held[k] || c.view.Get(api.Claims, k) == nil)
+}
+
+func (c *claimer) allocate(s *corev1.ServiceSpec) field.ErrorList {
+	spec := field.NewPath("spec")
+	if needsClusterIP(s) {
+		if err := c.allocateIP(s, spec); err != nil {
+			return field.ErrorList{err}
+		}
+	}
+	if needsNodePort(s) || s.Type == corev1.ServiceTypeLoadBalancer {
+		if err := c.allocatePorts(s, spec.Child("ports")); err != nil {
+			return field.ErrorList{err}
+		}
+	}
+	if needsHealthCheckPort(s) {
+		if err := c.allocatePort(&s.HealthCheckNodePort, spec.Child("healthCheckNodePort"), "failed to allocate requested HealthCheck NodePort %d: "); err != nil {
+			return field.ErrorList{err}
+		}
+	}
+	return nil
+}
+
+func (c *claimer) allocateIP(s *corev1.ServiceSpec, spec *field.Path) *field.Error {
+	if p := s.IPFamilyPolicy; p != nil && *p == corev1.IPFamilyPolicyRequireDualStack {
+		return field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services")
+	}
+	if len(s.IPFamilies) > 0 && s.IPFamilies[0] != corev1.IPv4Protocol {
+		return field.Invalid(spec.Child("ipFamilies").Index(0), s.IPFamilies[0], "not configured on this cluster")
+	}
+	if len(s.IPFamilies) > 1 {
+		return field.Invalid(spec.Child("ipFamilyPolicy"), ptr.Deref(s.IPFamilyPolicy, ""), "this cluster is not configured for dual-stack services")
+	}
+	s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+	s.IPFamilyPolicy = ptr.To(ptr.Deref(s.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack))
+	if isHeadless(s) {
+		return nil
+	}
+	if len(s.ClusterIPs) > 0 {
+		ip := s.ClusterIPs[0]
+		addr, err := netip.ParseAddr(ip)
+		switch k := resource.ClaimKey(claimClusterIP, ip); {
+		case err != nil || !clusterRange.Contains(addr) || addr == clusterRange.Addr():
+			return field.Invalid(spec.Child("clusterIPs"), s.ClusterIPs, fmt.Sprintf(
+				"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, ip, clusterRange))
+		case !c.free(k):
+			return field.Invalid(spec.Child("clusterIPs"), s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", ip))
+		default:
+			c.wanted[k] = true
+		}
+		return nil
+	}
+	base := clusterRange.Addr().As4()
+	size := 1<<(32-clusterRange.Bits()) - 2 // without the network and the broadcast address
+	n, ok := pick(size, staticIPs, func(n int) bool { return c.free(resource.ClaimKey(claimClusterIP, clusterIP(base, n))) })
+	if !ok {
+		return field.InternalError(spec.Child("clusterIPs"), fmt.Errorf("failed to allocate a serviceIP: range %s is full", clusterRange))
+	}
+	s.ClusterIP = clusterIP(base, n)
+	s.ClusterIPs = []string{s.ClusterIP}
+	c.wanted[resource.ClaimKey(claimClusterIP, s.ClusterIP)] = true
+	return nil
+}
+
+// clusterIP is the address n+1 beyond base.
+func clusterIP(base [4]byte, n int) string {
+	v := uint32(base[0])<<24 | uint32(base[1])<<16 | uint32(base[2])<<8 | uint32(base[3])
+	v += uint32(n) + 1
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}).String()
+}
+
+// pick draws a number below size that is free, from reserved on while there is one.
+func pick(size, reserved int, free func(n int) bool) (int, bool) {
+	for _, part := range [...]struct{ from, n int }{{reserved, size - reserved}, {0, reserved}} {
+		start := rand.IntN(part.n)
+		for i := range part.n {
+			if n := part.from + (start+i)%part.n; free(n) {
+				return n, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// allocatePorts gives each port its node port. Ports of different protocols may share a number, and do by default when
+// they have the same port number.
+func (c *claimer) allocatePorts(s *corev1.ServiceSpec, p *field.Path) *field.Error {
+	type number struct {
+		protocol corev1.Protocol
+		port     int32
+	}
+	taken := map[number]bool{}
+	for i := range s.Ports {
+		port := &s.Ports[i]
+		at := p.Index(i).Child("nodePort")
+		if port.NodePort == 0 {
+			if !needsNodePort(s) {
+				continue
+			}
+			for _, q := range s.Ports[:i] {
+				if q.Port == port.Port && q.Protocol != port.Protocol && !taken[number{port.Protocol, q.NodePort}] {
+					port.NodePort = q.NodePort
+				}
+			}
+		}
+		n := number{port.Protocol, port.NodePort}
+		if taken[n] {
+			return field.Invalid(at, port.NodePort, "provided port is already allocated")
+		}
+		shared := slices.ContainsFunc(s.Ports[:i], func(q corev1.ServicePort) bool { return q.NodePort == port.NodePort && port.NodePort != 0 })
+		if !shared {
+			if err := c.allocatePort(&port.NodePort, at, ""); err != nil {
+				return err
+			}
+		}
+		taken[number{port.Protocol, port.NodePort}] = true
+	}
+	return nil
+}
+
+func (c *claimer) allocatePort(port *int32, at *field.Path, prefix string) *field.Error {
+	if prefix != "" {
+		prefix = fmt.Sprintf(prefix, *port)
+	}
+	switch {
+	case *port == 0:
+		n, ok := pick(nodePortLast-nodePortFirst+1, staticPorts, func(n int) bool { return c.free(portKey(int32(nodePortFirst + n))) })
+		if !ok {
+			return field.InternalError(at, fmt.Errorf("failed to allocate a nodePort: range is full"))
+		}
+		*port = int32(nodePortFirst + n)
+	case c.held[portKey(*port)]:
+	case *port < nodePortFirst || *port > nodePortLast:
+		return field.Invalid(at, *port, fmt.Sprintf("%sprovided port is not in the valid range. The range of valid ports is %d-%d", prefix, nodePortFirst, nodePortLast))
+	case !c.free(portKey(*port)):
+		return field.Invalid(at, *port, prefix+"provided port is already allocated")
+	}
+	c.wanted[portKey(*port)] = true
+	return nil
+}
+
+// writes turns the difference between what was held and what is wanted into puts and deletes of claims.
+func (c *claimer) writes(holder api.Key, o *corev1.Service) ([]store.Write, error) {
+	var ws []store.Write
+	if o != nil {
+		holder.Name = o.Name // a create names none in its path
+	}
+	for k := range c.wanted {
+		if c.held[k] && c.view.Get(api.Claims, k) != nil {
+			continue
+		}
+		rec, err := resource.NewClaim(k.Namespace, k.Name, holder)
+		if err != nil {
+			return nil, err
+		}
+		ws = append(ws, store.Put(api.Claims, rec, 0))
+	}
+	for k := range c.held {
+		if rec := c.view.Get(api.Claims, k); rec != nil && !c.wanted[k] {
+			ws = append(ws, store.Delete(api.Claims, k, rec.Revision()))
+		}
+	}
+	return ws, nil
+}

@@ -1,0 +1,335 @@
+package core
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
+	"k8s.io/utils/ptr"
+
+	"pintle.dev/resource"
+)
+
+const (
+	onlyLoadBalancer = "may only be used when `type` is 'LoadBalancer'"
+	onlyOnce         = "may not change once set"
+	maxAffinity      = 86400 // seconds: a day
+
+	annotationSourceRanges = "service.beta.kubernetes.io/load-balancer-source-ranges"
+)
+
+func supported[T ~string](p *field.Path, v T, values ...string) field.ErrorList {
+	if slices.Contains(values, string(v)) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(p, string(v), values)}
+}
+
+func validateService(_ context.Context, w *resource.Write, o, old *corev1.Service) field.ErrorList {
+	spec := field.NewPath("spec")
+	if w.Subresource == "status" {
+		return validateLoadBalancerStatus(&o.Status.LoadBalancer, &o.Spec, field.NewPath("status", "loadBalancer"))
+	}
+	s := &o.Spec
+	if needsClusterIP(s) {
+		// Upstream allocates before it validates; what stops the allocation is all that is reported.
+		if errs := validateClusterIPs(s, spec); len(errs) > 0 {
+			return errs
+		}
+	}
+	errs := validateServiceType(s, spec)
+	names := sets.New[string]()
+	for i := range s.Ports {
+		p := spec.Child("ports").Index(i)
+		errs = append(errs, validateServicePort(&s.Ports[i], len(s.Ports) > 1, names, p)...)
+	}
+	if s.Selector != nil {
+		errs = append(errs, metav1validation.ValidateLabels(s.Selector, spec.Child("selector"))...)
+	}
+	errs = append(errs, validateAffinity(s, spec)...)
+	for i, ip := range s.ExternalIPs {
+		p := spec.Child("externalIPs").Index(i)
+		if bad := validation.IsValidIPForLegacyField(p, ip, false, nil); len(bad) > 0 {
+			errs = append(errs, bad...)
+		} else {
+			errs = append(errs, validateNonSpecialIP(ip, p)...)
+		}
+	}
+	errs = append(errs, validateLoadBalancer(o, spec)...)
+	errs = append(errs, validateTrafficPolicies(s, spec)...)
+	if old != nil {
+		errs = append(errs, validateServiceUpdate(s, &old.Spec, spec)...)
+	}
+	return errs
+}
+
+func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if len(s.Ports) == 0 && !isHeadless(s) && s.Type != corev1.ServiceTypeExternalName {
+		errs = append(errs, field.Required(spec.Child("ports"), ""))
+	}
+	switch s.Type {
+	case corev1.ServiceTypeLoadBalancer:
+		for i := range s.Ports {
+			if s.Ports[i].Port == 10250 {
+				errs = append(errs, field.Invalid(spec.Child("ports").Index(i), s.Ports[i], "may not expose port 10250 externally since it is used by kubelet"))
+			}
+		}
+		if isHeadless(s) {
+			errs = append(errs, field.Invalid(spec.Child("clusterIPs").Index(0), s.ClusterIPs[0], "may not be set to 'None' for LoadBalancer services"))
+		}
+	case corev1.ServiceTypeNodePort:
+		if isHeadless(s) {
+			errs = append(errs, field.Invalid(spec.Child("clusterIPs").Index(0), s.ClusterIPs[0], "may not be set to 'None' for NodePort services"))
+		}
+	case corev1.ServiceTypeClusterIP:
+		for i, p := range s.Ports {
+			if p.NodePort != 0 {
+				errs = append(errs, field.Forbidden(spec.Child("ports").Index(i).Child("nodePort"), "may not be used when `type` is 'ClusterIP'"))
+			}
+		}
+	case corev1.ServiceTypeExternalName:
+		const never = "may not be set for ExternalName services"
+		if len(s.ClusterIPs) > 0 {
+			errs = append(errs, field.Forbidden(spec.Child("clusterIPs"), never))
+		}
+		if len(s.IPFamilies) > 0 {
+			errs = append(errs, field.Forbidden(spec.Child("ipFamilies"), never))
+		}
+		if s.IPFamilyPolicy != nil {
+			errs = append(errs, field.Forbidden(spec.Child("ipFamilyPolicy"), never))
+		}
+		// A trailing dot is how a resolver marks a name as absolute.
+		if name := strings.TrimSuffix(s.ExternalName, "."); name == "" {
+			errs = append(errs, field.Required(spec.Child("externalName"), ""))
+		} else {
+			for _, msg := range validation.IsDNS1123Subdomain(name) {
+				errs = append(errs, field.Invalid(spec.Child("externalName"), name, msg))
+			}
+		}
+	case "":
+		errs = append(errs, field.Required(spec.Child("type"), ""))
+	default:
+		errs = append(errs, supported(spec.Child("type"), s.Type, "ClusterIP", "ExternalName", "LoadBalancer", "NodePort")...)
+	}
+	return errs
+}
+
+func validateServicePort(o *corev1.ServicePort, nameRequired bool, names sets.Set[string], p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	switch {
+	case o.Name == "" && nameRequired:
+		errs = append(errs, field.Required(p.Child("name"), ""))
+	case o.Name == "":
+	default:
+		for _, msg := range validation.IsDNS1123Label(o.Name) {
+			errs = append(errs, field.Invalid(p.Child("name"), o.Name, msg))
+		}
+		if names.Has(o.Name) {
+			errs = append(errs, field.Duplicate(p.Child("name"), o.Name))
+		}
+		names.Insert(o.Name)
+	}
+	for _, msg := range validation.IsValidPortNum(int(o.Port)) {
+		errs = append(errs, field.Invalid(p.Child("port"), o.Port, msg))
+	}
+	errs = append(errs, supported(p.Child("protocol"), o.Protocol, portProtocols...)...)
+	if o.TargetPort.Type == intstr.String {
+		for _, msg := range validation.IsValidPortName(o.TargetPort.StrVal) {
+			errs = append(errs, field.Invalid(p.Child("targetPort"), o.TargetPort.String(), msg))
+		}
+	} else {
+		for _, msg := range validation.IsValidPortNum(int(o.TargetPort.IntVal)) {
+			errs = append(errs, field.Invalid(p.Child("targetPort"), o.TargetPort.IntVal, msg))
+		}
+	}
+	if o.AppProtocol != nil {
+		for _, msg := range validation.IsQualifiedName(*o.AppProtocol) {
+			errs = append(errs, field.Invalid(p.Child("appProtocol"), *o.AppProtocol, msg))
+		}
+	}
+	return errs
+}
+
+func validateAffinity(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	config := spec.Child("sessionAffinityConfig")
+	switch s.SessionAffinity {
+	case corev1.ServiceAffinityNone:
+		if s.SessionAffinityConfig != nil {
+			return field.ErrorList{field.Forbidden(config, "must not be set when session affinity is None")}
+		}
+	case corev1.ServiceAffinityClientIP:
+		if n := s.SessionAffinityConfig.ClientIP.TimeoutSeconds; *n <= 0 || *n > maxAffinity {
+			return field.ErrorList{field.Invalid(config.Child("clientIP", "timeoutSeconds"), *n, "must be greater than 0 and less than 86400")}
+		}
+	default:
+		return supported(spec.Child("sessionAffinity"), s.SessionAffinity, "ClientIP", "None")
+	}
+	return nil
+}
+
+func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	ips, families := spec.Child("clusterIPs"), spec.Child("ipFamilies")
+	switch {
+	case len(s.ClusterIPs) == 0:
+	case s.ClusterIP == "":
+		errs = append(errs, field.Required(spec.Child("clusterIP"), ""))
+	case s.ClusterIPs[0] != s.ClusterIP:
+		errs = append(errs, field.Invalid(ips, s.ClusterIPs, "first value must match `clusterIP`"))
+	}
+	seen := sets.New[corev1.IPFamily]()
+	for i, f := range s.IPFamilies {
+		errs = append(errs, supported(families.Index(i), f, "IPv4", "IPv6")...)
+		if seen.Has(f) {
+			errs = append(errs, field.Duplicate(families.Index(i), f))
+		}
+		seen.Insert(f)
+	}
+	if p := s.IPFamilyPolicy; p != nil {
+		errs = append(errs, supported(spec.Child("ipFamilyPolicy"), *p, "PreferDualStack", "RequireDualStack", "SingleStack")...)
+	}
+	if len(s.ClusterIPs) > 2 {
+		return append(errs, field.Invalid(ips, s.ClusterIPs, "may only hold up to 2 values"))
+	}
+	if len(s.ClusterIPs) > 1 && slices.Contains(s.ClusterIPs, corev1.ClusterIPNone) {
+		errs = append(errs, field.Invalid(ips, s.ClusterIPs, "'None' must be the first and only value"))
+	}
+	for i, ip := range s.ClusterIPs {
+		if ip == corev1.ClusterIPNone {
+			continue
+		}
+		if bad := validation.IsValidIPForLegacyField(ips.Index(i), ip, false, nil); len(bad) > 0 {
+			errs = append(errs, bad...)
+			continue
+		}
+		if i < len(s.IPFamilies) {
+			switch v6 := netutils.IsIPv6String(ip); {
+			case s.IPFamilies[i] == corev1.IPv4Protocol && v6:
+				errs = append(errs, field.Invalid(ips.Index(i), ip, "expected an IPv4 value as indicated by `ipFamilies["+string('0'+rune(i))+"]`"))
+			case s.IPFamilies[i] == corev1.IPv6Protocol && !v6:
+				errs = append(errs, field.Invalid(ips.Index(i), ip, "expected an IPv6 value as indicated by `ipFamilies["+string('0'+rune(i))+"]`"))
+			}
+		}
+	}
+	return errs
+}
+
+func validateLoadBalancer(o *corev1.Service, spec *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	s := &o.Spec
+	balanced := s.Type == corev1.ServiceTypeLoadBalancer
+	if p := spec.Child("LoadBalancerSourceRanges"); len(s.LoadBalancerSourceRanges) > 0 {
+		if !balanced {
+			errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
+		}
+		for i, r := range s.LoadBalancerSourceRanges {
+			errs = append(errs, validation.IsValidCIDRForLegacyField(p.Index(i), strings.TrimSpace(r), false, nil)...)
+		}
+	} else if list, ok := o.Annotations[annotationSourceRanges]; ok {
+		p := field.NewPath("metadata", "annotations").Key(annotationSourceRanges)
+		if !balanced {
+			errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
+		}
+		if list = strings.TrimSpace(list); list != "" {
+			for _, r := range strings.Split(list, ",") {
+				errs = append(errs, validation.IsValidCIDRForLegacyField(p, strings.TrimSpace(r), false, nil)...)
+			}
+		}
+	}
+	if p := spec.Child("allocateLoadBalancerNodePorts"); balanced && s.AllocateLoadBalancerNodePorts == nil {
+		errs = append(errs, field.Required(p, ""))
+	} else if !balanced && s.AllocateLoadBalancerNodePorts != nil {
+		errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
+	}
+	if c := s.LoadBalancerClass; c != nil {
+		p := spec.Child("loadBalancerClass")
+		if !balanced {
+			errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
+		}
+		for _, msg := range validation.IsQualifiedName(*c) {
+			errs = append(errs, field.Invalid(p, *c, msg))
+		}
+	}
+	return errs
+}
+
+func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	switch p := spec.Child("externalTrafficPolicy"); {
+	case !isExternal(s):
+		if s.ExternalTrafficPolicy != "" {
+			errs = append(errs, field.Invalid(p, s.ExternalTrafficPolicy, "may only be set for externally-accessible services"))
+		}
+	case s.ExternalTrafficPolicy == "":
+		if s.Type != corev1.ServiceTypeClusterIP {
+			errs = append(errs, field.Required(p, ""))
+		}
+	default:
+		errs = append(errs, supported(p, s.ExternalTrafficPolicy, "Cluster", "Local")...)
+	}
+	if s.HealthCheckNodePort != 0 && !needsHealthCheckPort(s) {
+		errs = append(errs, field.Invalid(spec.Child("healthCheckNodePort"), s.HealthCheckNodePort, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+	}
+	if p := s.InternalTrafficPolicy; p != nil {
+		errs = append(errs, supported(spec.Child("internalTrafficPolicy"), *p, "Cluster", "Local")...)
+	} else if needsClusterIP(s) {
+		errs = append(errs, field.Required(spec.Child("internalTrafficPolicy"), ""))
+	}
+	return errs
+}
+
+func validateServiceUpdate(s, old *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if needsClusterIP(s) && needsClusterIP(old) {
+		if len(old.ClusterIPs) > 0 && (len(s.ClusterIPs) == 0 || s.ClusterIPs[0] != old.ClusterIPs[0]) {
+			errs = append(errs, field.Invalid(spec.Child("clusterIPs").Index(0), s.ClusterIPs, onlyOnce))
+		}
+		if len(old.IPFamilies) > 0 && len(s.IPFamilies) > 0 && s.IPFamilies[0] != old.IPFamilies[0] {
+			errs = append(errs, field.Invalid(spec.Child("ipFamilies").Index(0), s.IPFamilies, onlyOnce))
+		}
+	}
+	if needsHealthCheckPort(s) && needsHealthCheckPort(old) && s.HealthCheckNodePort != old.HealthCheckNodePort {
+		errs = append(errs, field.Forbidden(spec.Child("healthCheckNodePort"), immutableField))
+	}
+	if s.Type == corev1.ServiceTypeLoadBalancer && old.Type == corev1.ServiceTypeLoadBalancer && !ptr.Equal(s.LoadBalancerClass, old.LoadBalancerClass) {
+		errs = append(errs, field.Invalid(spec.Child("loadBalancerClass"), ptr.Deref(s.LoadBalancerClass, ""), onlyOnce))
+	}
+	return errs
+}
+
+func validateLoadBalancerStatus(s *corev1.LoadBalancerStatus, of *corev1.ServiceSpec, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if of.Type != corev1.ServiceTypeLoadBalancer && len(s.Ingress) > 0 {
+		errs = append(errs, field.Forbidden(p.Child("ingress"), "may only be used when `spec.type` is LoadBalancer"))
+	}
+	for i, in := range s.Ingress {
+		at := p.Child("ingress").Index(i)
+		if in.IP != "" {
+			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, false, nil)...)
+		}
+		if in.IPMode != nil {
+			if in.IP == "" {
+				errs = append(errs, field.Forbidden(at.Child("ipMode"), "may not be specified when `ip` is not set"))
+			} else {
+				errs = append(errs, supported(at.Child("ipMode"), *in.IPMode, "Proxy", "VIP")...)
+			}
+		}
+		if in.Hostname != "" {
+			for _, msg := range validation.IsDNS1123Subdomain(in.Hostname) {
+				errs = append(errs, field.Invalid(at.Child("hostname"), in.Hostname, msg))
+			}
+			if netutils.ParseIPSloppy(in.Hostname) != nil {
+				errs = append(errs, field.Invalid(at.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address"))
+			}
+		}
+	}
+	return errs
+}
