@@ -37,6 +37,8 @@ type Definition struct {
 	// Versions in order of preference. The one that is Storage is what the store holds.
 	Versions []Version
 
+	// Verbs are what discovery lists for the resource; nil stands for all.
+	Verbs        []api.Verb
 	Subresources map[string]Subresource
 	Index        []IndexField
 	Hooks        Hooks
