@@ -14,6 +14,7 @@ func All() []*resource.Definition {
 	return []*resource.Definition{
 		core.ConfigMaps(),
 		core.Endpoints(),
+		core.Events(),
 		core.Namespaces(),
 		core.Nodes(),
 		core.Secrets(),
