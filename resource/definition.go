@@ -157,6 +157,8 @@ type Hooks struct {
 	Finalize func(o *Object) bool
 	// Cells are the values of Columns for one object.
 	Cells func(v *Version, o *Object) []any
+	// RowConditions say of a Table row that its object has run to completion.
+	RowConditions func(o *Object) []metav1.TableRowCondition
 }
 
 // IndexField declares an index. Its name, when it is a field path, may be used as a field selector.

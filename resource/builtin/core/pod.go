@@ -33,7 +33,7 @@ func Pods() *resource.Definition {
 				"portforward": {Verbs: []api.Verb{api.Create, api.Get}, Version: "v1", Kind: "PodPortForwardOptions"},
 			},
 			Index: podIndex,
-			Hooks: resource.Hooks{GracePeriod: podGracePeriod},
+			Hooks: resource.Hooks{GracePeriod: podGracePeriod, RowConditions: podRowConditions},
 		},
 		Prepare:  preparePod,
 		Default:  defaultPod,

@@ -24,6 +24,20 @@ var podColumns = []metav1.TableColumnDefinition{
 	{Name: "Readiness Gates", Type: "string", Priority: 1, Description: corev1.PodSpec{}.SwaggerDoc()["readinessGates"]},
 }
 
+// podRowConditions mark the rows of pods that have run to completion.
+func podRowConditions(o *resource.Object) []metav1.TableRowCondition {
+	c := metav1.TableRowCondition{Type: metav1.RowCompleted, Status: metav1.ConditionTrue}
+	switch phase := o.Value.(*corev1.Pod).Status.Phase; phase {
+	case corev1.PodSucceeded:
+		c.Reason, c.Message = string(phase), "The pod has completed successfully."
+	case corev1.PodFailed:
+		c.Reason, c.Message = string(phase), "The pod failed."
+	default:
+		return nil
+	}
+	return []metav1.TableRowCondition{c}
+}
+
 func podCells(p *corev1.Pod) []any {
 	s := summarize(p)
 	restarts := strconv.Itoa(s.restarts)
