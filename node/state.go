@@ -21,6 +21,7 @@ type PodState struct {
 	Volumes    bool          // set up on this host
 	Setup      *Failure      // why volumes or sandbox could not be set up, the last time
 	Rejected   *Failure      // the node refused the pod: it never runs
+	Finished   bool          // deleted from the API, where finalizers keep it
 	Adopted    bool          // the runtime held it when the agent started
 	Host       Host
 }
@@ -43,7 +44,8 @@ type Sandbox struct {
 type Container struct {
 	Name      string
 	Instances []Instance
-	Backoff   Backoff
+	Backoff   Backoff  // of restarts
+	Pulls     Backoff  // of image pulls
 	Failure   *Failure // why the last attempt to start it failed; nil once it has started
 	Probed    Probed
 }

@@ -24,12 +24,13 @@ func Step(want *corev1.Pod, have PodState, now time.Time) []Action {
 	p.report()
 	switch {
 	case want.DeletionTimestamp != nil:
-		if p.end(deletionGrace(want)) && len(p.actions) == 0 {
+		if p.end(deletionGrace(want)) && len(p.actions) == 0 && !have.Finished {
 			p.do(Action{Op: Finish})
 		}
 	case terminal(status.Phase):
 		p.end(specGrace(want))
 	default:
+		p.at(deadline(want))
 		p.run()
 	}
 	p.wake()

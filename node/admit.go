@@ -1,0 +1,113 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/resource"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	"k8s.io/klog/v2"
+)
+
+// usage is what pods ask of a node: cpu in thousandths, other resources in their units, and a count of pods.
+type usage map[corev1.ResourceName]int64
+
+func asks(pod *corev1.Pod) usage {
+	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
+	u := make(usage, len(requests)+1)
+	for name, q := range requests {
+		if name == corev1.ResourceCPU {
+			u[name] = q.MilliValue()
+		} else {
+			u[name] = q.Value()
+		}
+	}
+	u[corev1.ResourcePods] = 1
+	return u
+}
+
+// admit decides once, when a pod is first seen and nothing of it runs, whether the node takes it. A pod that has a
+// start time was taken before.
+func (e *entry) admit(pod *corev1.Pod) {
+	if e.asked != nil || e.state.Rejected != nil || terminal(pod.Status.Phase) {
+		return
+	}
+	u := asks(pod)
+	a := e.agent
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.used == nil {
+		a.used = usage{}
+	}
+	fresh := pod.Status.StartTime == nil && pod.DeletionTimestamp == nil && e.state.Sandbox == nil
+	if fresh && a.node != nil {
+		if f := refuse(pod, u, a.node, a.used); f != nil {
+			f.At = time.Now()
+			e.state.Rejected = f
+			a.tell(pod, "", corev1.EventTypeWarning, f.Reason, f.Message)
+			return
+		}
+	}
+	e.asked = u
+	for name, n := range u {
+		a.used[name] += n
+	}
+}
+
+// release gives back what an ended pod was counted for.
+func (a *Agent) release(e *entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, n := range e.asked {
+		a.used[name] -= n
+	}
+	if e.asked != nil {
+		e.asked = usage{}
+	}
+}
+
+// refuse says why a node cannot take a pod, in the words of the kubelet; nil when it can.
+func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used usage) *Failure {
+	for _, name := range append([]corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}, extended(u)...) {
+		asked, ok := u[name]
+		q, has := n.Status.Allocatable[name]
+		if !ok || asked == 0 || !has && isDefault(name) {
+			continue
+		}
+		capacity := q.Value()
+		if name == corev1.ResourceCPU {
+			capacity = q.MilliValue()
+		}
+		if asked > capacity-used[name] {
+			return &Failure{Reason: "OutOf" + string(name), Message: fmt.Sprintf(
+				"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, asked, used[name], capacity)}
+		}
+	}
+	if len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil {
+		if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n); err != nil || !ok {
+			return &Failure{Reason: "NodeAffinity", Message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+		}
+	}
+	if t, no := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), n.Spec.Taints, pod.Spec.Tolerations,
+		func(t *corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute }, true); no {
+		return &Failure{Reason: "TaintToleration", Message: fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value)}
+	}
+	return nil
+}
+
+func isDefault(name corev1.ResourceName) bool { return !strings.Contains(string(name), "/") }
+
+// extended lists the resources of u that devices provide.
+func extended(u usage) []corev1.ResourceName {
+	var names []corev1.ResourceName
+	for name := range maps.Keys(u) {
+		if !isDefault(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
