@@ -103,6 +103,8 @@ type State struct {
 	NoLog bool
 	// Dropped has the tables that were dropped after Horizon, and when: their cursors must be at that revision or later.
 	Dropped map[api.Resource]api.Revision
+	// Failed, where not nil, gets the reason when the backend fails outside of any call.
+	Failed <-chan error
 }
 
 // Backend keeps records durably. The Store in front of it is its only writer: it holds the tables and the recent

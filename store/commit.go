@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"pintle.dev/api"
 )
@@ -63,6 +64,8 @@ func check(ws []Write) (size int, err error) {
 		switch {
 		case w.Op == OpGuard:
 			continue
+		case strings.IndexByte(w.Key.Name, 0) >= 0 || strings.IndexByte(w.Key.Namespace, 0) >= 0:
+			return 0, fmt.Errorf("write %s %q: a key may not contain NUL", w.Resource, w.Key)
 		case w.Op == OpPut && w.Record == nil:
 			return 0, fmt.Errorf("put %s %q: no record", w.Resource, w.Key)
 		case w.Op == OpPut && w.Record.Key() != w.Key:
@@ -130,6 +133,9 @@ func (s *Store) submit(ctx context.Context, r *request) (api.Revision, error) {
 			if t == answered {
 				return r.rev, r.err
 			}
+		case <-s.failed:
+			// The leader may be stuck in the backend.
+			return 0, fmt.Errorf("%w: %w", ErrUnknown, s.failure)
 		case <-ctx.Done():
 			if s.withdraw(r) {
 				return 0, ctx.Err()

@@ -112,6 +112,15 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if !s.noLog {
 		s.workers.Go(s.retain)
 	}
+	if state.Failed != nil {
+		s.workers.Go(func() {
+			select {
+			case err := <-state.Failed:
+				s.stop(fmt.Errorf("the backend failed: %w", err))
+			case <-s.done:
+			}
+		})
+	}
 	return s, nil
 }
 

@@ -1,0 +1,286 @@
+package pebble
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pintle.dev/api"
+	"pintle.dev/store"
+)
+
+// Options say how a directory is opened. Zero fields stand for the defaults.
+type Options struct {
+	// FS is the file system the directory is on. Default: the operating system's.
+	FS vfs.FS
+	// Reserve is the free space below which writes are refused, in bytes. Default 64 MiB; negative: never refuse.
+	Reserve int64
+	// Ballast is the size in bytes of the file that is removed when free space falls below Reserve, so that the engine
+	// can still do its own work. Default 32 MiB; negative: none.
+	Ballast int64
+	// Log is told what the engine has to say. Default: nobody.
+	Log func(message string)
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 64 << 20
+	}
+	if o.Ballast == 0 {
+		o.Ballast = 32 << 20
+	}
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	return o
+}
+
+// Backend is a store.Backend in a directory.
+type Backend struct {
+	dir   string
+	db    *pebble.DB
+	space *space
+	log   func(string)
+
+	// Written by Load, Commit and Drop, which are not called at the same time; Events reads it.
+	mu       sync.RWMutex
+	tables   map[api.Resource]tableID
+	revision api.Revision
+	last     tableID
+	horizon  atomic.Uint64
+
+	broken  sync.Once
+	failure atomic.Pointer[error]
+	failed  chan error // gets the failure
+}
+
+// Open opens the directory and makes it if there is none. Errors are one sentence that names the directory, what is
+// wrong and what to do.
+func Open(dir string, options Options) (*Backend, error) {
+	o := options.withDefaults()
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory %s: %w", dir, plain(err))
+	}
+	b := &Backend{dir: dir, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1)}
+	db, err := pebble.Open(dir, b.engineOptions(o.FS))
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	b.db = db
+	if err := b.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	b.space = newSpace(dir, o)
+	return b, nil
+}
+
+// engineOptions keep Pebble small: the Store holds all objects in memory, so Pebble's cache serves only what it reads
+// back. The memtable starts at 256 KiB and grows to its size only under load.
+func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          f,
+		FormatMajorVersion:          pebble.FormatWALSyncChunks,
+		CacheSize:                   1 << 20,
+		MemTableSize:                8 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       40,
+		LBaseMaxBytes:               64 << 20,
+		MaxManifestFileSize:         4 << 20,
+		MaxOpenFiles:                200,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		Logger:                      logger{b},
+	}
+	o.Experimental.FileCacheShards = 1
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: b.backgroundError,
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			b.fail(fmt.Errorf("data in %s is damaged: %w", b.dir, i.Details))
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) { b.log(i.String()) },
+	}
+	return o
+}
+
+// logger passes on what Pebble says. Pebble calls Fatalf when it cannot go on: after a failed commit, and in its own
+// goroutines, say when the manifest does not reach the disk. Going on after the latter could make an unsynced file look
+// synced, so that goroutine ends there (S3); the process has to.
+type logger struct{ b *Backend }
+
+func (l logger) Infof(string, ...any)           {}
+func (l logger) Errorf(format string, a ...any) { l.b.log(fmt.Sprintf(format, a...)) }
+func (l logger) Fatalf(format string, a ...any) {
+	var cause error
+	for _, x := range a {
+		if err, ok := x.(error); ok {
+			cause = err
+		}
+	}
+	if cause == nil {
+		cause = fmt.Errorf(format, a...)
+	}
+	l.b.fail(fmt.Errorf("the storage engine in %s cannot go on: %w", l.b.dir, plain(cause)))
+	if !strings.Contains(format, "fatal commit error") {
+		select {}
+	}
+}
+
+// backgroundError is told of failed flushes and compactions. Nothing acknowledged is lost, it is all in the log. A full
+// disk is waited out; anything else will not go away by itself.
+func (b *Backend) backgroundError(err error) {
+	if errors.Is(err, syscall.ENOSPC) {
+		b.log(fmt.Sprintf("the disk of %s is full: %v", b.dir, err))
+		return
+	}
+	if errors.Is(err, pebble.ErrCancelledCompaction) {
+		return
+	}
+	b.fail(fmt.Errorf("write data files in %s: %w", b.dir, plain(err)))
+}
+
+// fail ends all writing.
+func (b *Backend) fail(err error) {
+	b.broken.Do(func() {
+		b.failure.Store(&err)
+		b.failed <- err
+	})
+}
+
+func (b *Backend) err() error {
+	if p := b.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close ends the backend. After a failure it leaves the engine alone, whose state is not known.
+func (b *Backend) Close() error {
+	if b.err() != nil {
+		return nil
+	}
+	if err := b.db.Close(); err != nil {
+		return fmt.Errorf("close the store in %s: %w", b.dir, plain(err))
+	}
+	return nil
+}
+
+// checkFormat writes the format version into an empty database and compares it in any other.
+func (b *Backend) checkFormat() error {
+	got, err := b.get(keyFormat)
+	switch {
+	case err != nil:
+		return openError(b.dir, err)
+	case got != nil:
+		if string(got) != formatVersion {
+			return fmt.Errorf("the store in %s has format version %q, this Pintle reads version %s: use the Pintle that wrote it, or restore a backup into another directory", b.dir, got, formatVersion)
+		}
+		return nil
+	}
+	it, err := b.db.NewIter(nil)
+	if err != nil {
+		return openError(b.dir, err)
+	}
+	foreign := it.First()
+	if err := it.Close(); err != nil {
+		return openError(b.dir, err)
+	}
+	if foreign {
+		return fmt.Errorf("the database in %s is not a Pintle store: choose another directory", b.dir)
+	}
+	if err := b.db.Set(keyFormat, []byte(formatVersion), pebble.Sync); err != nil {
+		return openError(b.dir, err)
+	}
+	if err := b.err(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// get returns a copy of a value, nil when there is none.
+func (b *Backend) get(k []byte) ([]byte, error) {
+	v, closer, err := b.db.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v = append([]byte{}, v...)
+	return v, closer.Close()
+}
+
+// openError says why a directory cannot be opened, in one sentence.
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && strings.Contains(err.Error(), "LOCK") && !errors.Is(err, fs.ErrPermission),
+		strings.Contains(err.Error(), "lock held by current process"):
+		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
+	}
+	return fmt.Errorf("open the store in %s: %w", dir, plain(err))
+}
+
+// plain keeps an error's chain but shows only its first line: Pebble's errors can carry stack traces.
+func plain(err error) error { return plainError{err} }
+
+type plainError struct{ err error }
+
+func (e plainError) Unwrap() error { return e.err }
+func (e plainError) Error() string {
+	line, _, _ := strings.Cut(e.err.Error(), "\n")
+	return line
+}
+
+var _ store.Backend = (*Backend)(nil)
+
+// damaged says that what was read makes no sense.
+func (b *Backend) damaged(key []byte, err error) error {
+	return fmt.Errorf("the store in %s is damaged (key %q: %w): restore a backup into another directory with pintle restore", b.dir, bytes.ToValidUTF8(key, []byte("?")), err)
+}
+
+// Drop durably forgets a resource.
+func (b *Backend) Drop(_ context.Context, r api.Resource, at api.Revision) error {
+	batch := b.db.NewBatch()
+	b.mu.RLock()
+	id, ok := b.tables[r]
+	b.mu.RUnlock()
+	if ok {
+		for _, space := range []byte{spaceVersion, spaceEvent} {
+			prefix := tablePrefix(space, id)
+			if err := batch.DeleteRange(prefix, successor(prefix), nil); err != nil {
+				return err
+			}
+		}
+		if err := batch.Delete(resourceKey(spaceTable, r), nil); err != nil {
+			return err
+		}
+	}
+	if err := batch.Set(resourceKey(spaceDropped, r), u64(at), nil); err != nil {
+		return err
+	}
+	if err := batch.Set(keyRevision, u64(at), nil); err != nil {
+		return err
+	}
+	if err := b.apply(batch); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	delete(b.tables, r)
+	b.mu.Unlock()
+	return nil
+}
