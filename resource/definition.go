@@ -189,6 +189,8 @@ type Subresource struct {
 
 // Scale reads and writes the replica count of an object.
 type Scale struct {
+	// Path of the wanted count, for messages: ".spec.replicas".
+	Path     string
 	Spec     func(o *Object) *int32
 	SetSpec  func(o *Object, n int32)
 	Status   func(o *Object) int32

@@ -1,0 +1,294 @@
+package resource
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	jsonx "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/version"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/schema"
+)
+
+// FromCRD makes the Definition of the kind that a CustomResourceDefinition declares. The CustomResourceDefinition must
+// have passed validation and have accepted names. What needs the schema is built on first use: a thousand Definitions
+// that nobody uses hold little more than their schemas' JSON.
+func FromCRD(crd *apiextensionsv1.CustomResourceDefinition) (*Definition, error) {
+	k := customKind{
+		crd: crd.Name, uid: string(crd.UID), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
+		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
+	}
+	for i := range crd.Spec.Versions {
+		v := &crd.Spec.Versions[i]
+		var source []byte
+		if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
+			var err error
+			if source, err = json.Marshal(v.Schema.OpenAPIV3Schema); err != nil {
+				return nil, fmt.Errorf("custom resource definition %s: version %s: encoding the schema: %w", crd.Name, v.Name, err)
+			}
+		}
+		k.versions = append(k.versions, newCustomVersion(v, source))
+	}
+	return k.define()
+}
+
+// FromCRDRecord is FromCRD for a stored CustomResourceDefinition. It does not decode the schemas.
+func FromCRDRecord(rec *api.Record) (*Definition, error) {
+	var crd struct {
+		Spec struct {
+			Group                 string                        `json:"group"`
+			Scope                 apiextensionsv1.ResourceScope `json:"scope"`
+			PreserveUnknownFields bool                          `json:"preserveUnknownFields"`
+			Versions              []struct {
+				apiextensionsv1.CustomResourceDefinitionVersion `json:",inline"`
+				Schema                                          struct {
+					OpenAPIV3Schema jsontext.Value `json:"openAPIV3Schema"`
+				} `json:"schema"`
+			} `json:"versions"`
+		} `json:"spec"`
+		Status struct {
+			AcceptedNames apiextensionsv1.CustomResourceDefinitionNames `json:"acceptedNames"`
+		} `json:"status"`
+	}
+	if err := jsonx.Unmarshal(rec.JSON(), &crd, decodeOptions, jsonx.RejectUnknownMembers(false)); err != nil {
+		return nil, fmt.Errorf("custom resource definition %s: %w", rec.Name(), err)
+	}
+	k := customKind{
+		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
+		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
+	}
+	for i := range crd.Spec.Versions {
+		v := &crd.Spec.Versions[i]
+		k.versions = append(k.versions, newCustomVersion(&v.CustomResourceDefinitionVersion, v.Schema.OpenAPIV3Schema))
+	}
+	return k.define()
+}
+
+// customKind is what the hooks of a custom kind know.
+type customKind struct {
+	crd, uid   string // of the CustomResourceDefinition
+	group      string
+	names      apiextensionsv1.CustomResourceDefinitionNames
+	namespaced bool
+	preserve   bool // spec.preserveUnknownFields, which only objects from before apiextensions v1 can have
+	versions   []*customVersion
+	storage    *customVersion
+}
+
+// customVersion is one version of a custom kind. It is the version's Codec and, through shape, its Shape.
+type customVersion struct {
+	kind       *customKind
+	spec       apiextensionsv1.CustomResourceDefinitionVersion // without its schema
+	apiVersion string
+	source     []byte // of the schema, JSON
+	compiled   func() (*schema.Schema, error)
+	columns    []column
+}
+
+func newCustomVersion(spec *apiextensionsv1.CustomResourceDefinitionVersion, source []byte) *customVersion {
+	v := &customVersion{spec: *spec, source: source}
+	v.spec.Schema = nil
+	v.compiled = sync.OnceValues(func() (*schema.Schema, error) { return schema.CompileJSON(source) })
+	return v
+}
+
+// hasStatus reports whether the version has the status subresource.
+func (v *customVersion) hasStatus() bool {
+	return v.spec.Subresources != nil && v.spec.Subresources.Status != nil
+}
+
+// scale is the version's scale subresource, nil when there is none.
+func (v *customVersion) scale() *apiextensionsv1.CustomResourceSubresourceScale {
+	if v.spec.Subresources == nil {
+		return nil
+	}
+	return v.spec.Subresources.Scale
+}
+
+// schema is the version's compiled schema. Schemas are validated before they are stored, so that failing to compile is a
+// defect; the version then behaves as one without a schema, and Decode reports the error.
+func (v *customVersion) schema() *schema.Schema {
+	s, err := v.compiled()
+	if err != nil {
+		return nil
+	}
+	return s
+}
+
+func (k *customKind) define() (*Definition, error) {
+	if k.names.Plural == "" || k.names.Kind == "" {
+		return nil, fmt.Errorf("custom resource definition %s: its names have not been accepted", k.crd)
+	}
+	d := &Definition{
+		Resource: api.Resource{Group: k.group, Name: k.names.Plural},
+		Kind:     k.names.Kind, ListKind: k.names.ListKind, Singular: k.names.Singular,
+		ShortNames: k.names.ShortNames, Categories: k.names.Categories, Namespaced: k.namespaced,
+		Custom: true, PinnedUpdate: true,
+	}
+	slices.SortStableFunc(k.versions, func(a, b *customVersion) int {
+		return -version.CompareKubeAwareVersionStrings(a.spec.Name, b.spec.Name)
+	})
+	for _, v := range k.versions {
+		v.kind, v.apiVersion = k, k.group+"/"+v.spec.Name
+		if v.spec.Storage {
+			k.storage = v
+		}
+	}
+	if k.storage == nil {
+		return nil, fmt.Errorf("custom resource definition %s: no version is stored", k.crd)
+	}
+	d.Generation = k.fingerprint()
+	for _, v := range k.versions {
+		v.columns = columnsOf(v.spec.AdditionalPrinterColumns)
+		d.Versions = append(d.Versions, Version{
+			Group: k.group, Name: v.spec.Name, Storage: v.spec.Storage, Served: v.spec.Served, Warning: k.deprecation(v),
+			AsStored: v == k.storage || string(v.source) == string(k.storage.source),
+			Shape:    customShape{v}, Columns: tableColumns(v.columns), Codec: v,
+		})
+	}
+	d.Subresources = k.subresources()
+	d.Index = k.indexes()
+	d.Hooks = Hooks{
+		Prepare: k.prepare, Default: k.fillDefaults, Validate: k.validate, Warn: warnFinalizers, Claim: k.claim, Cells: k.cells,
+	}
+	return d, nil
+}
+
+// fingerprint covers what decides the bytes and the index entries of a stored object.
+func (k *customKind) fingerprint() uint64 {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%s\x00", k.group, k.names.Kind, k.storage.spec.Name, k.preserve, k.storage.source)
+	for _, v := range k.versions {
+		for _, f := range v.spec.SelectableFields {
+			fmt.Fprintf(h, "%s\x00", f.JSONPath)
+		}
+	}
+	return binary.LittleEndian.Uint64(h.Sum(nil))
+}
+
+// deprecation is the warning for requests to a deprecated version: the author's, or one that names the newest version
+// to use instead.
+func (k *customKind) deprecation(v *customVersion) string {
+	if !v.spec.Deprecated {
+		return ""
+	}
+	if w := v.spec.DeprecationWarning; w != nil {
+		return *w
+	}
+	msg := fmt.Sprintf("%s %s is deprecated", v.apiVersion, k.names.Kind)
+	for _, o := range k.versions {
+		newer := version.CompareKubeAwareVersionStrings(v.spec.Name, o.spec.Name) < 0
+		if o.spec.Served && !o.spec.Deprecated && newer {
+			return fmt.Sprintf("%s; use %s %s", msg, o.apiVersion, k.names.Kind)
+		}
+	}
+	return msg
+}
+
+// version finds the version an object is in; the stored one for an apiVersion that is none of the kind's.
+func (k *customKind) version(o *Object) *customVersion {
+	at := documentOf(o).Get("apiVersion").Str()
+	for _, v := range k.versions {
+		if v.apiVersion == at {
+			return v
+		}
+	}
+	return k.storage
+}
+
+func documentOf(o *Object) *object.Value { return o.Value.(*object.Value) }
+
+// subresources are the union over the versions: the paths exist for the kind, what they do depends on the version.
+func (k *customKind) subresources() map[string]Subresource {
+	m := map[string]Subresource{}
+	for _, v := range k.versions {
+		if !v.spec.Served {
+			continue
+		}
+		verbs := []api.Verb{api.Get, api.Patch, api.Update}
+		if v.hasStatus() {
+			m["status"] = Subresource{Verbs: verbs}
+		}
+		if v.scale() != nil {
+			m["scale"] = Subresource{
+				Verbs: verbs, Group: "autoscaling", Version: "v1", Kind: "Scale",
+				Scale: &Scale{Path: v.scale().SpecReplicasPath, Spec: k.specReplicas, SetSpec: k.setSpecReplicas, Status: k.statusReplicas, Selector: k.selector},
+			}
+		}
+	}
+	return m
+}
+
+// indexes declare the selectable fields of all served versions.
+func (k *customKind) indexes() []IndexField {
+	var fields []IndexField
+	for _, v := range k.versions {
+		for _, f := range v.spec.SelectableFields {
+			name := strings.TrimPrefix(f.JSONPath, ".")
+			if !v.spec.Served || slices.ContainsFunc(fields, func(f IndexField) bool { return f.Name == name }) {
+				continue
+			}
+			path := parsePath(f.JSONPath)
+			fields = append(fields, IndexField{Name: name, Values: func(o *Object) []string {
+				return []string{printed(path.first(documentOf(o), o.Meta))}
+			}})
+		}
+	}
+	return fields
+}
+
+// customShape builds the schema it stands for on first use.
+type customShape struct{ *customVersion }
+
+func (s customShape) Field(name string) object.Shape {
+	c := s.schema()
+	if c == nil {
+		return nil
+	}
+	return c.Field(name)
+}
+func (s customShape) Item() object.Shape        { return nil }
+func (s customShape) Atomic() bool              { return false }
+func (s customShape) Set() bool                 { return false }
+func (s customShape) Keys() []string            { return nil }
+func (s customShape) KeyDefault(string) string  { return "" }
+func (s customShape) Patch() (string, []string) { return "", nil }
+
+// SchemaJSON is the OpenAPI v3 schema of a custom kind's version as its author wrote it, in JSON; nil when d is no custom
+// kind or the version has none. The caller must not change it.
+func SchemaJSON(v *Version) []byte {
+	if c, ok := v.Codec.(*customVersion); ok {
+		return c.source
+	}
+	return nil
+}
+
+// columnsOf are the columns a version declares; the age when it declares none.
+func columnsOf(declared []apiextensionsv1.CustomResourceColumnDefinition) []column {
+	if len(declared) == 0 {
+		declared = []apiextensionsv1.CustomResourceColumnDefinition{
+			{Name: "Age", Type: "date", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"], JSONPath: ".metadata.creationTimestamp"},
+		}
+	}
+	columns := make([]column, len(declared))
+	for i := range declared {
+		c := &declared[i]
+		columns[i] = column{
+			CustomResourceColumnDefinition: *c,
+			path:                           sync.OnceValue(func() *fieldPath { return parsePath(c.JSONPath) }),
+		}
+		columns[i].Description = cmp.Or(c.Description, "Custom resource definition column (in JSONPath format): "+c.JSONPath)
+	}
+	return columns
+}

@@ -1,0 +1,314 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/schema"
+	"pintle.dev/store"
+)
+
+// prepare follows upstream's strategies of custom resources: without a status subresource status is a field like any
+// other; with one, each of the two ways to write leaves the other's part alone. Whatever changes outside of metadata
+// raises the generation, but for writes of status.
+func (k *customKind) prepare(_ context.Context, w *Write) {
+	v := k.requested(w)
+	doc := documentOf(w.New)
+	if w.Creating() {
+		if v.hasStatus() {
+			doc.Remove("status")
+		}
+		w.New.Meta.Generation = 1
+		return
+	}
+	old := k.inVersion(w.Old, v)
+	if w.Subresource == "status" {
+		status := doc.Get("status").Clone()
+		has := doc.Get("status") != nil
+		rest := old.Clone()
+		if rest.Remove("status"); has {
+			rest.Set("status", status)
+		}
+		w.New.Value = &rest
+		meta := w.Old.Meta.DeepCopy()
+		meta.ManagedFields = w.New.Meta.ManagedFields
+		w.New.Meta = meta
+		return
+	}
+	if v.hasStatus() {
+		if status := old.Get("status"); status != nil {
+			doc.Set("status", status.Clone())
+		} else {
+			doc.Remove("status")
+		}
+	}
+	w.New.Meta.Generation = w.Old.Meta.Generation
+	if !object.Equal(doc, old) {
+		w.New.Meta.Generation++
+	}
+}
+
+// requested is the version a write was made in.
+func (k *customKind) requested(w *Write) *customVersion {
+	if w.Version != nil {
+		if v, ok := w.Version.Codec.(*customVersion); ok {
+			return v
+		}
+	}
+	return k.version(w.New)
+}
+
+// checkTypeMeta keeps a patch from changing what kind an object is.
+func checkTypeMeta(o *Object, v *customVersion) field.ErrorList {
+	var errs field.ErrorList
+	if kind := documentOf(o).Get("kind").Str(); kind != v.kind.names.Kind {
+		errs = append(errs, field.Invalid(field.NewPath("kind"), kind, "must be "+v.kind.names.Kind))
+	}
+	if at := documentOf(o).Get("apiVersion").Str(); at != v.apiVersion {
+		errs = append(errs, field.Invalid(field.NewPath("apiVersion"), at, "must be "+v.apiVersion))
+	}
+	return errs
+}
+
+// inVersion is o's document in version v. Converting can only fail when the schema is defective, and then o is compared
+// as it stands.
+func (k *customKind) inVersion(o *Object, v *customVersion) *object.Value {
+	doc, err := v.convert(o)
+	if err != nil {
+		return documentOf(o)
+	}
+	return doc
+}
+
+func (k *customKind) fillDefaults(o *Object) {
+	if s := k.version(o).schema(); s != nil {
+		s.Default(documentOf(o))
+	}
+}
+
+func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
+	v := k.requested(w)
+	if errs := checkTypeMeta(w.New, v); len(errs) > 0 {
+		return errs
+	}
+	s, err := v.compiled()
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating()}
+	if !w.Creating() {
+		c.Old = k.inVersion(w.Old, v)
+	}
+	if s.DescribesMetadata() {
+		if c.New, err = withMeta(c.New, w.New.Meta); err == nil && c.Old != nil {
+			c.Old, err = withMeta(c.Old, w.Old.Meta)
+		}
+		if err != nil {
+			return field.ErrorList{field.InternalError(field.NewPath("metadata"), err)}
+		}
+	}
+	if sc := v.scale(); sc != nil {
+		if !c.Status {
+			c.Found = checkReplicas(c.Found, documentOf(w.New), sc.SpecReplicasPath)
+		}
+		c.Found = checkReplicas(c.Found, documentOf(w.New), sc.StatusReplicasPath)
+		if p := sc.LabelSelectorPath; p != nil {
+			if m, bad := nested(documentOf(w.New), *p); bad != "" {
+				c.Found = append(c.Found, field.Invalid(field.NewPath(*p), "", bad))
+			} else if m != nil && m.Kind() != object.String {
+				c.Found = append(c.Found, field.Invalid(field.NewPath(*p), "", accessorError(*p, m, "string")))
+			}
+		}
+	}
+	return s.Validate(ctx, c)
+}
+
+// withMeta is a copy of a document that carries its metadata.
+func withMeta(doc *object.Value, meta *metav1.ObjectMeta) (*object.Value, error) {
+	m, err := MetaValue(meta)
+	if err != nil {
+		return nil, err
+	}
+	whole := object.NewMap()
+	for name, f := range doc.Fields() {
+		whole.Set(name, *f)
+	}
+	whole.Set("metadata", *m)
+	return &whole, nil
+}
+
+// nested follows a path of names, as the scale subresource has them. bad says, in upstream's words, that something on
+// the way is no map.
+func nested(doc *object.Value, path string) (v *object.Value, bad string) {
+	names := strings.Split(strings.TrimPrefix(path, "."), ".")
+	v = doc
+	for i, name := range names {
+		if v.Kind() != object.Map {
+			return nil, fmt.Sprintf(".%s accessor error: %v is of the type %T, expected map[string]interface{}",
+				strings.Join(names[:i+1], "."), v.ToAny(), v.ToAny())
+		}
+		if v = v.Get(name); v == nil {
+			return nil, ""
+		}
+	}
+	return v, ""
+}
+
+func accessorError(path string, v *object.Value, want string) string {
+	return fmt.Sprintf(".%s accessor error: %v is of the type %T, expected %s", strings.TrimPrefix(path, "."), v.ToAny(), v.ToAny(), want)
+}
+
+func checkReplicas(errs field.ErrorList, doc *object.Value, path string) field.ErrorList {
+	v, bad := nested(doc, path)
+	if bad == "" && v == nil {
+		return errs
+	}
+	n, whole := v.Int()
+	at := field.NewPath(path)
+	switch {
+	case bad != "":
+		return append(errs, field.Invalid(at, int64(0), bad))
+	case !whole || v.IsFloat():
+		return append(errs, field.Invalid(at, int64(0), accessorError(path, v, "int64")))
+	case n < 0:
+		return append(errs, field.Invalid(at, n, "should be a non-negative integer"))
+	case n > math.MaxInt32:
+		return append(errs, field.Invalid(at, n, fmt.Sprintf("should be less than or equal to %v", math.MaxInt32)))
+	}
+	return errs
+}
+
+// replicas reads a count of the scale subresource; nil when the object has none.
+func replicas(doc *object.Value, path string) *int32 {
+	v, _ := nested(doc, path)
+	n, ok := v.Int()
+	if !ok || v.IsFloat() || n < math.MinInt32 || n > math.MaxInt32 {
+		return nil
+	}
+	count := int32(n)
+	return &count
+}
+
+func (k *customKind) specReplicas(o *Object) *int32 {
+	if sc := k.version(o).scale(); sc != nil {
+		return replicas(documentOf(o), sc.SpecReplicasPath)
+	}
+	return nil
+}
+
+func (k *customKind) statusReplicas(o *Object) int32 {
+	if sc := k.version(o).scale(); sc != nil {
+		if n := replicas(documentOf(o), sc.StatusReplicasPath); n != nil {
+			return *n
+		}
+	}
+	return 0
+}
+
+func (k *customKind) setSpecReplicas(o *Object, n int32) {
+	sc := k.version(o).scale()
+	if sc == nil {
+		return
+	}
+	names := strings.Split(strings.TrimPrefix(sc.SpecReplicasPath, "."), ".")
+	v := documentOf(o)
+	for _, name := range names[:len(names)-1] {
+		next := v.Get(name)
+		if next.Kind() != object.Map {
+			next = v.Set(name, object.NewMap())
+		}
+		v = next
+	}
+	v.Set(names[len(names)-1], object.NewInt(int64(n)))
+}
+
+func (k *customKind) selector(o *Object) string {
+	sc := k.version(o).scale()
+	if sc == nil || sc.LabelSelectorPath == nil {
+		return ""
+	}
+	v, _ := nested(documentOf(o), *sc.LabelSelectorPath)
+	return v.Str()
+}
+
+// claim keeps objects from being created while the definition is going away, or after: the commit holds only while the
+// CustomResourceDefinition is what it was.
+func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]store.Write, error) {
+	if w.New == nil || !w.Creating() {
+		return nil, nil
+	}
+	key := api.Key{Name: k.crd}
+	crd := view.Get(api.CustomResourceDefinitions, key)
+	if crd == nil || k.uid != "" && crd.UID() != k.uid {
+		return nil, api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	}
+	if crd.Is(api.Deleting) {
+		return nil, api.Forbidden(w.Definition.Resource, w.New.Meta.Name, errors.New("create not allowed while custom resource definition is terminating"))
+	}
+	return []store.Write{store.Guard(api.CustomResourceDefinitions, key, crd.Revision())}, nil
+}
+
+// cells are the name and the declared columns.
+func (k *customKind) cells(v *Version, o *Object) []any {
+	c, ok := v.Codec.(*customVersion)
+	if !ok {
+		return nil
+	}
+	doc := k.inVersion(o, c)
+	cells := make([]any, 1, 1+len(c.columns))
+	cells[0] = o.Meta.Name
+	for i := range c.columns {
+		cells = append(cells, c.columns[i].cell(doc, o.Meta))
+	}
+	return cells
+}
+
+func tableColumns(columns []column) []metav1.TableColumnDefinition {
+	defs := make([]metav1.TableColumnDefinition, 1, 1+len(columns))
+	defs[0] = NameColumn
+	for i := range columns {
+		c := &columns[i]
+		defs = append(defs, metav1.TableColumnDefinition{Name: c.Name, Type: c.Type, Format: c.Format, Description: c.Description, Priority: c.Priority})
+	}
+	return defs
+}
+
+// warnFinalizers warns of finalizers that an object gets and whose name is no qualified one.
+func warnFinalizers(_ context.Context, w *Write) []string {
+	if w.New == nil || w.Subresource != "" {
+		return nil
+	}
+	var added []string
+	for _, f := range w.New.Meta.Finalizers {
+		if w.Old == nil || !slices.Contains(w.Old.Meta.Finalizers, f) {
+			added = append(added, f)
+		}
+	}
+	slices.Sort(added)
+	var warnings []string
+	for _, f := range slices.Compact(added) {
+		for _, msg := range validation.IsQualifiedName(f) {
+			warnings = append(warnings, fmt.Sprintf("metadata.finalizers: %q: %s", f, msg))
+		}
+		switch {
+		case strings.Contains(f, "/"), f == metav1.FinalizerOrphanDependents, f == metav1.FinalizerDeleteDependents, f == string(corev1.FinalizerKubernetes):
+		case strings.Contains(f, "."):
+			warnings = append(warnings, fmt.Sprintf("metadata.finalizers: %q: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers", f))
+		default:
+			warnings = append(warnings, fmt.Sprintf("metadata.finalizers: %q: prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers", f))
+		}
+	}
+	return warnings
+}
