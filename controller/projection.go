@@ -36,53 +36,47 @@ func NewProjection[T any]() *Projection[T] {
 	return &Projection[T]{decode: client.Decode[T], groups: map[string]*group[T]{}}
 }
 
-// Of yields the extracts of the records, in order; an extract must not be changed. What the group held before and is
-// not among recs is forgotten. One goroutine at a time may use a group.
-func (p *Projection[T]) Of(name string, recs iter.Seq[*api.Record]) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		p.mu.Lock()
-		g := p.groups[name]
-		if g == nil {
-			g = &group[T]{entries: map[string]*extract[T]{}}
-			p.groups[strings.Clone(name)] = g
-		}
-		p.mu.Unlock()
+// Each calls fn with each record and its extract, in order; an extract must not be changed. What the group held before
+// and is not among recs is forgotten. It stops at the first record that does not decode. fn must not use the group.
+func (p *Projection[T]) Each(name string, recs iter.Seq[*api.Record], fn func(*api.Record, *T)) error {
+	p.mu.Lock()
+	g := p.groups[name]
+	if g == nil {
+		g = &group[T]{entries: map[string]*extract[T]{}}
+		p.groups[strings.Clone(name)] = g
+	}
+	p.mu.Unlock()
 
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.round++
-		n := 0
-		for rec := range recs {
-			x := g.entries[rec.UID()]
-			if x == nil || x.revision != rec.Revision() {
-				v, err := p.decode(rec)
-				if err != nil {
-					if !yield(nil, err) {
-						return
-					}
-					continue
-				}
-				if x == nil {
-					x = new(extract[T])
-					g.entries[strings.Clone(rec.UID())] = x
-				}
-				x.revision, x.value = rec.Revision(), v
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.round++
+	n := 0
+	for rec := range recs {
+		x := g.entries[rec.UID()]
+		if x == nil || x.revision != rec.Revision() {
+			v, err := p.decode(rec)
+			if err != nil {
+				return err
 			}
-			x.round = g.round
-			n++
-			if !yield(x.value, nil) {
-				return // incomplete: nothing can be said about the rest
+			if x == nil {
+				x = new(extract[T])
+				g.entries[strings.Clone(rec.UID())] = x
 			}
+			x.revision, x.value = rec.Revision(), v
 		}
-		if n == len(g.entries) {
-			return
-		}
-		for uid, x := range g.entries {
-			if x.round != g.round {
-				delete(g.entries, uid)
-			}
+		x.round = g.round
+		n++
+		fn(rec, x.value)
+	}
+	if n == len(g.entries) {
+		return nil
+	}
+	for uid, x := range g.entries {
+		if x.round != g.round {
+			delete(g.entries, uid)
 		}
 	}
+	return nil
 }
 
 // Forget drops a group.

@@ -275,11 +275,8 @@ func TestProjection(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := map[*small]bool{}
-		for s, err := range p.Of("g", v.All(api.Pods, "")) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got[s] = true
+		if err := p.Each("g", v.All(api.Pods, ""), func(_ *api.Record, s *small) { got[s] = true }); err != nil {
+			t.Fatal(err)
 		}
 		return got
 	}

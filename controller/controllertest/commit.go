@@ -77,7 +77,9 @@ func (a *API) commit(c client.Change) (*api.Record, error) {
 	d := old.clone()
 	switch c.Subresource {
 	case "status":
+		// As with most built-in kinds, annotations may be written along with the status.
 		d.copy(want, "status")
+		d.metadata().copy(want.metadata(), "annotations")
 	case "finalize":
 		d.copy(want, "spec")
 	case "":
