@@ -40,7 +40,7 @@ func Events() *resource.Definition {
 			Resource: api.Events, Kind: "Event", Singular: "event", ShortNames: []string{"ev"}, Namespaced: true,
 			Versions: []resource.Version{
 				{Name: "v1", Storage: true, Served: true, Columns: columns},
-				{Group: eventsGroup, Name: "v1", Served: true, Columns: columns, Codec: eventCodec{}},
+				{Group: eventsGroup, Name: "v1", Served: true, Columns: columns, Codec: eventCodec{}, Model: "io.k8s.api.events.v1.Event"},
 			},
 			Index:          eventFields(),
 			CreateOnUpdate: true,

@@ -91,6 +91,8 @@ func deflate(b []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+const metaPath = "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 var (
 	stable = regexp.MustCompile(`^v\d+$`)
 	// notServed are groups of k8s.io/api whose types are only ever sent to webhooks or are gone.
@@ -112,7 +114,7 @@ func packages(src *source) ([]string, error) {
 		return nil, err
 	}
 	paths := []string{
-		"k8s.io/apimachinery/pkg/apis/meta/v1",
+		metaPath,
 		"k8s.io/apimachinery/pkg/version",
 		"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
 	}
@@ -159,7 +161,7 @@ func reachable(src *source, roots []string) map[string][]*decl {
 	}
 	for _, path := range roots {
 		for _, d := range src.pkgs[path].decls {
-			if d.isKind() || path == "k8s.io/apimachinery/pkg/version" || d.path == "k8s.io/apimachinery/pkg/apis/meta/v1" && d.name == "WatchEvent" {
+			if d.isKind() || path == "k8s.io/apimachinery/pkg/version" || path == metaPath && (d.name == "WatchEvent" || d.name == "Patch") {
 				visit(&typ{kind: namedKind, decl: d})
 			}
 		}

@@ -84,7 +84,13 @@ func (d *decl) schema() (schema, error) {
 	if len(required) > 0 {
 		s["required"] = required
 	}
-	if d.isKind() {
+	switch {
+	case d.path == metaPath && d.name == "DeleteOptions":
+		// A kind of every group: who serves it says of which.
+	case d.path == metaPath && d.isKind():
+		// Registered as unversioned kinds of the core group, wherever they are served.
+		s["x-kubernetes-group-version-kind"] = []schema{{"group": "", "version": "v1", "kind": d.name}}
+	case d.isKind():
 		s["x-kubernetes-group-version-kind"] = []schema{{"group": d.group, "version": d.path[strings.LastIndex(d.path, "/")+1:], "kind": d.name}}
 	}
 	return s, nil
