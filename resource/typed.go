@@ -157,3 +157,11 @@ func (w *appendWriter) Write(p []byte) (int, error) {
 	*w = append(*w, p...)
 	return len(p), nil
 }
+
+// Fits reports whether o, of a caller in process, is of the Go type that the codec reads and writes.
+func Fits(c Codec, o *Object) bool {
+	t, ok := c.(interface{ holds(v any) bool })
+	return ok && t.holds(o.Value)
+}
+
+func (c TypedCodec[T]) holds(v any) bool { _, ok := v.(*T); return ok }

@@ -1,0 +1,80 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+)
+
+// maxBody bounds a request's body, in bytes: upstream's 3 MiB.
+const maxBody = 3 << 20
+
+func errTooLarge() error {
+	return api.NewError(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+		"Request entity too large: limit is %d", maxBody)
+}
+
+// readBody reads the body and its media type into the request.
+func (x *exchange) readBody(q *request) error {
+	r := x.r
+	q.ContentType = mediaType(r.Header.Get("Content-Type"))
+	if q.Verb == api.Patch {
+		if err := checkPatchType(q); err != nil {
+			return err
+		}
+	}
+	if r.ContentLength > maxBody {
+		return errTooLarge()
+	}
+	if streams(q.d, q.Subresource) || r.Body == nil {
+		return nil
+	}
+	var b bytes.Buffer
+	if r.ContentLength > 0 {
+		b.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return api.BadRequest("the body ends before its declared length")
+		}
+		return api.BadRequest("reading the body: %s", err)
+	}
+	if b.Len() > maxBody {
+		return errTooLarge()
+	}
+	q.Body = b.Bytes()
+	return nil
+}
+
+// mediaType is a Content-Type without its parameters.
+func mediaType(s string) string {
+	s, _, _ = strings.Cut(s, ";")
+	return strings.ToLower(strings.TrimSpace(s))
+}
+
+// jsonBody is the body as JSON. Types that the resource does not take are upstream's 415.
+func (q *request) jsonBody() ([]byte, error) {
+	switch q.ContentType {
+	case "", typeJSON:
+		return q.Body, nil
+	case typeYAML:
+		b, err := object.FromYAML(q.Body)
+		if err != nil {
+			return nil, api.BadRequest("error decoding YAML: %s", err)
+		}
+		return b, nil
+	}
+	accepted := typeJSON + ", " + typeYAML
+	if !q.d.Custom {
+		accepted += ", " + typeProtobuf
+	}
+	return nil, api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"the body of the request was in an unknown format - accepted media types include: %s", accepted)
+}

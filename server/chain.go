@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// Handle answers a request whose user is known: the waist of the system, for the network and for callers in process.
+// Errors are *api.Error, or internal.
+func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, error) {
+	if s.Authorize != nil {
+		if err := s.Authorize(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	d, v := s.lookup(r)
+	if d == nil {
+		return nil, errNoResource()
+	}
+	if r.Version == "" {
+		r.Version, r.Resource.Group = v.Name, v.Group
+	}
+	resp, err := s.dispatch(ctx, r, d, v)
+	if err == nil && v.Warning != "" {
+		resp.Warnings = append(resp.Warnings, v.Warning)
+	}
+	return resp, err
+}
+
+// lookup finds what a request is about. In-process callers may leave the version open: they get the stored one.
+func (s *Server) lookup(r *api.Request) (*resource.Definition, *resource.Version) {
+	if r.Version == "" {
+		if d := s.Registry.ByResource(r.Resource); d != nil {
+			return d, d.Storage()
+		}
+		return nil, nil
+	}
+	return s.Registry.Lookup(r.Resource.Group, r.Version, r.Resource.Name)
+}
+
+func errNoResource() error {
+	return api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+}
+
+func errMethod() error {
+	return api.NewError(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
+		"the server does not allow this method on the requested resource")
+}
+
+func (s *Server) dispatch(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
+	if !d.Namespaced && r.Key.Namespace != "" {
+		return nil, errNoResource()
+	}
+	if r.Subresource != "" {
+		return s.subresource(ctx, r, d, v)
+	}
+	q := &request{s: s, Request: r, d: d, v: v}
+	switch r.Verb {
+	case api.Get:
+		return q.get(ctx)
+	case api.List:
+		return q.list(ctx)
+	case api.Watch:
+		return q.watch(ctx)
+	case api.Create:
+		return q.create(ctx)
+	case api.Update:
+		return q.update(ctx)
+	case api.Patch:
+		return q.patch(ctx)
+	case api.Delete:
+		return q.delete(ctx)
+	case api.DeleteCollection:
+		return q.deleteCollection(ctx)
+	}
+	return nil, errMethod()
+}
+
+// request is an api.Request with what it is about.
+type request struct {
+	*api.Request
+	s *Server
+	d *resource.Definition
+	v *resource.Version
+
+	warnings []string
+	options  writeOptions
+}
+
+// name is what error texts call the object's resource.
+func (q *request) resource() api.Resource {
+	return api.Resource{Group: q.v.Group, Name: q.d.Resource.Name}
+}
+
+// kind is the kind in the requested version.
+func (q *request) kind() string { return q.d.KindOf(q.v) }
+
+func (q *request) notFound() error { return api.NotFound(q.resource(), q.Key.Name) }
+
+func (q *request) warn(format string, args ...any) {
+	q.warnings = append(q.warnings, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/resource"
+)
+
+// typeMeta is what upstream reads of a body first. Its Go type shows in messages, so it is spelled as upstream's.
+type typeMeta = struct {
+	APIVersion string `json:"apiVersion,omitempty"`
+	Kind       string `json:"kind,omitempty"`
+}
+
+// decodeError words, as upstream does, why a body is no object of the request's kind.
+func (q *request) decodeError(data []byte, err error) error {
+	var t typeMeta
+	if terr := json.Unmarshal(data, &t); terr != nil {
+		return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
+			q.kind(), terr, summary(data))
+	}
+	if mismatch := q.mismatch(t); mismatch != nil {
+		return mismatch
+	}
+	return q.unhandled(t, err.Error())
+}
+
+// unhandled is the 400 for a body that is not what it says, or not what belongs here.
+func (q *request) unhandled(t typeMeta, why string) error {
+	kind, version := t.Kind, q.v.Name
+	if kind == "" {
+		kind = q.kind()
+	}
+	if gv, err := schema.ParseGroupVersion(t.APIVersion); err == nil && gv.Version != "" {
+		version = gv.Version
+	}
+	return api.BadRequest("%s in version %q cannot be handled as a %s: %s", kind, version, q.kind(), why)
+}
+
+// checkType refuses an object that says it is of another kind or version.
+func (q *request) checkType(data []byte, o *resource.Object) error {
+	var t typeMeta
+	switch v := o.Value.(type) {
+	case runtime.Object:
+		gvk := v.GetObjectKind().GroupVersionKind()
+		t.APIVersion, t.Kind = gvk.GroupVersion().String(), gvk.Kind
+		if gvk.Version == "" {
+			t.APIVersion = ""
+		}
+	case *object.Value:
+		t.APIVersion, t.Kind = v.Get("apiVersion").Str(), v.Get("kind").Str()
+	}
+	return q.mismatch(t)
+}
+
+// mismatch is nil when t names the request's kind and version, or leaves them out where upstream fills them in.
+func (q *request) mismatch(t typeMeta) error {
+	if t.Kind == q.kind() && t.APIVersion == q.v.APIVersion() {
+		return nil
+	}
+	if q.d.Custom {
+		return q.customMismatch(t)
+	}
+	want := t
+	if want.Kind == "" {
+		want.Kind = q.kind()
+	}
+	if want.APIVersion == "" {
+		want.APIVersion = q.v.APIVersion()
+	}
+	if want.Kind == q.kind() && want.APIVersion == q.v.APIVersion() {
+		return nil
+	}
+	gv, err := schema.ParseGroupVersion(want.APIVersion)
+	if err != nil {
+		return q.unhandled(want, err.Error())
+	}
+	d, v := q.s.Registry.ByKind(gv.Group, gv.Version, want.Kind)
+	if d == nil || d.Custom {
+		return q.unhandled(want, fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:100\"", want.Kind, want.APIVersion))
+	}
+	if v.APIVersion() != q.v.APIVersion() {
+		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", want.APIVersion, q.v.APIVersion())
+	}
+	return q.unhandled(want, fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, want.Kind, internalGroup(gv.Group), q.kind()))
+}
+
+// internalGroup is what upstream's messages call the package of a group's internal types.
+func internalGroup(group string) string {
+	if group == "" {
+		return "core"
+	}
+	return group
+}
+
+// summary shows the beginning of a body that could not be read.
+func summary(data []byte) string {
+	const most = 30
+	switch {
+	case len(data) == 0:
+		return "<empty>"
+	case data[0] != '{' && len(data) > most:
+		return hex.EncodeToString(data[:most]) + " ..."
+	case data[0] != '{':
+		return hex.EncodeToString(data)
+	case len(data) > most:
+		return string(data[:most]) + " ..."
+	}
+	return string(data)
+}
+
+func marshal(o any) ([]byte, error) { return json.Marshal(o) }

@@ -1,0 +1,235 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// Event types of the watch protocol.
+const (
+	eventAdded    = "ADDED"
+	eventModified = "MODIFIED"
+	eventDeleted  = "DELETED"
+)
+
+func eventType(e *api.Event) string {
+	switch {
+	case e.Old == nil:
+		return eventAdded
+	case e.New == nil:
+		return eventDeleted
+	}
+	return eventModified
+}
+
+// frameKey is what decides the bytes of a frame.
+type frameKey struct {
+	rec  *api.Record
+	rev  api.Revision
+	typ  string
+	v    *resource.Version
+	form form
+}
+
+// frames keeps the newest encoded events, so that many watchers of one event share its bytes. They are for the watchers
+// that keep up; one that comes later encodes for itself.
+type frames struct {
+	mu     sync.Mutex
+	budget int
+	size   int
+	byKey  map[frameKey][]byte
+	order  []frameKey // a ring, oldest at first
+	first  int
+}
+
+// get returns the frame of key, made by encode if nobody has made it yet. Whoever is waiting meanwhile would only have
+// made the same.
+func (f *frames) get(key frameKey, encode func() ([]byte, error)) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b, ok := f.byKey[key]; ok {
+		return b, nil
+	}
+	b, err := encode()
+	if err != nil || len(b) > f.budget {
+		return b, err
+	}
+	if f.byKey == nil {
+		f.byKey = map[frameKey][]byte{}
+	}
+	f.byKey[key] = b
+	f.order = append(f.order, key)
+	for f.size += len(b); f.size > f.budget; f.first++ {
+		old := f.order[f.first]
+		f.size -= len(f.byKey[old])
+		delete(f.byKey, old)
+		f.order[f.first] = frameKey{}
+	}
+	if f.first > len(f.order)/2 && f.first > 64 {
+		f.order = append(f.order[:0:0], f.order[f.first:]...)
+		f.first = 0
+	}
+	return b, nil
+}
+
+// frameWriter writes the events of one watch. What is ready together goes out in one write and one flush.
+type frameWriter struct {
+	x       *exchange
+	q       *request
+	options *listOptions
+	flusher http.Flusher
+	pending []byte // frames gathered, not yet written
+	rows    bool   // the columns of a Table have been sent
+	err     error
+	writing atomic.Int64 // Unix nanoseconds when the write under way began; 0 for none
+}
+
+func (x *exchange) newFrameWriter(q *request, o *listOptions) *frameWriter {
+	fw := &frameWriter{x: x, q: q, options: o}
+	fw.flusher, _ = x.w.(http.Flusher)
+	x.s.slow.add(fw)
+	x.s.metrics.watches.Add(1)
+	return fw
+}
+
+func (fw *frameWriter) close() {
+	fw.x.s.slow.remove(fw)
+	fw.x.s.metrics.watches.Add(-1)
+}
+
+// abort makes the write under way fail.
+func (fw *frameWriter) abort(now time.Time) {
+	if err := http.NewResponseController(fw.x.w).SetWriteDeadline(now); err != nil {
+		fw.x.s.Log.Warn("a watcher does not read and cannot be cut off", "path", fw.x.r.URL.Path, "err", err)
+	}
+}
+
+// event adds the frame of e. Frames of the initial state are of no use to others and not kept.
+func (fw *frameWriter) event(e *api.Event, initial bool) {
+	if fw.err != nil {
+		return
+	}
+	s, f := fw.x.s, fw.x.form
+	typ := eventType(e)
+	columns := f.shape == asTable && !fw.rows
+	if initial || columns || e.Revision+frameHorizon < s.Store.Revision() {
+		fw.rows = true
+		fw.pending, fw.err = fw.append(fw.pending, typ, e, columns)
+		if len(fw.pending) >= chunkSize {
+			fw.write(fw.pending)
+			fw.pending = fw.pending[:0]
+		}
+		return
+	}
+	key := frameKey{e.Record(), e.Revision, typ, fw.q.v, f}
+	b, err := s.frames.get(key, func() ([]byte, error) { return fw.append(nil, typ, e, false) })
+	if err != nil {
+		fw.err = err
+		return
+	}
+	s.metrics.events.Add(1)
+	fw.pending = append(fw.pending, b...)
+}
+
+// frameHorizon is how many revisions an event may lag behind the newest for its frame to be worth sharing.
+const frameHorizon = 4096
+
+// append appends one event.
+func (fw *frameWriter) append(dst []byte, typ string, e *api.Event, columns bool) ([]byte, error) {
+	rec, s, q, f := e.Record(), fw.x.s, fw.q, fw.x.form
+	if f.media == mediaProtobuf {
+		return s.appendProtobufFrame(dst, q, typ, e)
+	}
+	dst = append(append(append(dst, `{"type":"`...), typ...), `","object":`...)
+	var err error
+	switch f.shape {
+	case asTable:
+		dst, err = s.appendTableEvent(dst, q, f, e, columns)
+	case asMetadata, asMetadataList:
+		dst, err = s.appendPartial(dst, q, f, rec, e.Revision)
+	default:
+		dst, err = s.appendObject(dst, q.d, q.v, rec, e.Revision, false)
+	}
+	return append(dst, "}\n"...), err
+}
+
+// bookmark adds a bookmark at rev; end marks the end of the initial events.
+func (fw *frameWriter) bookmark(rev api.Revision, end bool) {
+	if fw.err != nil {
+		return
+	}
+	kind, version := fw.q.kind(), fw.q.v.APIVersion()
+	f := fw.x.form
+	switch f.shape {
+	case asTable:
+		kind, version = "Table", "meta.k8s.io/"+f.version
+	case asMetadata, asMetadataList:
+		kind, version = "PartialObjectMetadata", "meta.k8s.io/"+f.version
+	}
+	if f.media == mediaProtobuf {
+		fw.pending, fw.err = appendProtobufBookmark(fw.pending, fw.q, rev, end)
+		return
+	}
+	b := append(append(append(fw.pending, `{"type":"BOOKMARK","object":{"kind":"`...), kind...), `","apiVersion":"`...)
+	b = append(append(append(b, version...), `","metadata":{"resourceVersion":"`...), strconv.FormatUint(uint64(rev), 10)...)
+	b = append(b, '"')
+	if !fw.q.d.Custom && f.shape == asObject {
+		b = append(b, `,"creationTimestamp":null`...)
+	}
+	if end {
+		b = append(b, `,"annotations":{"k8s.io/initial-events-end":"true"}`...)
+	}
+	b = append(b, '}')
+	if f.shape == asTable {
+		b = append(b, `,"columnDefinitions":null,"rows":[]`...)
+	}
+	fw.pending = append(b, "}}\n"...)
+}
+
+// failure adds the event that ends a watch which cannot go on.
+func (fw *frameWriter) failure(err error) {
+	st := api.AsError(err).Status
+	st.Kind, st.APIVersion = "Status", "v1"
+	b, jerr := json.Marshal(&st)
+	if jerr != nil {
+		fw.err = fmt.Errorf("encoding a status: %w", jerr)
+		return
+	}
+	if fw.x.form.media == mediaProtobuf {
+		fw.pending, fw.err = appendProtobufFailure(fw.pending, &st)
+		return
+	}
+	fw.pending = append(append(append(fw.pending, `{"type":"ERROR","object":`...), b...), "}\n"...)
+}
+
+// flush sends what has been gathered.
+func (fw *frameWriter) flush() {
+	if len(fw.pending) > 0 {
+		fw.write(fw.pending)
+		if fw.pending = fw.pending[:0]; cap(fw.pending) > chunkSize {
+			fw.pending = nil
+		}
+	}
+	if fw.err == nil && fw.flusher != nil {
+		fw.writing.Store(time.Now().UnixNano())
+		fw.flusher.Flush()
+		fw.writing.Store(0)
+	}
+}
+
+func (fw *frameWriter) write(b []byte) {
+	if fw.err != nil {
+		return
+	}
+	fw.writing.Store(time.Now().UnixNano())
+	_, fw.err = fw.x.w.Write(b)
+	fw.writing.Store(0)
+}

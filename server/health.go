@@ -1,0 +1,133 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"pintle.dev/api"
+)
+
+// Check is a named condition of the server's health.
+type Check struct {
+	Name string
+	// Live checks count for /livez as well: failing one asks for a restart. The others only for /readyz.
+	Live bool
+	// Check returns nil when all is well; its error is logged, not shown.
+	Check func(ctx context.Context) error
+}
+
+// serveHealth answers /healthz, /livez and /readyz, and below them each check by name, as upstream does:
+// ?verbose lists every check, ?exclude=NAME leaves one out.
+func (x *exchange) serveHealth(probe, name string) error {
+	q := x.r.URL.Query()
+	excluded := map[string]bool{}
+	for _, n := range q["exclude"] {
+		excluded[n] = true
+	}
+	var out bytes.Buffer
+	failed, found := false, name == ""
+	for _, c := range x.s.checks(probe) {
+		if name != "" && c.Name != name {
+			continue
+		}
+		found = true
+		if excluded[c.Name] {
+			delete(excluded, c.Name)
+			fmt.Fprintf(&out, "[+]%s excluded: ok\n", c.Name)
+			continue
+		}
+		if err := c.Check(x.r.Context()); err != nil {
+			x.s.Log.Warn("health check failed", "probe", probe, "check", c.Name, "err", err)
+			fmt.Fprintf(&out, "[-]%s failed: reason withheld\n", c.Name)
+			failed = true
+			continue
+		}
+		fmt.Fprintf(&out, "[+]%s ok\n", c.Name)
+	}
+	if !found {
+		return errPage
+	}
+	for n := range excluded {
+		fmt.Fprintf(&out, "warn: some health checks cannot be excluded: no matches for %q\n", n)
+	}
+	_, verbose := q["verbose"]
+	switch {
+	case failed:
+		fmt.Fprintf(&out, "%s check failed\n", probe)
+		return x.text(http.StatusInternalServerError, out.String())
+	case verbose:
+		fmt.Fprintf(&out, "%s check passed\n", probe)
+		return x.text(http.StatusOK, out.String())
+	}
+	return x.text(http.StatusOK, "ok")
+}
+
+func (s *Server) checks(probe string) []Check {
+	checks := []Check{
+		{Name: "ping", Live: true, Check: func(context.Context) error { return nil }},
+		{Name: "store", Live: true, Check: func(context.Context) error { return s.Store.Err() }},
+	}
+	for _, c := range s.Checks {
+		if probe != "livez" || c.Live {
+			checks = append(checks, c)
+		}
+	}
+	if probe == "readyz" {
+		checks = append(checks, Check{Name: "shutdown", Check: func(context.Context) error { return s.stopping.Err() }})
+	}
+	return checks
+}
+
+// text sends plain text.
+func (x *exchange) text(code int, s string) error {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.code = code
+	x.w.WriteHeader(code)
+	_, err := x.w.Write([]byte(s))
+	return err
+}
+
+// servePath answers what is no resource: health, metrics, version, discovery, OpenAPI.
+func (x *exchange) servePath(user *api.User) {
+	if err := x.path(user); err != nil {
+		x.fail(err)
+	}
+}
+
+func (x *exchange) path(user *api.User) error {
+	s, r := x.s, x.r
+	p := r.URL.Path
+	if s.AuthorizePath != nil {
+		if err := s.AuthorizePath(user, strings.ToLower(r.Method), p); err != nil {
+			return err
+		}
+	}
+	if r.Method != http.MethodGet {
+		if x.s.knownPath(p) {
+			return errMethod()
+		}
+		return errPage
+	}
+	head, rest, _ := strings.Cut(strings.Trim(p, "/"), "/")
+	switch head {
+	case "healthz", "livez", "readyz":
+		return x.serveHealth(head, rest)
+	case "metrics":
+		s.metrics.handler.ServeHTTP(x.w, r)
+		return nil
+	}
+	return x.serveDocument(head)
+}
+
+func (s *Server) knownPath(p string) bool {
+	switch head, _, _ := strings.Cut(strings.Trim(p, "/"), "/"); head {
+	case "", "api", "apis", "version", "healthz", "livez", "readyz", "metrics", "openapi":
+		return true
+	}
+	return false
+}

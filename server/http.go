@@ -1,0 +1,250 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// ServeHTTP implements http.Handler: the API over the network.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{s: s, w: w, r: r}
+	defer x.contain()
+	h := w.Header()
+	h["Cache-Control"] = headerNoCache
+	if id := r.Header.Get("Audit-Id"); id != "" {
+		h["Audit-Id"] = []string{id}
+	} else {
+		h["Audit-Id"] = []string{uuid.NewString()}
+	}
+	user, err := s.identify(r)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	p := r.URL.Path
+	if strings.HasPrefix(p, "/api/") || strings.HasPrefix(p, "/apis/") {
+		if path, ok := parsePath(p); !ok || path.Resource != "" {
+			x.serveResource(user, path, ok)
+			return
+		}
+	}
+	x.servePath(user)
+}
+
+func (s *Server) identify(r *http.Request) (*api.User, error) {
+	if s.Authenticate == nil {
+		return &api.User{Name: "test", Groups: []string{"system:masters", "system:authenticated"}}, nil
+	}
+	return s.Authenticate(r)
+}
+
+// contain keeps a panic from ending more than its request (W5).
+func (x *exchange) contain() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v) // net/http breaks the answer off without a word
+	}
+	x.s.metrics.panics.Add(1)
+	x.s.Log.Error("request panicked", "method", x.r.Method, "path", x.r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if x.code != 0 {
+		panic(http.ErrAbortHandler) // an answer is under way
+	}
+	x.fail(api.AsError(fmt.Errorf("this request caused apiserver to panic. Look in the logs for details")))
+}
+
+// serveResource answers a request for a resource.
+func (x *exchange) serveResource(user *api.User, p resourcePath, ok bool) {
+	start := time.Now()
+	s, r := x.s, x.r
+	d, v := s.Registry.Lookup(p.Group, p.Version, p.Resource)
+	q := &request{s: s, d: d, v: v, Request: &api.Request{
+		Resource: api.Resource{Group: p.Group, Name: p.Resource}, Version: p.Version, Subresource: p.Subresource,
+		Key: api.Key{Namespace: p.Namespace, Name: p.Name}, User: user, UserAgent: r.UserAgent(), HTTP: r,
+	}}
+	err := x.route(q, p, ok)
+	if err == nil {
+		err = x.answer(q)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+	s.metrics.observe(q, x.code, time.Since(start))
+}
+
+// route finds the verb, and refuses what upstream's router refuses before anybody asks what the object is.
+func (x *exchange) route(q *request, p resourcePath, ok bool) error {
+	r := x.r
+	if r.URL.RawQuery != "" {
+		var err error
+		if q.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			return api.BadRequest("%s", err)
+		}
+	}
+	verb, routed := routeVerb(r.Method, p, q)
+	q.Verb = verb
+	if q.d == nil || !ok || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
+		if err := x.s.authorizeUnknown(r, q); err != nil {
+			return err
+		}
+		if !x.s.knownGroup(p.Group) {
+			return errPage
+		}
+		return errNoResource()
+	}
+	if p.Subresource != "" {
+		if _, known := q.d.Subresources[p.Subresource]; !known {
+			return errNoResource()
+		}
+	}
+	if !routed {
+		return errMethod()
+	}
+	e := endpoint{
+		custom: q.d.Custom, list: p.Name == "" && r.Method == http.MethodGet, watch: verb == api.Watch,
+		transform: p.Subresource == "" || p.Subresource == "status",
+	}
+	f, err := negotiate(r.Header.Get("Accept"), e)
+	if err != nil {
+		// The refusal itself still takes a form the client understands, if there is one.
+		x.form, _ = negotiate(r.Header.Get("Accept"), endpoint{list: e.list, transform: true})
+		x.form.shape = asObject
+		return err
+	}
+	x.form = f
+	return nil
+}
+
+// errPage is answered with net/http's own text, as upstream's router does for what it has never heard of.
+var errPage = errors.New("404 page not found")
+
+// authorizeUnknown keeps those who may not ask from learning what exists.
+func (s *Server) authorizeUnknown(r *http.Request, q *request) error {
+	if s.Authorize == nil {
+		return nil
+	}
+	return s.Authorize(r.Context(), q.Request)
+}
+
+func (s *Server) knownGroup(group string) bool {
+	for _, d := range s.Registry.All() {
+		for i := range d.Versions {
+			if d.Versions[i].Group == group {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// routeVerb maps a method to a verb. ok is false when the route has no such method.
+func routeVerb(method string, p resourcePath, q *request) (verb api.Verb, ok bool) {
+	collection := p.Name == ""
+	switch {
+	case p.Watch:
+		return api.Watch, method == http.MethodGet
+	case method == http.MethodGet && collection:
+		if boolParam(q.Query, "watch") {
+			return api.Watch, true
+		}
+		return api.List, true
+	case method == http.MethodGet:
+		verb = api.Get
+	case method == http.MethodPost:
+		verb = api.Create
+		if p.Subresource == "" {
+			return verb, collection && q.scoped()
+		}
+	case method == http.MethodPut:
+		verb = api.Update
+	case method == http.MethodPatch:
+		verb = api.Patch
+	case method == http.MethodDelete && collection:
+		return api.DeleteCollection, q.scoped() && q.serves(api.DeleteCollection)
+	case method == http.MethodDelete:
+		verb = api.Delete
+	default:
+		return "", false
+	}
+	if p.Subresource != "" && q.d != nil {
+		return verb, slices.Contains(q.d.Subresources[p.Subresource].Verbs, verb)
+	}
+	return verb, !collection
+}
+
+// scoped reports whether the path names the scope that a write of the collection needs.
+func (q *request) scoped() bool { return q.d == nil || q.d.Namespaced == (q.Key.Namespace != "") }
+
+// serves reports whether the resource has the verb.
+func (q *request) serves(verb api.Verb) bool {
+	return q.d == nil || q.d.Verbs == nil || slices.Contains(q.d.Verbs, verb)
+}
+
+// answer runs the request and writes what comes of it.
+func (x *exchange) answer(q *request) error {
+	limit := x.s.reads
+	switch q.Verb {
+	case api.Create, api.Update, api.Patch, api.Delete, api.DeleteCollection:
+		limit = x.s.writes
+		if err := x.readBody(q); err != nil {
+			return err
+		}
+	}
+	if q.Verb != api.Watch && !streams(q.d, q.Subresource) {
+		if !limit.tryAcquire() {
+			x.w.Header().Set("Retry-After", "1")
+			return api.NewError(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+				"Too many requests, please try again later.")
+		}
+		defer limit.release()
+	}
+	if q.Verb == api.Watch && q.Key.Name != "" {
+		q.watchOne()
+	}
+	resp, err := x.s.Handle(x.r.Context(), q.Request)
+	if err != nil {
+		return err
+	}
+	switch {
+	case resp.Watch != nil:
+		return x.stream(q, resp)
+	case resp.Handler != nil:
+		addWarnings(x.w.Header(), resp.Warnings)
+		x.code = http.StatusOK
+		resp.Handler.ServeHTTP(x.w, x.r)
+		return nil
+	}
+	return x.write(q, resp)
+}
+
+// watchOne turns the deprecated watch of one object into a watch of the collection that selects its name.
+func (q *request) watchOne() {
+	if q.Query == nil {
+		q.Query = url.Values{}
+	}
+	q.Query.Set("fieldSelector", "metadata.name="+q.Key.Name)
+	q.Key.Name = ""
+}
+
+// streams reports whether a subresource takes the connection over, so that it must not count as a request in flight.
+func streams(d *resource.Definition, sub string) bool {
+	switch sub {
+	case "log", "exec", "attach", "portforward":
+		return d.Resource == api.Pods
+	}
+	return false
+}

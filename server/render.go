@@ -1,0 +1,172 @@
+package server
+
+import (
+	"container/list"
+	"fmt"
+	"sync"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// rendition is an object's JSON in one version, without managedFields, and where its metadata and resourceVersion are.
+type rendition struct {
+	json []byte
+	meta api.Span
+	slot int
+}
+
+// metadataKey precedes the metadata object in every document; the two members before it are apiVersion and kind.
+const metadataKey = `"metadata":`
+
+// versionKey precedes the resourceVersion in the metadata.
+const versionKey = `"resourceVersion":`
+
+// rendition is rec in version v: its own bytes when that is provably right, else decoded, defaulted and written anew.
+func (s *Server) rendition(d *resource.Definition, v *resource.Version, rec *api.Record) (rendition, error) {
+	if rec.Definition() == d.Generation && (v.Storage || v.AsStored) {
+		return rendition{rec.JSON(), rec.MetadataSpan(), rec.SlotOffset()}, nil
+	}
+	return s.converted.get(d, v, rec)
+}
+
+// appendObject appends rec as a client of version v sees it, showing revision rev: its own, that of its deletion, or
+// none (0) for what was not stored. bare leaves out apiVersion and kind, as the lists of built-in kinds do.
+func (s *Server) appendObject(dst []byte, d *resource.Definition, v *resource.Version, rec *api.Record, rev api.Revision, bare bool) ([]byte, error) {
+	doc, err := s.rendition(d, v, rec)
+	if err != nil {
+		return dst, err
+	}
+	start := len(dst)
+	head := doc.meta.Start - len(metadataKey)
+	switch {
+	case bare:
+		dst = append(dst, '{')
+	case v.Storage:
+		dst = append(dst, doc.json[:head]...)
+	default:
+		dst = append(append(dst, `{"kind":"`...), d.KindOf(v)...)
+		dst = append(append(append(dst, `","apiVersion":"`...), v.APIVersion()...), `",`...)
+	}
+	shift := len(dst) - head
+	dst = append(dst, doc.json[head:doc.meta.End-1]...)
+	dst = appendOwners(dst, rec)
+	dst = append(dst, doc.json[doc.meta.End-1:]...)
+	return fixRevision(dst, start, doc.slot+shift, rec, rev), nil
+}
+
+// appendMetadata appends the metadata object alone.
+func (s *Server) appendMetadata(dst []byte, d *resource.Definition, v *resource.Version, rec *api.Record, rev api.Revision) ([]byte, error) {
+	doc, err := s.rendition(d, v, rec)
+	if err != nil {
+		return dst, err
+	}
+	start := len(dst)
+	dst = append(dst, doc.json[doc.meta.Start:doc.meta.End-1]...)
+	dst = append(appendOwners(dst, rec), '}')
+	return fixRevision(dst, start, start+doc.slot-doc.meta.Start, rec, rev), nil
+}
+
+func appendOwners(dst []byte, rec *api.Record) []byte {
+	if rec.Ownership() == (api.NewOwnership(nil)) {
+		return dst
+	}
+	dst = append(dst, `,"managedFields":`...)
+	return rec.AppendManagedFields(dst)
+}
+
+// fixRevision puts rev into the slot at an offset of dst, or takes the whole member out when there is none to show.
+func fixRevision(dst []byte, start, slot int, rec *api.Record, rev api.Revision) []byte {
+	if rev != 0 {
+		api.FillSlot(dst[slot:slot+api.SlotSize], rev)
+		return dst
+	}
+	from, to := slot-len(versionKey), slot+api.SlotSize
+	if dst[to] == ',' {
+		to++
+	} else if from > start && dst[from-1] == ',' {
+		from--
+	}
+	return append(dst[:from], dst[to:]...)
+}
+
+// conversions keeps documents that had to be made from records, the last used ones within a budget.
+type conversions struct {
+	mu      sync.Mutex
+	budget  int
+	size    int
+	entries map[conversion]*list.Element
+	recent  list.List // of *converted, the last used first
+}
+
+type conversion struct {
+	rec *api.Record
+	v   *resource.Version
+}
+
+type converted struct {
+	key conversion
+	doc rendition
+}
+
+func (c *conversions) get(d *resource.Definition, v *resource.Version, rec *api.Record) (rendition, error) {
+	key := conversion{rec, v}
+	c.mu.Lock()
+	if e := c.entries[key]; e != nil {
+		c.recent.MoveToFront(e)
+		c.mu.Unlock()
+		return e.Value.(*converted).doc, nil
+	}
+	c.mu.Unlock()
+	doc, err := convert(d, v, rec)
+	if err != nil {
+		return doc, fmt.Errorf("showing %s %s as %s: %w", d.Resource, rec.Key(), v.APIVersion(), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil {
+		c.entries = map[conversion]*list.Element{}
+	}
+	if c.entries[key] == nil {
+		c.entries[key] = c.recent.PushFront(&converted{key, doc})
+		c.size += len(doc.json)
+	}
+	for c.size > c.budget && c.recent.Len() > 1 {
+		last := c.recent.Remove(c.recent.Back()).(*converted)
+		delete(c.entries, last.key)
+		c.size -= len(last.doc.json)
+	}
+	return doc, nil
+}
+
+func convert(d *resource.Definition, v *resource.Version, rec *api.Record) (doc rendition, err error) {
+	o, err := decodeRecord(d, rec)
+	if err != nil {
+		return doc, err
+	}
+	o.Meta.ResourceVersion = blank
+	if doc.json, err = v.Codec.Encode(nil, o); err != nil {
+		return doc, err
+	}
+	if doc.meta, doc.slot, err = resource.Locate(doc.json); err != nil {
+		return doc, err
+	}
+	// What a document is cached for shows a revision: the record's, which fixRevision may replace.
+	api.FillSlot(doc.json[doc.slot:doc.slot+api.SlotSize], rec.Revision())
+	return doc, nil
+}
+
+// blank is the text of an api.Slot.
+const blank = "00000000000000000000"
+
+// decodeRecord reads a stored object, defaulted as d wants it now.
+func decodeRecord(d *resource.Definition, rec *api.Record) (*resource.Object, error) {
+	o, _, err := d.Storage().Codec.Decode(rec.JSON(), true)
+	if err != nil {
+		return nil, fmt.Errorf("reading stored %s %s: %w", d.Resource, rec.Key(), err)
+	}
+	if rec.Definition() != d.Generation && d.Hooks.Default != nil {
+		d.Hooks.Default(o)
+	}
+	return o, nil
+}

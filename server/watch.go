@@ -1,0 +1,309 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"pintle.dev/api"
+	"pintle.dev/store"
+)
+
+// Times of a watch.
+const (
+	watchTimeoutMin  = 30 * time.Minute // and up to twice that, when the client names none
+	finalBookmark    = 2 * time.Second  // before the end
+	writePatience    = 30 * time.Second // for one write to a client that does not read
+	slowWriterRounds = 5 * time.Second
+)
+
+// snapshotPage is how many objects of the initial state one Next gives.
+const snapshotPage = 500
+
+// watch opens a stream of the events that pass the request's selectors.
+func (q *request) watch(ctx context.Context) (*api.Response, error) {
+	o, err := parseListOptions(q.d, q.Query, true)
+	if err != nil {
+		return nil, err
+	}
+	st := &stream{q: q, selector: o.selector}
+	initial := o.initial != nil && *o.initial
+	switch {
+	case initial || o.version == 0 && o.initial == nil:
+		// The current objects come first: asked for, or because no place in history was named.
+		v, err := q.s.view(ctx, o.version)
+		if err != nil {
+			return nil, err
+		}
+		st.revision, st.snapshot, st.marked = v.Revision(), q.snapshot(v, &o), initial
+	case o.version == 0:
+		// sendInitialEvents=false without a version: from now on.
+		v, err := q.s.view(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		st.revision = v.Revision()
+	default:
+		st.revision = o.version
+	}
+	st.cursor, err = q.s.Store.Follow(q.d.Resource, st.revision, o.selector.entries(q.Key.Namespace)...)
+	if errors.Is(err, store.ErrExpired) {
+		// The stream itself says so, as upstream's does.
+		st.err = q.s.expired(q, st.revision)
+		return &api.Response{Watch: st}, nil
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return &api.Response{Watch: st}, nil
+}
+
+func (s *Server) expired(q *request, rev api.Revision) error {
+	return api.Expired(fmt.Sprintf("too old resource version: %d (%d)", rev, s.Store.Oldest(q.d.Resource)))
+}
+
+// snapshot returns a function that gives the objects of a view page by page, nil at the end.
+func (q *request) snapshot(v store.View, o *listOptions) func() []api.Event {
+	var after api.Key
+	done := false
+	return func() []api.Event {
+		if done {
+			return nil
+		}
+		var page []api.Event
+		for rec := range q.candidates(v, o, after) {
+			if !o.selector.matches(rec) {
+				continue
+			}
+			page = append(page, api.Event{Revision: rec.Revision(), New: rec})
+			if len(page) == snapshotPage {
+				after = rec.Key()
+				return page
+			}
+		}
+		done = true
+		return page
+	}
+}
+
+// stream implements api.Stream: a snapshot, if one was asked for, and then a cursor at its revision.
+type stream struct {
+	q        *request
+	selector selector
+	cursor   *store.Cursor
+	snapshot func() []api.Event // nil once given
+	marked   bool               // the snapshot's end is to be told
+	revision api.Revision       // before the cursor's first event
+	err      error
+}
+
+// Initial implements api.Stream.
+func (st *stream) Initial() bool { return st.snapshot != nil && st.marked }
+
+// Revision implements api.Stream.
+func (st *stream) Revision() api.Revision {
+	if st.cursor == nil || st.snapshot != nil {
+		return st.revision
+	}
+	return st.cursor.Revision()
+}
+
+// Close implements api.Stream.
+func (st *stream) Close() {
+	if st.cursor != nil {
+		st.cursor.Close()
+	}
+}
+
+// Next implements api.Stream.
+func (st *stream) Next(ctx context.Context) ([]api.Event, error) {
+	if st.err != nil {
+		return nil, st.err
+	}
+	if st.snapshot != nil {
+		if page := st.snapshot(); len(page) > 0 {
+			return page, nil
+		}
+		if initial := st.Initial(); initial {
+			st.snapshot = nil
+			return nil, nil // so that the caller sees the end of the initial events
+		}
+		st.snapshot = nil
+	}
+	for {
+		events, err := st.cursor.Next(ctx)
+		if errors.Is(err, store.ErrExpired) {
+			st.err = st.q.s.expired(st.q, st.cursor.Revision())
+			return nil, st.err
+		}
+		if err != nil {
+			return nil, storeError(err)
+		}
+		if passed := st.filter(events); len(passed) > 0 || len(events) == 0 {
+			return passed, nil
+		}
+	}
+}
+
+// filter keeps, in place, the events that concern what the selector lets pass, and makes those that cross its border
+// additions and deletions.
+func (st *stream) filter(events []api.Event) []api.Event {
+	if st.selector.empty() && (st.q.Key.Namespace == "" || len(events) == 0) {
+		return events
+	}
+	kept := events[:0]
+	for _, e := range events {
+		if e.Old != nil && !st.passes(e.Old) {
+			e.Old = nil
+		}
+		if e.New != nil && !st.passes(e.New) {
+			e.New = nil
+		}
+		if e.Old != nil || e.New != nil {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+func (st *stream) passes(rec *api.Record) bool {
+	ns := st.q.Key.Namespace
+	return (ns == "" || rec.Namespace() == ns) && st.selector.matches(rec)
+}
+
+// stream sends a watch until the client goes, its time is up or the server stops.
+func (x *exchange) stream(q *request, resp *api.Response) error {
+	st := resp.Watch
+	defer st.Close()
+	o, err := parseListOptions(q.d, q.Query, true)
+	if err != nil {
+		return err
+	}
+	if x.form.shape == asTable && o.initial != nil && *o.initial && !q.d.Custom {
+		return notAcceptable("only the following media types are accepted: " + endpoint{}.accepted())
+	}
+	if o.timeout == 0 {
+		o.timeout = watchTimeoutMin + rand.N(watchTimeoutMin)
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), o.timeout)
+	defer cancel()
+	defer context.AfterFunc(x.s.stopping, cancel)()
+
+	h := x.w.Header()
+	addWarnings(h, resp.Warnings)
+	h["Content-Type"] = headerTypes[x.form.media]
+	if x.form.media == mediaProtobuf {
+		h.Set("Content-Type", typeProtobuf+";stream=watch")
+	}
+	x.code = http.StatusOK
+	x.w.WriteHeader(http.StatusOK)
+	fw := x.newFrameWriter(q, &o)
+	defer fw.close()
+	fw.flush() // the headers, so that the client knows the watch is open
+	deadline, _ := ctx.Deadline()
+	x.follow(ctx, st, fw, deadline)
+	return nil
+}
+
+// follow sends events and bookmarks until ctx ends or the client is gone. Errors are the connection's, or have been
+// sent as events.
+func (x *exchange) follow(ctx context.Context, st api.Stream, fw *frameWriter, deadline time.Time) {
+	marks := x.s.newBookmarks(fw.options.bookmarks, deadline)
+	wait, cancel := marks.wait(ctx)
+	defer func() { cancel() }()
+	for fw.err == nil {
+		initial := st.Initial()
+		events, err := st.Next(wait)
+		switch {
+		case err == nil:
+			for i := range events {
+				fw.event(&events[i], initial)
+			}
+			if initial && !st.Initial() && fw.options.bookmarks {
+				fw.bookmark(st.Revision(), true)
+			}
+			fw.flush()
+		case ctx.Err() != nil:
+			return
+		case wait.Err() != nil:
+			fw.bookmark(st.Revision(), false)
+			fw.flush()
+			cancel()
+			wait, cancel = marks.wait(ctx)
+		default:
+			fw.failure(err)
+			fw.flush()
+			return
+		}
+	}
+}
+
+// bookmarks says when the next one is due.
+type bookmarks struct {
+	on       bool
+	interval time.Duration
+	last     time.Time // the final one's, before the watch ends
+}
+
+func (s *Server) newBookmarks(on bool, deadline time.Time) *bookmarks {
+	return &bookmarks{on: on, interval: s.BookmarkInterval, last: deadline.Add(-finalBookmark)}
+}
+
+// wait returns a context that ends when a bookmark is due, or with ctx.
+func (b *bookmarks) wait(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !b.on {
+		return ctx, func() {}
+	}
+	now := time.Now()
+	due := now.Add(b.interval)
+	if now.Before(b.last) && due.After(b.last) {
+		due = b.last
+	}
+	return context.WithDeadline(ctx, due)
+}
+
+// slowWriters breaks off the writes of clients that do not read. One timer looks at all of them: a deadline of its own
+// for each write would cost each event two messages to the connection's goroutine.
+type slowWriters struct {
+	mu      sync.Mutex
+	watches map[*frameWriter]struct{}
+	timer   *time.Timer
+}
+
+func (l *slowWriters) add(fw *frameWriter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watches == nil {
+		l.watches = map[*frameWriter]struct{}{}
+	}
+	l.watches[fw] = struct{}{}
+	if l.timer == nil {
+		l.timer = time.AfterFunc(slowWriterRounds, l.round)
+	}
+}
+
+func (l *slowWriters) remove(fw *frameWriter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.watches, fw)
+}
+
+func (l *slowWriters) round() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.watches) == 0 {
+		l.timer = nil
+		return
+	}
+	now := time.Now()
+	for fw := range l.watches {
+		if since := fw.writing.Load(); since != 0 && now.Sub(time.Unix(0, since)) > writePatience {
+			fw.abort(now)
+		}
+	}
+	l.timer.Reset(slowWriterRounds)
+}

@@ -1,0 +1,306 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/store"
+)
+
+// writeOptions are the query of a create, update or patch.
+type writeOptions struct {
+	dryRun     bool
+	manager    string // field manager, named or derived from the User-Agent
+	validation string // fieldValidation
+	force      *bool
+}
+
+// parseWriteOptions reads and checks the query as metav1's CreateOptions, UpdateOptions or PatchOptions.
+func (q *request) parseWriteOptions(kind string) error {
+	o := &q.options
+	o.validation = metav1.FieldValidationWarn
+	if len(q.Query) > 0 {
+		dry := q.Query["dryRun"]
+		o.manager = q.Query.Get("fieldManager")
+		validation := q.Query.Get("fieldValidation")
+		if q.Query.Has("force") {
+			b := boolParam(q.Query, "force")
+			o.force = &b
+		}
+		var errs field.ErrorList
+		switch kind {
+		case "CreateOptions":
+			errs = metav1validation.ValidateCreateOptions(&metav1.CreateOptions{DryRun: dry, FieldManager: o.manager, FieldValidation: validation})
+		case "UpdateOptions":
+			errs = metav1validation.ValidateUpdateOptions(&metav1.UpdateOptions{DryRun: dry, FieldManager: o.manager, FieldValidation: validation})
+		default:
+			errs = metav1validation.ValidatePatchOptions(&metav1.PatchOptions{
+				DryRun: dry, FieldManager: o.manager, FieldValidation: validation, Force: o.force,
+			}, types.PatchType(q.ContentType))
+		}
+		if len(errs) > 0 {
+			return api.Invalid(metav1.GroupName, kind, "", errs)
+		}
+		o.dryRun = len(dry) > 0
+		if validation != "" {
+			o.validation = validation
+		}
+	}
+	if o.manager == "" {
+		o.manager = managerOf(q.UserAgent)
+	}
+	return nil
+}
+
+// managerOf is the field manager of a client that names none: the first part of its User-Agent, at most 128 bytes of
+// what can be printed.
+func managerOf(userAgent string) string {
+	first, _, _ := strings.Cut(userAgent, "/")
+	var b strings.Builder
+	for _, r := range first {
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if b.Len()+utf8.RuneLen(r) > metav1validation.FieldManagerMaxLength {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// newObject decodes what the client sent, as often as it is called: each attempt at a write starts from it anew. What is
+// unknown or duplicate in it is refused or warned of, the first time.
+func (q *request) newObject() (*resource.Object, error) {
+	if q.Object != nil {
+		return q.givenObject()
+	}
+	if q.ContentType == typeProtobuf && !q.d.Custom {
+		return q.protobufObject()
+	}
+	data, err := q.jsonBody()
+	if err != nil {
+		return nil, err
+	}
+	o, problems, err := q.v.Codec.Decode(data, false)
+	if err != nil {
+		return nil, q.decodeError(data, err)
+	}
+	if err := q.checkType(data, o); err != nil {
+		return nil, err
+	}
+	return o, q.judge(problems)
+}
+
+// judge refuses or warns of problems, as the request's fieldValidation says.
+func (q *request) judge(problems []string) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	switch q.options.validation {
+	case metav1.FieldValidationStrict:
+		return api.BadRequest("%s in version %q cannot be handled as a %s: strict decoding error: %s",
+			q.kind(), q.v.Name, q.kind(), strings.Join(problems, ", "))
+	case metav1.FieldValidationWarn:
+		q.warnings = append(q.warnings, problems...)
+	}
+	return nil
+}
+
+// givenObject copies the object of a caller in process.
+func (q *request) givenObject() (*resource.Object, error) {
+	if o, ok := q.Object.(runtime.Object); ok && !q.d.Custom {
+		if t, err := resource.TypedObject(o.DeepCopyObject()); err == nil && resource.Fits(q.v.Codec, t) {
+			return t, nil
+		}
+	}
+	data, err := marshal(q.Object)
+	if err != nil {
+		return nil, api.BadRequest("encoding %T: %s", q.Object, err)
+	}
+	o, _, err := q.v.Codec.Decode(data, false)
+	if err != nil {
+		return nil, q.decodeError(data, err)
+	}
+	return o, nil
+}
+
+// scope makes the object's namespace agree with the path's.
+func (q *request) scope(m *metav1.ObjectMeta) error {
+	ns := q.Key.Namespace
+	switch {
+	case m.Namespace == ns:
+	case m.Namespace == "", ns == "":
+		m.Namespace = ns
+	default:
+		return api.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	return nil
+}
+
+// dropDuplicateOwners keeps the first owner reference of each UID.
+func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
+	if len(m.OwnerReferences) < 2 {
+		return
+	}
+	seen := make(map[types.UID]bool, len(m.OwnerReferences))
+	var twice []string
+	kept := m.OwnerReferences[:0:0]
+	for _, r := range m.OwnerReferences {
+		if seen[r.UID] {
+			twice = append(twice, string(r.UID))
+			continue
+		}
+		seen[r.UID] = true
+		kept = append(kept, r)
+	}
+	if len(twice) > 0 {
+		m.OwnerReferences = kept
+		q.warn("metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %s",
+			strings.Join(twice, ", "))
+	}
+}
+
+// nameRule is the kind's rule for metadata.name.
+func nameRule(d *resource.Definition) apivalidation.ValidateNameFunc {
+	if d.ValidateName != nil {
+		return d.ValidateName
+	}
+	return apivalidation.NameIsDNSSubdomain
+}
+
+// validate checks w.New: its metadata by the rules of all kinds, the rest by the kind's own.
+func (q *request) validate(ctx context.Context, w *resource.Write) error {
+	at := field.NewPath("metadata")
+	errs := apivalidation.ValidateObjectMetaAccessor(w.New.Meta, q.d.Namespaced, nameRule(q.d), at)
+	if w.Old != nil {
+		errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(w.New.Meta, w.Old.Meta, at)...)
+	}
+	if q.d.Hooks.Validate != nil {
+		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
+	}
+	if len(errs) > 0 {
+		return api.Invalid(q.v.Group, q.kind(), w.New.Meta.Name, errs)
+	}
+	return nil
+}
+
+// admit asks admission about w, first for changes, later for a verdict.
+func (q *request) admit(ctx context.Context, w *resource.Write) error {
+	if q.s.Admission == nil {
+		return nil
+	}
+	return q.s.Admission.Admit(ctx, w)
+}
+
+func (q *request) admitValid(ctx context.Context, w *resource.Write) error {
+	if q.s.Admission == nil {
+		return nil
+	}
+	return q.s.Admission.Validate(ctx, w)
+}
+
+// finish collects warnings of the kind.
+func (q *request) hookWarnings(ctx context.Context, w *resource.Write) {
+	if q.d.Hooks.Warn != nil {
+		q.warnings = append(q.warnings, q.d.Hooks.Warn(ctx, w)...)
+	}
+}
+
+// claim asks the kind for further writes of the same commit.
+func (q *request) claim(ctx context.Context, w *resource.Write) ([]store.Write, error) {
+	if q.d.Hooks.Claim == nil {
+		return nil, nil
+	}
+	v, err := q.s.view(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	return q.d.Hooks.Claim(ctx, v, w)
+}
+
+// maxAttempts bounds how often a write that loses races is decided anew before the client is told of the conflict.
+const maxAttempts = 64
+
+// attempts runs f until it does not fail with store.ErrConflict. f decides from the newest state each time (W2).
+func (q *request) attempts(ctx context.Context, f func(attempt int) (*api.Response, error)) (*api.Response, error) {
+	for i := 1; ; i++ {
+		q.warnings = q.warnings[:0]
+		resp, err := f(i)
+		if !errors.Is(err, store.ErrConflict) {
+			if err != nil {
+				return nil, withWarnings(storeError(err), q.warnings)
+			}
+			resp.Warnings = append(resp.Warnings, q.warnings...)
+			return resp, nil
+		}
+		if i == maxAttempts {
+			return nil, q.modified()
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, api.TimedOut("the request was given up while it was retried after a conflict")
+		}
+	}
+}
+
+// modified is the 409 for a write that named an older resourceVersion, or that lost every race.
+func (q *request) modified() error {
+	return api.Conflict(q.resource(), q.Key.Name,
+		errors.New("the object has been modified; please apply your changes to the latest version and try again"))
+}
+
+// withWarnings lets the warnings of a request that failed reach the client all the same.
+func withWarnings(err error, warnings []string) error {
+	if len(warnings) == 0 {
+		return err
+	}
+	return &warned{err, append([]string(nil), warnings...)}
+}
+
+type warned struct {
+	error
+	warnings []string
+}
+
+func (w *warned) Unwrap() error { return w.error }
+
+// commit stores rec over the version expect (0: none) together with further writes, and tells who wants to know.
+func (q *request) commit(ctx context.Context, rec *api.Record, expect api.Revision, more []store.Write) error {
+	ws := append([]store.Write{store.Put(q.d.Resource, rec, expect)}, more...)
+	if _, err := q.s.Store.Commit(ctx, ws...); err != nil {
+		return err
+	}
+	return q.committed(ctx, rec, false)
+}
+
+func (q *request) committed(ctx context.Context, rec *api.Record, deleted bool) error {
+	if q.s.Committed == nil {
+		return nil
+	}
+	return q.s.Committed(ctx, q.d, rec, deleted)
+}
+
+// unchanged reports whether json, with a blank resourceVersion, is what rec holds, under the same ownership.
+func unchanged(rec *api.Record, json []byte, owners api.Owners) bool {
+	have := rec.JSON()
+	slot := rec.SlotOffset()
+	return len(have) == len(json) && rec.Ownership() == api.NewOwnership(owners) &&
+		bytes.Equal(have[:slot], json[:slot]) && bytes.Equal(have[slot+api.SlotSize:], json[slot+api.SlotSize:])
+}
+
+// now is the time objects carry: whole seconds, as JSON has them.
+func now() metav1.Time { return metav1.NewTime(time.Now().UTC().Truncate(time.Second)) }
