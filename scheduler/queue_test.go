@@ -1,0 +1,79 @@
+package scheduler
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pintle.dev/api"
+)
+
+func waiting(t *testing.T, name string) *api.Record {
+	t.Helper()
+	js := `{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":` + api.Slot + `}}`
+	r, err := api.NewRecord(api.Parts{Key: api.Key{Name: name}, UID: name, JSON: []byte(js), Slot: strings.Index(js, api.Slot),
+		Metadata: api.Span{Start: strings.Index(js, `{"res`), End: len(js) - 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestQueueOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		for i, name := range []string{"first", "second", "urgent"} {
+			q.add(waiting(t, name), int32(i/2))
+			time.Sleep(time.Millisecond)
+		}
+		for _, want := range []string{"urgent", "first", "second"} {
+			p, _, err := q.next(t.Context())
+			if err != nil || p.rec.Name() != want {
+				t.Fatalf("got %v, %v; want %s", p.rec.Name(), err, want)
+			}
+		}
+	})
+}
+
+// TestQueueD3 follows a pod that fits nowhere: it is tried again after a change and its back-off, or after five minutes.
+func TestQueueD3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		q.add(waiting(t, "p"), 0)
+		start := time.Now()
+		try := func() (*queued, int, time.Duration) {
+			p, moves, err := q.next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p, moves, time.Since(start)
+		}
+		p, moves, _ := try()
+		q.park(p, moves)
+		p, moves, took := try()
+		if took != maxWait {
+			t.Errorf("without a change it was tried after %v, want %v", took, maxWait)
+		}
+		start = time.Now()
+		q.park(p, moves)
+		q.activate()
+		if p, moves, took = try(); took != 2*time.Second {
+			t.Errorf("after a change it was tried after %v, want its back-off of 2s", took)
+		}
+		q.activate() // while it is being worked on
+		start = time.Now()
+		q.park(p, moves)
+		if p, _, took = try(); took != 4*time.Second {
+			t.Errorf("after a change during the attempt it was tried after %v, want 4s", took)
+		}
+		q.remove("p")
+		q.retry(p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if p, _, err := q.next(ctx); err == nil {
+			t.Errorf("a pod that is gone was tried again: %v", p.rec.Name())
+		}
+	})
+}
