@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"pintle.dev/api"
 )
 
 // benchCR is the custom resource of the performance bars: 1.1 KB with a keyed list of 16 items.
@@ -57,6 +59,87 @@ func BenchmarkAppendJSON(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				dst = AppendJSON(dst[:0], v)
+			}
+		})
+	}
+}
+
+// itemsShape is the shape of benchCR: spec.items is keyed by name.
+type itemsShape struct{ at string }
+
+func (s itemsShape) Field(name string) Shape {
+	switch s.at + "." + name {
+	case ".spec", "spec.items":
+		return itemsShape{name}
+	}
+	return itemsShape{"-"}
+}
+func (s itemsShape) Item() Shape               { return itemsShape{"item"} }
+func (s itemsShape) Atomic() bool              { return false }
+func (s itemsShape) Set() bool                 { return false }
+func (s itemsShape) KeyDefault(string) string  { return "" }
+func (s itemsShape) Patch() (string, []string) { return "", nil }
+func (s itemsShape) Keys() []string {
+	if s.at == "items" {
+		return itemKeys
+	}
+	return nil
+}
+
+var itemKeys = []string{"name"}
+
+func BenchmarkFieldsOf(b *testing.B) {
+	for name, data := range map[string][]byte{"cr": benchCR(), "configmap": benchConfigMap()} {
+		b.Run(name, func(b *testing.B) {
+			v := parsed(b, string(data))
+			b.ReportAllocs()
+			for b.Loop() {
+				f, err := FieldsOf(v, itemsShape{})
+				if err != nil || f.Empty() {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkOwn(b *testing.B) {
+	for name, data := range map[string][]byte{"cr": benchCR(), "configmap": benchConfigMap()} {
+		before := parsed(b, string(data))
+		fresh := before.Clone()
+		fresh.Get("metadata").Remove("uid")
+		by := Write{Owner: api.Owner{Manager: "bench", APIVersion: "v1", Time: 1}}
+		owners := Own(nil, nil, &fresh, itemsShape{}, by)
+		changed := before.Clone()
+		changed.Set("extra", NewInt(1))
+		if spec := changed.Get("spec"); spec != nil {
+			spec.Set("replicas", NewInt(4))
+			spec.Get("items").Index(3).Set("value", NewString("other"))
+		}
+		b.Run("create/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Own(nil, nil, &fresh, itemsShape{}, by)
+			}
+		})
+		b.Run("update/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Own(owners, before, &changed, itemsShape{}, by)
+			}
+		})
+		b.Run("update-other/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			by := by
+			by.Manager = "other"
+			for b.Loop() {
+				Own(owners, before, &changed, itemsShape{}, by)
+			}
+		})
+		b.Run("noop/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Own(owners, before, before, itemsShape{}, by)
 			}
 		})
 	}

@@ -174,7 +174,7 @@ func locate(doc *Value, pointer string) (*Value, string) {
 		if key, rest, more = strings.Cut(rest, "/"); !more {
 			return doc, pointerDecoder.Replace(key)
 		}
-		next, err := element(doc, pointerDecoder.Replace(key))
+		next, err := elementAt(doc, pointerDecoder.Replace(key))
 		if err != nil || next.Kind() < List {
 			return nil, ""
 		}
@@ -183,8 +183,8 @@ func locate(doc *Value, pointer string) (*Value, string) {
 	return nil, ""
 }
 
-// element is the member or item of that key. A member that is not there is nil, an item that is not is an error.
-func element(con *Value, key string) (*Value, error) {
+// elementAt is the member or item of that key. A member that is not there is nil, an item that is not is an error.
+func elementAt(con *Value, key string) (*Value, error) {
 	if con.kind == Map {
 		return con.Get(key), nil
 	}
@@ -301,7 +301,7 @@ func patchReplace(doc, op *Value) error {
 	if con == nil {
 		return fmt.Errorf("replace operation does not apply: doc is missing path: %s: %w", path, errPatchMissing)
 	}
-	at, err := element(con, key)
+	at, err := elementAt(con, key)
 	if err != nil {
 		return fmt.Errorf("replace operation does not apply: doc is missing key: %s: %w", path, errPatchMissing)
 	}
@@ -323,7 +323,7 @@ func patchMove(doc, op *Value) error {
 		return fmt.Errorf("move operation does not apply: doc is missing from path: %s: %w", from, errPatchMissing)
 	}
 	var moved Value
-	at, err := element(con, key)
+	at, err := elementAt(con, key)
 	if at != nil {
 		moved = *at
 	}
@@ -357,7 +357,7 @@ func patchTest(doc, op *Value) error {
 		if con == nil {
 			return fmt.Errorf("test operation does not apply: is missing path: %s: %w", path, errPatchMissing)
 		}
-		if have, err = element(con, key); err != nil {
+		if have, err = elementAt(con, key); err != nil {
 			return fmt.Errorf("error in test for path: '%s': %w", path, err)
 		}
 	}
@@ -376,7 +376,7 @@ func patchCopy(doc, op *Value, copied *int) error {
 	if con == nil {
 		return fmt.Errorf("copy operation does not apply: doc is missing from path: %s: %w", from, errPatchMissing)
 	}
-	at, err := element(con, key)
+	at, err := elementAt(con, key)
 	if err != nil {
 		return fmt.Errorf("error in copy for from: '%s': %w", from, err)
 	}

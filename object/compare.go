@@ -1,0 +1,325 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Changes are the paths in which two documents differ. No path is in more than one of the sets.
+type Changes struct {
+	Removed, Modified, Added Fields
+}
+
+// Compare finds what changed from before to after: structured-merge-diff's Compare, without its typed values. Lists
+// that the shape does not call associative are compared as a whole. It fails on items of associative lists that have
+// no identity (no key, or nothing but nulls and containers in a set).
+func Compare(before, after *Value, s Shape) (Changes, error) {
+	var d diff
+	if _, err := d.maps(before, after, s); err != nil {
+		return Changes{}, err
+	}
+	return Changes{Fields{d.removed}, Fields{d.modified}, Fields{d.added}}, nil
+}
+
+// FieldsOf is every field of v that ownership speaks of: what the manager owns that creates v out of nothing.
+func FieldsOf(v *Value, s Shape) (Fields, error) {
+	c, err := Compare(&Value{kind: Map}, v, s)
+	return c.Added, err
+}
+
+// diff collects the differences below one path.
+type diff struct {
+	removed, modified, added []fieldNode
+}
+
+// class groups kinds as ownership treats them: all scalars alike.
+type class uint8
+
+const (
+	nothing class = iota // null or absent
+	scalar
+	list
+	mapping
+)
+
+func classOf(v *Value) class {
+	switch v.Kind() {
+	case Null:
+		return nothing
+	case List:
+		return list
+	case Map:
+		return mapping
+	}
+	return scalar
+}
+
+// member compares what two documents have at one step; nil is absent, which is not null.
+func (d *diff) member(e element, before, after *Value, s Shape) error {
+	if before != nil && after != nil && sameScalar(before, after) {
+		return nil
+	}
+	var below diff
+	leaf := false
+	var err error
+	cb, ca := classOf(before), classOf(after)
+	switch {
+	case cb == ca || ca == nothing:
+		leaf, err = below.handle(cb, before, after, s)
+	case cb == nothing:
+		leaf, err = below.handle(ca, before, after, s)
+	default:
+		// The old and the new value each count as what they are.
+		if leaf, err = below.handle(cb, before, after, s); err == nil {
+			var also bool
+			also, err = below.handle(ca, before, after, s)
+			leaf = leaf || also
+		}
+	}
+	if err != nil {
+		return err
+	}
+	below.order()
+	d.put(&d.removed, e, after == nil, below.removed)
+	d.put(&d.added, e, before == nil, below.added)
+	d.put(&d.modified, e, leaf && before != nil && after != nil, below.modified)
+	return nil
+}
+
+func (d *diff) put(to *[]fieldNode, e element, member bool, below []fieldNode) {
+	if member || len(below) > 0 {
+		*to = append(*to, fieldNode{e, member, below})
+	}
+}
+
+// sameScalar spares equal scalars the walk; containers are walked anyway.
+func sameScalar(a, b *Value) bool {
+	return a.kind == b.kind && a.kind < List && Equal(a, b)
+}
+
+// handle compares two values as values of one class; the one that is of another counts as null. It reports whether they
+// differ as a whole.
+func (d *diff) handle(c class, before, after *Value, s Shape) (leaf bool, err error) {
+	switch c {
+	case mapping:
+		return d.maps(before, after, s)
+	case list:
+		return d.lists(before, after, s)
+	}
+	return !Equal(before, after), nil
+}
+
+func (d *diff) maps(before, after *Value, s Shape) (leaf bool, err error) {
+	var a, b []Value
+	if before.Kind() == Map {
+		a = before.children()
+	}
+	if after.Kind() == Map {
+		b = after.children()
+	}
+	if len(a) == 0 && len(b) == 0 || s != nil && s.Atomic() {
+		return !Equal(before, after), nil
+	}
+	for len(a) > 0 || len(b) > 0 {
+		var m, n *Value
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].name < b[0].name:
+			m, a = &a[0], a[1:]
+		case len(a) == 0 || b[0].name < a[0].name:
+			n, b = &b[0], b[1:]
+		default:
+			m, n, a, b = &a[0], &b[0], a[1:], b[1:]
+			if sameScalar(m, n) {
+				continue
+			}
+		}
+		e := element{}
+		if m != nil {
+			e.name = m.name
+		} else {
+			e.name = n.name
+		}
+		var field Shape
+		if s != nil {
+			field = s.Field(e.name)
+		}
+		if err := d.member(e, m, n, field); err != nil {
+			return false, fmt.Errorf("%s: %w", e.name, err)
+		}
+	}
+	return false, nil
+}
+
+func (d *diff) lists(before, after *Value, s Shape) (leaf bool, err error) {
+	var a, b []Value
+	if before.Kind() == List {
+		a = before.children()
+	}
+	if after.Kind() == List {
+		b = after.children()
+	}
+	if len(a) == 0 && len(b) == 0 || s == nil || s.Atomic() {
+		return !Equal(before, after), nil
+	}
+	keys := s.Keys()
+	if len(keys) == 0 && !s.Set() {
+		return !Equal(before, after), nil
+	}
+	l, err := itemsOf(a, s, keys)
+	if err != nil {
+		return false, err
+	}
+	r, err := itemsOf(b, s, keys)
+	if err != nil {
+		return false, err
+	}
+	item := s.Item()
+	for len(l) > 0 || len(r) > 0 {
+		var e *element
+		if len(r) == 0 || len(l) > 0 && compareElements(&l[0].element, &r[0].element) <= 0 {
+			e = &l[0].element
+		} else {
+			e = &r[0].element
+		}
+		i, j := run(l, e), run(r, e)
+		if err := d.items(*e, l[:i], r[:j], item); err != nil {
+			return false, err
+		}
+		l, r = l[i:], r[j:]
+	}
+	return false, nil
+}
+
+// items compares the items of one identity. Where there are several the identity is owned as one.
+func (d *diff) items(e element, l, r []keyedItem, s Shape) error {
+	first := func(items []keyedItem) *Value {
+		if len(items) == 0 {
+			return nil
+		}
+		return items[0].value
+	}
+	switch {
+	case len(l) < 2 && len(r) < 2:
+		return d.member(e, first(l), first(r), s)
+	case len(l) > 1 && len(r) > 1:
+		if !slices.EqualFunc(l, r, func(a, b keyedItem) bool { return Equal(a.value, b.value) }) {
+			d.put(&d.modified, e, true, nil)
+		}
+	case len(l) > 1:
+		if len(r) > 0 {
+			if err := d.member(e, nil, first(r), s); err != nil {
+				return err
+			}
+		}
+		d.put(&d.removed, e, true, nil)
+	default:
+		if len(l) > 0 {
+			if err := d.member(e, first(l), nil, s); err != nil {
+				return err
+			}
+		}
+		d.put(&d.added, e, true, nil)
+	}
+	return nil
+}
+
+// order merges nodes of equal elements and sorts the rest, for what was not found in order: a value that changed its
+// kind counts twice.
+func (d *diff) order() {
+	for _, nodes := range []*[]fieldNode{&d.removed, &d.modified, &d.added} {
+		for i := 1; i < len(*nodes); i++ {
+			if compareElements(&(*nodes)[i-1].element, &(*nodes)[i].element) >= 0 {
+				var sorted []fieldNode
+				for _, n := range *nodes {
+					sorted = insertNode(sorted, n)
+				}
+				*nodes = sorted
+				break
+			}
+		}
+	}
+}
+
+// keyedItem is an item of an associative list with its identity.
+type keyedItem struct {
+	element
+	value *Value
+}
+
+// run is how many items at the start have that identity.
+func run(items []keyedItem, e *element) int {
+	n := 0
+	for n < len(items) && compareElements(&items[n].element, e) == 0 {
+		n++
+	}
+	return n
+}
+
+// itemsOf finds the identities of the items of a list, and sorts them by it.
+func itemsOf(items []Value, s Shape, keys []string) ([]keyedItem, error) {
+	out := make([]keyedItem, len(items))
+	sorted := true
+	for i := range items {
+		out[i].value = &items[i]
+		if err := identify(&out[i].element, items[i:i+1:i+1], s, keys); err != nil {
+			return nil, fmt.Errorf("[%d]: %w", i, err)
+		}
+		sorted = sorted && (i == 0 || compareElements(&out[i-1].element, &out[i].element) <= 0)
+	}
+	if !sorted {
+		slices.SortStableFunc(out, func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
+	}
+	return out, nil
+}
+
+// identify fills in the path element of a list's item, given as a slice of it alone.
+func identify(e *element, item []Value, s Shape, keys []string) error {
+	v := &item[0]
+	if len(keys) == 0 {
+		switch v.kind {
+		case Null:
+			return errors.New("associative list without keys has an element that's an explicit null")
+		case Map:
+			return errors.New("associative list without keys has an element that's a map type")
+		case List:
+			return errors.New("not supported: associative list with lists as elements")
+		}
+		e.kind, e.key = byValue, item
+		return nil
+	}
+	switch v.kind {
+	case Null:
+		return errors.New("associative list with keys may not have a null element")
+	case Map:
+	default:
+		return errors.New("associative list with keys may not have non-map elements")
+	}
+	e.kind = byKey
+	members := v.children()
+	if len(keys) == 1 {
+		// The usual case: the key is a slice of the item.
+		if i, ok := find(members, keys[0]); ok {
+			e.key = members[i : i+1 : i+1]
+			return nil
+		}
+	}
+	for _, key := range keys {
+		if i, ok := find(members, key); ok {
+			e.key = append(e.key, members[i])
+		} else if text := s.KeyDefault(key); text != "" {
+			def, err := Parse([]byte(text))
+			if err != nil {
+				return fmt.Errorf("couldn't find default value for %v: %w", key, err)
+			}
+			def.name = key
+			e.key = append(e.key, *def)
+		}
+	}
+	if len(e.key) == 0 {
+		return fmt.Errorf("associative list with keys has an element that omits all key fields %q (and doesn't have default values for any key fields)", keys)
+	}
+	slices.SortFunc(e.key, func(a, b Value) int { return strings.Compare(a.name, b.name) })
+	return nil
+}

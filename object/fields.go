@@ -1,0 +1,454 @@
+package object
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pintle.dev/api"
+)
+
+// Fields is a set of field paths, held as a trie: what fieldsV1 of a managedFields entry says. The zero Fields is
+// empty. Fields never change; operations share what they can.
+type Fields struct {
+	nodes []fieldNode // in order of their elements, each with itself or something below it in the set
+}
+
+type fieldNode struct {
+	element
+	member bool // the path that ends here is in the set
+	below  []fieldNode
+}
+
+// element is one step of a path. The kinds are in the order they sort in.
+type element struct {
+	kind elementKind
+	name string  // byName: the field; byIndex: unused
+	key  []Value // byKey: the key members in order of their names; byValue: the one value
+	i    int     // byIndex
+}
+
+type elementKind uint8
+
+const (
+	byName  elementKind = iota // f: a member of a map
+	byKey                      // k: an item of an associative list
+	byValue                    // v: an item of a set
+	byIndex                    // i: an item by position; nothing writes them, but clients may send them
+)
+
+func compareElements(a, b *element) int {
+	if a.kind != b.kind {
+		return cmp.Compare(a.kind, b.kind)
+	}
+	switch a.kind {
+	case byName:
+		return strings.Compare(a.name, b.name)
+	case byIndex:
+		return cmp.Compare(a.i, b.i)
+	}
+	return compareKeys(a.key, b.key)
+}
+
+func compareKeys(a, b []Value) int {
+	for i := range min(len(a), len(b)) {
+		if c := strings.Compare(a[i].name, b[i].name); c != 0 {
+			return c
+		}
+		if c := compareValues(&a[i], &b[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// compareValues orders values as structured-merge-diff does: numbers, strings, booleans, lists, maps, null.
+func compareValues(a, b *Value) int {
+	if a.kind != b.kind {
+		return cmp.Compare(kindOrder[a.kind], kindOrder[b.kind])
+	}
+	switch a.kind {
+	case Number:
+		if !a.float && !b.float {
+			return cmp.Compare(int64(a.word), int64(b.word))
+		}
+		return cmp.Compare(a.Float(), b.Float())
+	case String:
+		return strings.Compare(a.Str(), b.Str())
+	case Bool:
+		return cmp.Compare(a.word, b.word)
+	case List, Map:
+		return compareKeys(a.children(), b.children())
+	}
+	return 0
+}
+
+var kindOrder = [...]uint8{Number: 0, String: 1, Bool: 2, List: 3, Map: 4, Null: 5}
+
+// Empty reports whether no path is in the set.
+func (f Fields) Empty() bool { return len(f.nodes) == 0 }
+
+// Union is the set of paths in f or g.
+func (f Fields) Union(g Fields) Fields { return Fields{union(f.nodes, g.nodes)} }
+
+// Intersection is the set of paths in both f and g.
+func (f Fields) Intersection(g Fields) Fields { return Fields{intersection(f.nodes, g.nodes)} }
+
+// Difference is the set of paths in f that are not in g. A path below one in g stays unless it is in g itself.
+func (f Fields) Difference(g Fields) Fields { return Fields{difference(f.nodes, g.nodes)} }
+
+// Without is the set of paths in f that are neither in g nor below a path in g.
+func (f Fields) Without(g Fields) Fields { return Fields{without(f.nodes, g.nodes)} }
+
+// Contains reports whether every path in g is in f.
+func (f Fields) Contains(g Fields) bool { return contains(f.nodes, g.nodes) }
+
+func union(a, b []fieldNode) []fieldNode {
+	if len(a) == 0 {
+		return b
+	}
+	if len(b) == 0 {
+		return a
+	}
+	out := make([]fieldNode, 0, max(len(a), len(b)))
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			out, a = append(out, a[0]), a[1:]
+		case c > 0:
+			out, b = append(out, b[0]), b[1:]
+		default:
+			n := a[0]
+			n.member = n.member || b[0].member
+			n.below = union(n.below, b[0].below)
+			out, a, b = append(out, n), a[1:], b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+func intersection(a, b []fieldNode) []fieldNode {
+	var out []fieldNode
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			a = a[1:]
+		case c > 0:
+			b = b[1:]
+		default:
+			n := a[0]
+			n.member = n.member && b[0].member
+			n.below = intersection(n.below, b[0].below)
+			if n.member || len(n.below) > 0 {
+				out = append(out, n)
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return out
+}
+
+func difference(a, b []fieldNode) []fieldNode {
+	if len(a) == 0 || len(b) == 0 {
+		return a
+	}
+	out := make([]fieldNode, 0, len(a))
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			out, a = append(out, a[0]), a[1:]
+		case c > 0:
+			b = b[1:]
+		default:
+			n := a[0]
+			n.member = n.member && !b[0].member
+			n.below = difference(n.below, b[0].below)
+			if n.member || len(n.below) > 0 {
+				out = append(out, n)
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return append(out, a...)
+}
+
+func without(a, b []fieldNode) []fieldNode {
+	if len(a) == 0 || len(b) == 0 {
+		return a
+	}
+	out := make([]fieldNode, 0, len(a))
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			out, a = append(out, a[0]), a[1:]
+		case c > 0:
+			b = b[1:]
+		case b[0].member:
+			a, b = a[1:], b[1:]
+		default:
+			n := a[0]
+			n.below = without(n.below, b[0].below)
+			if n.member || len(n.below) > 0 {
+				out = append(out, n)
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return append(out, a...)
+}
+
+func contains(a, b []fieldNode) bool {
+	for len(b) > 0 {
+		if len(a) == 0 {
+			return false
+		}
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			a = a[1:]
+		case c > 0:
+			return false
+		default:
+			if b[0].member && !a[0].member || !contains(a[0].below, b[0].below) {
+				return false
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return true
+}
+
+// overlaps reports whether a path is in both.
+func overlaps(a, b []fieldNode) bool {
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compareElements(&a[0].element, &b[0].element); {
+		case c < 0:
+			a = a[1:]
+		case c > 0:
+			b = b[1:]
+		default:
+			if a[0].member && b[0].member || overlaps(a[0].below, b[0].below) {
+				return true
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return false
+}
+
+// String is the set as fieldsV1 JSON.
+func (f Fields) String() string { return string(f.AppendJSON(nil)) }
+
+// AppendJSON appends the set as fieldsV1 JSON: no white space, members in the order structured-merge-diff gives them.
+func (f Fields) AppendJSON(dst []byte) []byte {
+	w := fieldsWriter{dst: dst}
+	w.nodes(f.nodes, false)
+	return w.dst
+}
+
+type fieldsWriter struct {
+	dst     []byte
+	scratch []byte // the JSON of a key, before it is quoted
+}
+
+func (w *fieldsWriter) nodes(nodes []fieldNode, member bool) {
+	w.dst = append(w.dst, '{')
+	if member && len(nodes) > 0 {
+		w.dst = append(w.dst, `".":{}`...)
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if w.dst[len(w.dst)-1] != '{' {
+			w.dst = append(w.dst, ',')
+		}
+		w.element(&n.element)
+		w.dst = append(w.dst, ':')
+		if len(n.below) == 0 {
+			w.dst = append(w.dst, '{', '}')
+		} else {
+			w.nodes(n.below, n.member)
+		}
+	}
+	w.dst = append(w.dst, '}')
+}
+
+func (w *fieldsWriter) element(e *element) {
+	switch e.kind {
+	case byName:
+		if plain(e.name) == len(e.name) {
+			w.dst = append(append(append(w.dst, `"f:`...), e.name...), '"')
+			return
+		}
+		w.dst = api.AppendString(w.dst, "f:"+e.name)
+		return
+	case byIndex:
+		w.dst = strconv.AppendInt(append(w.dst, `"i:`...), int64(e.i), 10)
+		w.dst = append(w.dst, '"')
+		return
+	case byKey:
+		w.scratch = append(w.scratch[:0], 'k', ':', '{')
+		for i := range e.key {
+			if i > 0 {
+				w.scratch = append(w.scratch, ',')
+			}
+			w.scratch = append(appendString(w.scratch, e.key[i].name), ':')
+			w.scratch = appendValue(w.scratch, &e.key[i])
+		}
+		w.scratch = append(w.scratch, '}')
+	case byValue:
+		w.scratch = appendValue(append(w.scratch[:0], 'v', ':'), &e.key[0])
+	}
+	w.quote()
+}
+
+// quote appends the scratch as a string. Its JSON has HTML escaped, as upstream's encoder of path elements has it.
+func (w *fieldsWriter) quote() {
+	w.dst = append(w.dst, '"')
+	for i := 0; i < len(w.scratch); i++ {
+		switch c := w.scratch[i]; {
+		case c == '"' || c == '\\':
+			w.dst = append(w.dst, '\\', c)
+		case c == '<' || c == '>' || c == '&':
+			w.dst = append(w.dst, `\\u00`...)
+			w.dst = append(w.dst, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		case c == 0xe2 && i+2 < len(w.scratch) && w.scratch[i+1] == 0x80 && w.scratch[i+2]&^1 == 0xa8:
+			w.dst = append(append(w.dst, `\\u202`...), "89"[w.scratch[i+2]&1])
+			i += 2
+		default:
+			w.dst = append(w.dst, c)
+		}
+	}
+	w.dst = append(w.dst, '"')
+}
+
+// ParseFields reads fieldsV1 JSON. Members whose kind is unknown are ignored, as upstream does. The set shares memory
+// with the text.
+func ParseFields(text string) (Fields, error) {
+	p := parser{text: text}
+	f, _, err := p.fields()
+	if err == nil {
+		if p.space(); p.at < len(text) {
+			err = errors.New("unexpected trailing data after JSON object")
+		}
+	}
+	if err != nil {
+		return Fields{}, fmt.Errorf("parsing fieldsV1 at byte %d: %w", p.at, err)
+	}
+	return Fields{f}, nil
+}
+
+var errFieldsJSON = errors.New("malformed JSON")
+
+// fields reads one level: the nodes below a path, and whether the path itself is in the set.
+func (p *parser) fields() (nodes []fieldNode, member bool, err error) {
+	if p.depth++; p.depth > maxDepth {
+		return nil, false, errors.New("exceeded max depth")
+	}
+	defer func() { p.depth-- }()
+	if p.next() != '{' {
+		return nil, false, errors.New("expected an object")
+	}
+	p.at++
+	if p.next() == '}' {
+		p.at++
+		return nil, true, nil
+	}
+	for {
+		if p.next() != '"' {
+			return nil, false, errFieldsJSON
+		}
+		name, ok := p.string()
+		if !ok || p.next() != ':' {
+			return nil, false, errFieldsJSON
+		}
+		p.at++
+		n, known, err := parseElement(name)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case name == "." || !known:
+			member = member || name == "."
+			if !p.skip() {
+				return nil, false, errFieldsJSON
+			}
+		default:
+			if n.below, n.member, err = p.fields(); err != nil {
+				return nil, false, err
+			}
+			nodes = insertNode(nodes, n)
+		}
+		switch p.next() {
+		case ',':
+			p.at++
+		case '}':
+			p.at++
+			return nodes, member || len(nodes) == 0, nil
+		default:
+			return nil, false, errFieldsJSON
+		}
+	}
+}
+
+// skip passes over one value.
+func (p *parser) skip() bool {
+	ok := p.value("")
+	p.stack = p.stack[:0]
+	return ok
+}
+
+func insertNode(nodes []fieldNode, n fieldNode) []fieldNode {
+	if len(nodes) == 0 || compareElements(&nodes[len(nodes)-1].element, &n.element) < 0 {
+		return append(nodes, n)
+	}
+	i, found := slices.BinarySearchFunc(nodes, &n.element, func(m fieldNode, e *element) int { return compareElements(&m.element, e) })
+	if found {
+		nodes[i].member = nodes[i].member || n.member
+		nodes[i].below = union(nodes[i].below, n.below)
+		return nodes
+	}
+	return slices.Insert(nodes, i, n)
+}
+
+// parseElement reads a member name of fieldsV1. An unknown kind is no error.
+func parseElement(s string) (n fieldNode, known bool, err error) {
+	if s == "." {
+		return n, false, nil
+	}
+	if len(s) < 2 {
+		return n, false, errors.New("key must be 2 characters long:")
+	}
+	if s[1] != ':' {
+		return n, false, fmt.Errorf("missing colon: %v", s)
+	}
+	switch rest := s[2:]; s[0] {
+	case 'f':
+		n.name = rest
+	case 'i':
+		n.kind = byIndex
+		if n.i, err = strconv.Atoi(rest); err != nil {
+			return n, false, err
+		}
+	case 'v':
+		n.kind = byValue
+		v, err := Parse([]byte(rest))
+		if err != nil {
+			return n, false, err
+		}
+		n.key = []Value{*v}
+	case 'k':
+		n.kind = byKey
+		v, err := Parse([]byte(rest))
+		if err != nil {
+			return n, false, err
+		}
+		if v.Kind() != Map {
+			return n, false, fmt.Errorf("the key %s is not an object", rest)
+		}
+		n.key = v.children()
+	default:
+		return n, false, nil
+	}
+	return n, true, nil
+}

@@ -1,0 +1,299 @@
+package object
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+)
+
+// The operations of an Owner.
+const (
+	opApply  = string(metav1.ManagedFieldsOperationApply)
+	opUpdate = string(metav1.ManagedFieldsOperationUpdate)
+)
+
+const (
+	// maxUpdateOwners is how many managers with operation Update are told apart. The oldest beyond become one.
+	maxUpdateOwners = 10
+	ancientManager  = "ancient-changes"
+	unknownManager  = "unknown"
+)
+
+// unowned are the paths nobody owns. What is below metadata can be owned.
+var unowned = fieldPaths("apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace", "metadata.creationTimestamp",
+	"metadata.selfLink", "metadata.uid", "metadata.clusterName", "metadata.generation", "metadata.managedFields", "metadata.resourceVersion")
+
+// fieldPaths makes a set of dotted paths.
+func fieldPaths(paths ...string) Fields {
+	var f Fields
+	for _, path := range paths {
+		names := strings.Split(path, ".")
+		var nodes []fieldNode
+		for i := len(names) - 1; i >= 0; i-- {
+			nodes = []fieldNode{{element: element{name: names[i]}, member: nodes == nil, below: nodes}}
+		}
+		f.nodes = union(f.nodes, nodes)
+	}
+	return f
+}
+
+// Own is who owns what after a write that is no apply: fields that by added or changed are taken from all others and
+// become by's, fields that are gone are nobody's, owners of nothing vanish. by needs no Fields; its Operation is always
+// Update, and its Time is recorded only when it came to own something by this write.
+//
+// before is the live object. On a create it is what an empty object of the kind looks like: the members that are
+// always there (a typed object's {"metadata":{},"spec":{},"status":{}}) and so come to be owned by nobody; nil for
+// custom resources. before and after are in the version that s describes; owners in other versions are taken to speak
+// of the same fields. Changes in the paths of ignore ("status", "metadata.labels") and below do not count: what this
+// endpoint does not let a client write.
+//
+// An existing object without owners gets none, and when a list has items without identity the owners stay as they are;
+// both as upstream. The result shares memory with old.
+func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
+	if len(old) == 0 && before.Path("metadata", "uid").Str() != "" {
+		return nil
+	}
+	if before == nil {
+		before = &Value{kind: Map}
+	}
+	ch, err := Compare(before, after, s)
+	if err != nil {
+		return old
+	}
+	if len(by.Ignore) > 0 {
+		ignored := fieldPaths(by.Ignore...)
+		ch = Changes{ch.Removed.Without(ignored), ch.Modified.Without(ignored), ch.Added.Without(ignored)}
+	}
+	taken := ch.Modified.Union(ch.Added)
+	gone := taken.Union(ch.Removed)
+	if gone.Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
+		return old
+	}
+	owners := make(api.Owners, 0, len(old)+1)
+	for _, o := range old {
+		if o, ok := lose(o, gone); ok {
+			owners = append(owners, o)
+		}
+	}
+	if own := taken.Difference(unowned); !own.Empty() {
+		owners = gain(owners, by.Owner, own)
+	}
+	owners = capUpdates(owners)
+	sortOwners(owners)
+	if slices.Equal(owners, old) {
+		return old
+	}
+	return owners
+}
+
+// Write is what Own must know of a write.
+type Write struct {
+	// Owner says who writes, in which version, through which subresource, and when. Fields and Operation are not used.
+	api.Owner
+	// Ignore are dotted paths that the endpoint resets.
+	Ignore []string
+}
+
+// lose takes fields away from an owner; false when nothing is left.
+func lose(o api.Owner, gone Fields) (api.Owner, bool) {
+	f, err := knownFields(o.Fields)
+	if err != nil {
+		// Cannot happen to owners that DecodeOwners let in. What is not understood owns nothing.
+		return o, false
+	}
+	if !overlaps(f.nodes, gone.nodes) {
+		return o, !f.Empty()
+	}
+	f = f.Difference(gone)
+	o.Fields = f.String()
+	return o, !f.Empty()
+}
+
+// gain gives fields to the owner that by names, which may be new.
+func gain(owners api.Owners, by api.Owner, own Fields) api.Owners {
+	if by.Manager == "" {
+		by.Manager = unknownManager
+	}
+	by.Operation = opUpdate
+	for i := range owners {
+		o := &owners[i]
+		if o.Operation == opUpdate && o.Manager == by.Manager && o.APIVersion == by.APIVersion && o.Subresource == by.Subresource {
+			if f, err := knownFields(o.Fields); err == nil {
+				o.Fields = f.Union(own).String()
+			}
+			o.Time = by.Time
+			return owners
+		}
+	}
+	by.Fields = own.String()
+	return append(owners, by)
+}
+
+// capUpdates merges the oldest updaters of each version into one entry while there are more than maxUpdateOwners.
+func capUpdates(owners api.Owners) api.Owners {
+	var updaters []int
+	for i := range owners {
+		if owners[i].Operation == opUpdate {
+			updaters = append(updaters, i)
+		}
+	}
+	left := len(updaters)
+	if left <= maxUpdateOwners {
+		return owners
+	}
+	slices.SortFunc(updaters, func(i, j int) int {
+		a, b := &owners[i], &owners[j]
+		return cmp.Or(cmp.Compare(a.Time, b.Time), strings.Compare(a.Manager, b.Manager), strings.Compare(a.APIVersion, b.APIVersion),
+			strings.Compare(a.Subresource, b.Subresource))
+	})
+	seen := map[string]bool{}
+	buckets := map[string]int{} // by version: the entry others are merged into
+	for i := range owners {
+		if o := &owners[i]; o.Operation == opUpdate && o.Manager == ancientManager && o.Subresource == "" {
+			buckets[o.APIVersion] = i
+		}
+	}
+	merged := map[int]bool{}
+	for _, i := range updaters {
+		if left <= maxUpdateOwners {
+			break
+		}
+		o := &owners[i]
+		if !seen[o.APIVersion] {
+			// Alone it needs no bucket; it becomes one when a second of its version has to go.
+			seen[o.APIVersion] = true
+			if _, ok := buckets[o.APIVersion]; !ok {
+				buckets[o.APIVersion] = i
+			}
+			continue
+		}
+		at := buckets[o.APIVersion]
+		bucket := &owners[at]
+		f, err := knownFields(bucket.Fields)
+		g, err2 := knownFields(o.Fields)
+		if at == i || err != nil || err2 != nil {
+			continue
+		}
+		bucket.Fields = f.Union(g).String()
+		bucket.Manager, bucket.Subresource, bucket.Time = ancientManager, "", o.Time
+		merged[i] = true
+		left--
+	}
+	out := owners[:0]
+	for i := range owners {
+		if !merged[i] {
+			out = append(out, owners[i])
+		}
+	}
+	return out
+}
+
+// sortOwners brings entries into the order upstream writes them in.
+func sortOwners(owners api.Owners) {
+	slices.SortFunc(owners, func(a, b api.Owner) int {
+		return cmp.Or(strings.Compare(a.Operation, b.Operation), cmp.Compare(a.Time, b.Time), strings.Compare(a.Manager, b.Manager),
+			strings.Compare(a.APIVersion, b.APIVersion), strings.Compare(a.Subresource, b.Subresource))
+	})
+}
+
+// known remembers the parsed form of fieldsV1 texts: objects of one make have equal ones.
+var known struct {
+	sync.RWMutex
+	fields map[string]Fields
+	bytes  int
+}
+
+// maxKnown bounds the texts remembered, in bytes; the parsed forms take some ten times that.
+const maxKnown = 1 << 20
+
+func knownFields(text string) (Fields, error) {
+	known.RLock()
+	f, ok := known.fields[text]
+	known.RUnlock()
+	if ok {
+		return f, nil
+	}
+	// The text may be part of some larger one, which must not live on for it.
+	text = strings.Clone(text)
+	f, err := ParseFields(text)
+	if err != nil {
+		return f, err
+	}
+	known.Lock()
+	defer known.Unlock()
+	if known.bytes += len(text); known.fields == nil || known.bytes > maxKnown {
+		known.fields, known.bytes = map[string]Fields{}, len(text)
+	}
+	known.fields[text] = f
+	return f, nil
+}
+
+// DecodeOwners reads managedFields as a client sent them or they were stored, in canonical form. Errors are worded as
+// upstream's decoder words them.
+func DecodeOwners(entries []metav1.ManagedFieldsEntry) (api.Owners, error) {
+	owners := make(api.Owners, 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		o := api.Owner{Manager: e.Manager, Operation: string(e.Operation), APIVersion: e.APIVersion, Subresource: e.Subresource}
+		switch {
+		case o.Operation != opApply && o.Operation != opUpdate:
+			return nil, errors.New("operation must be `Apply` or `Update`")
+		case o.APIVersion == "":
+			return nil, errors.New("apiVersion must not be empty")
+		case e.FieldsType == "":
+			return nil, fmt.Errorf("missing fieldsType in managed fields entry %d", i)
+		case e.FieldsType != "FieldsV1":
+			return nil, fmt.Errorf("invalid fieldsType %q in managed fields entry %d", e.FieldsType, i)
+		}
+		if e.Time != nil && !e.Time.IsZero() {
+			o.Time = e.Time.Unix()
+		}
+		o.Fields = "{}"
+		if e.FieldsV1 != nil {
+			f, err := ParseFields(e.FieldsV1.GetRawString())
+			if err != nil {
+				return nil, fmt.Errorf("error decoding versioned set from %v: error decoding set: %v", *e, err)
+			}
+			o.Fields = f.String()
+		}
+		// Of entries for one manager the last counts.
+		same := func(p api.Owner) bool {
+			return p.Manager == o.Manager && p.Operation == o.Operation && p.Subresource == o.Subresource &&
+				(p.APIVersion == o.APIVersion || o.Operation == opApply)
+		}
+		if at := slices.IndexFunc(owners, same); at >= 0 {
+			owners[at] = o
+		} else {
+			owners = append(owners, o)
+		}
+	}
+	sortOwners(owners)
+	return owners, nil
+}
+
+// SentOwners are the owners to start from when a client writes an object whose managedFields are sent: those that it
+// sent when it understands them, none when it sent an empty list or a single empty entry (a reset), else live, as for
+// clients that know nothing of managedFields. Writes of a subresource cannot change owners: use live there.
+func SentOwners(live api.Owners, sent []metav1.ManagedFieldsEntry) api.Owners {
+	if sent == nil {
+		return live
+	}
+	if len(sent) == 0 || len(sent) == 1 && sent[0] == (metav1.ManagedFieldsEntry{}) {
+		return nil
+	}
+	owners, err := DecodeOwners(sent)
+	if err != nil || len(owners) == 0 {
+		return live
+	}
+	if slices.Equal(owners, live) {
+		return live
+	}
+	return owners
+}
