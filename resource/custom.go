@@ -28,6 +28,7 @@ func FromCRD(crd *apiextensionsv1.CustomResourceDefinition) (*Definition, error)
 	k := customKind{
 		crd: crd.Name, uid: string(crd.UID), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
+		webhook: crd.Spec.Conversion != nil && crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter,
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
@@ -50,7 +51,10 @@ func FromCRDRecord(rec *api.Record) (*Definition, error) {
 			Group                 string                        `json:"group"`
 			Scope                 apiextensionsv1.ResourceScope `json:"scope"`
 			PreserveUnknownFields bool                          `json:"preserveUnknownFields"`
-			Versions              []struct {
+			Conversion            *struct {
+				Strategy apiextensionsv1.ConversionStrategyType `json:"strategy"`
+			} `json:"conversion"`
+			Versions []struct {
 				apiextensionsv1.CustomResourceDefinitionVersion `json:",inline"`
 				Schema                                          struct {
 					OpenAPIV3Schema jsontext.Value `json:"openAPIV3Schema"`
@@ -67,6 +71,7 @@ func FromCRDRecord(rec *api.Record) (*Definition, error) {
 	k := customKind{
 		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
+		webhook: crd.Spec.Conversion != nil && crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter,
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
@@ -81,6 +86,7 @@ type customKind struct {
 	group      string
 	names      apiextensionsv1.CustomResourceDefinitionNames
 	namespaced bool
+	webhook    bool // conversion is by webhook, which is not supported: only the stored version can be had
 	preserve   bool // spec.preserveUnknownFields, which only objects from before apiextensions v1 can have
 	versions   []*customVersion
 	storage    *customVersion
@@ -153,7 +159,7 @@ func (k *customKind) define() (*Definition, error) {
 		v.columns = columnsOf(v.spec.AdditionalPrinterColumns)
 		d.Versions = append(d.Versions, Version{
 			Group: k.group, Name: v.spec.Name, Storage: v.spec.Storage, Served: v.spec.Served, Warning: k.deprecation(v),
-			AsStored: v == k.storage || string(v.source) == string(k.storage.source),
+			AsStored: v == k.storage || !k.webhook && string(v.source) == string(k.storage.source),
 			Shape:    customShape{v}, Columns: tableColumns(v.columns), Codec: v,
 		})
 	}

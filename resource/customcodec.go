@@ -99,6 +99,9 @@ func (v *customVersion) convert(o *Object) (*object.Value, error) {
 	if doc.Get("apiVersion").Str() == v.apiVersion {
 		return doc, nil
 	}
+	if v.kind.webhook {
+		return nil, fmt.Errorf("converting %s %s to %s: conversion by webhook is not supported", v.kind.names.Kind, o.Meta.Name, v.apiVersion)
+	}
 	c := doc.Clone()
 	c.Set("apiVersion", object.NewString(v.apiVersion))
 	if _, err := v.normalize(&c, true); err != nil {

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -54,6 +54,8 @@ func (k *customKind) prepare(_ context.Context, w *Write) {
 			doc.Remove("status")
 		}
 	}
+	// What the client left out for the schema to fill in must not count as a change.
+	k.fillDefaults(w.New)
 	w.New.Meta.Generation = w.Old.Meta.Generation
 	if !object.Equal(doc, old) {
 		w.New.Meta.Generation++
@@ -255,7 +257,9 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 		return nil, api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	}
 	if crd.Is(api.Deleting) {
-		return nil, api.Forbidden(w.Definition.Resource, w.New.Meta.Name, errors.New("create not allowed while custom resource definition is terminating"))
+		e := api.AsError(apierrors.NewMethodNotSupported(w.Definition.Resource.GroupResource(), "create"))
+		e.Status.Message = "create not allowed while custom resource definition is terminating"
+		return nil, e
 	}
 	return []store.Write{store.Guard(api.CustomResourceDefinitions, key, crd.Revision())}, nil
 }

@@ -3,6 +3,7 @@ package builtin
 
 import (
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/apiextensions"
 	"pintle.dev/resource/builtin/apps"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
@@ -12,6 +13,7 @@ import (
 // All returns a fresh Definition of every built-in kind.
 func All() []*resource.Definition {
 	return []*resource.Definition{
+		apiextensions.CustomResourceDefinitions(),
 		core.ConfigMaps(),
 		core.Endpoints(),
 		core.Events(),

@@ -1,0 +1,152 @@
+package apiextensions
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	internal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/store"
+)
+
+// CustomResourceDefinitions defines apiextensions.k8s.io/v1 CustomResourceDefinition.
+func CustomResourceDefinitions() *resource.Definition {
+	return resource.Typed[apiextensionsv1.CustomResourceDefinition]{
+		Definition: resource.Definition{
+			Resource: api.CustomResourceDefinitions, Kind: "CustomResourceDefinition", Singular: "customresourcedefinition",
+			ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
+			Versions:     []resource.Version{{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true, Served: true}},
+			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
+			// The name follows from the spec, so that it is checked with it.
+			ValidateName: func(string, bool) []string { return nil },
+			PinnedUpdate: true,
+		},
+		Prepare:   prepare,
+		Default:   apiextensionsv1.SetObjectDefaults_CustomResourceDefinition,
+		Validate:  validate,
+		Claim:     claim,
+		Terminate: terminate,
+	}.Define()
+}
+
+type definition = apiextensionsv1.CustomResourceDefinition
+
+func prepare(_ context.Context, w *resource.Write, crd, old *definition) {
+	switch {
+	case old == nil:
+		crd.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
+		crd.Generation = 1
+	case w.Subresource == "status":
+		crd.Spec = old.Spec
+		crd.Generation = old.Generation
+		// The names are the claims the definition holds; who writes a status cannot take or give any.
+		crd.Status.AcceptedNames = old.Status.AcceptedNames
+		return
+	default:
+		crd.Status = *old.Status.DeepCopy()
+		crd.Generation = old.Generation
+		// What the client left out must not count as a change.
+		apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(crd)
+		if !equality.Semantic.DeepEqual(crd.Spec, old.Spec) {
+			crd.Generation++
+		}
+	}
+	for _, v := range crd.Spec.Versions {
+		if v.Storage {
+			if !slices.Contains(crd.Status.StoredVersions, v.Name) {
+				crd.Status.StoredVersions = append(crd.Status.StoredVersions, v.Name)
+			}
+			break
+		}
+	}
+}
+
+func validate(ctx context.Context, w *resource.Write, crd, old *definition) field.ErrorList {
+	in, err := toInternal(crd)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	if old == nil {
+		return validation.ValidateCustomResourceDefinition(ctx, in)
+	}
+	was, err := toInternal(old)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	if w.Subresource == "status" {
+		return validation.ValidateUpdateCustomResourceDefinitionStatus(ctx, in, was)
+	}
+	return validation.ValidateCustomResourceDefinitionUpdate(ctx, in, was)
+}
+
+// toInternal is crd in the form upstream validates, with just the metadata its own rules look at: all the rest has been
+// checked by then.
+func toInternal(crd *definition) (*internal.CustomResourceDefinition, error) {
+	in := new(internal.CustomResourceDefinition)
+	shallow := *crd
+	shallow.ObjectMeta = metav1.ObjectMeta{Name: crd.Name, GenerateName: crd.GenerateName, ResourceVersion: "1"}
+	if v, ok := crd.Annotations[apiextensionsv1.KubeAPIApprovedAnnotation]; ok {
+		shallow.Annotations = map[string]string{apiextensionsv1.KubeAPIApprovedAnnotation: v}
+	}
+	if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&shallow, in, nil); err != nil {
+		return nil, fmt.Errorf("converting custom resource definition %s: %w", crd.Name, err)
+	}
+	return in, nil
+}
+
+// terminate says that the definition is going, and keeps it until its objects are gone.
+func terminate(_ context.Context, _ *resource.Write, crd *definition) {
+	if !slices.Contains(crd.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer) {
+		crd.Finalizers = append(crd.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer)
+	}
+	apihelpers.SetCRDCondition(crd, apiextensionsv1.CustomResourceDefinitionCondition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionTrue, Reason: "InstanceDeletionPending",
+		Message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+	})
+}
+
+// claim establishes the definition and takes the names it accepts, or gives them back when it goes.
+func claim(_ context.Context, v store.View, w *resource.Write, crd, old *definition) ([]store.Write, error) {
+	held := names{}
+	if old != nil {
+		held.add(old.Spec.Group, &old.Status.AcceptedNames)
+	}
+	wanted := names{}
+	if crd != nil {
+		before := crd.Status.DeepCopy()
+		group := crd.Spec.Group
+		Establish(crd, func(n Name) bool { return !held[n.in(group)] && v.Get(api.Claims, n.in(group)) != nil })
+		if !equality.Semantic.DeepEqual(before, &crd.Status) {
+			w.StatusManager = "kube-apiserver"
+		}
+		wanted.add(group, &crd.Status.AcceptedNames)
+	}
+	var writes []store.Write
+	for k := range wanted {
+		if held[k] && v.Get(api.Claims, k) != nil {
+			continue
+		}
+		c, err := resource.NewClaim(k.Namespace, k.Name, api.Key{Name: crd.Name})
+		if err != nil {
+			return nil, fmt.Errorf("claiming %s for custom resource definition %s: %w", k, crd.Name, err)
+		}
+		writes = append(writes, store.Put(api.Claims, c, 0))
+	}
+	for k := range held {
+		if c := v.Get(api.Claims, k); c != nil && !wanted[k] {
+			writes = append(writes, store.Delete(api.Claims, k, c.Revision()))
+		}
+	}
+	// Names come from maps, commits should not depend on it.
+	slices.SortFunc(writes, func(a, b store.Write) int { return a.Key.Compare(b.Key) })
+	return writes, nil
+}
