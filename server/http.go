@@ -125,6 +125,11 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 		x.form.shape = asObject
 		return err
 	}
+	if f.shape == asTable {
+		if f.include, err = parseInclude(q.Query); err != nil {
+			return err
+		}
+	}
 	x.form = f
 	return nil
 }

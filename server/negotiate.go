@@ -45,7 +45,8 @@ const (
 type form struct {
 	media   media
 	shape   shape
-	version string // of meta.k8s.io, for the transformed shapes: "v1" or "v1beta1"
+	version string                     // of meta.k8s.io, for the transformed shapes: "v1" or "v1beta1"
+	include metav1.IncludeObjectPolicy // of a Table, from the query
 	pretty  bool
 }
 

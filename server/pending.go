@@ -19,12 +19,6 @@ func (q *request) deleteCollection(ctx context.Context) (*api.Response, error) {
 func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
 	return nil, errMethod()
 }
-func (s *Server) appendTable(dst []byte, q *request, f form, l *api.RecordList) ([]byte, error) {
-	return dst, notAcceptable("not served as a Table")
-}
-func (s *Server) appendTableEvent(dst []byte, q *request, f form, e *api.Event, columns bool) ([]byte, error) {
-	return dst, notAcceptable("not served as a Table")
-}
 func (s *Server) appendProtobuf(dst []byte, q *request, rec *api.Record) ([]byte, error) {
 	return dst, notAcceptable("not served as protobuf")
 }
@@ -47,5 +41,4 @@ func (q *request) protobufObject() (*resource.Object, error) {
 func (q *request) customMismatch(t typeMeta) error {
 	return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, q.v.APIVersion())
 }
-func checkPatchType(q *request) error               { return nil }
-func (x *exchange) serveDocument(head string) error { return errPage }
+func checkPatchType(q *request) error { return nil }

@@ -63,6 +63,8 @@ type Server struct {
 	Config
 	frames    frames
 	converted conversions
+	discovery *Discovery
+	openapi   *OpenAPI
 	metrics   *metrics
 	reads     semaphore
 	writes    semaphore
@@ -97,6 +99,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites)}
 	s.frames.budget = c.FrameBudget
 	s.converted.budget = c.ConvertBudget
+	s.discovery, s.openapi = NewDiscovery(c.Registry), NewOpenAPI(c.Registry)
 	s.metrics = newMetrics(s)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil

@@ -1,0 +1,329 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/schemas"
+)
+
+// OpenAPI serves the OpenAPI v3 description of everything the registry serves: an index at /openapi/v3 and one document
+// for each group and version below it.
+//
+// A document's name in the index carries a hash of what the document is made from, not of the document: the index of a
+// thousand CRDs is made without building one document. A document is built when it is asked for, with the schemas of
+// its kinds and of all they refer to, and kept compressed until its kinds change.
+type OpenAPI struct {
+	registry *resource.Registry
+	build    string // tells one server's embedded schemas from another's
+
+	mu         sync.Mutex
+	generation uint64
+	documents  map[string]*openAPIDocument // "api/v1", "apis/apps/v1"
+	index      *cachedDocument
+}
+
+// openAPIDocument describes one group and version.
+type openAPIDocument struct {
+	group, version string
+	definitions    []*resource.Definition
+	hash           string
+	packed         func() ([]byte, error) // the document, compressed
+}
+
+// NewOpenAPI returns the description of what is registered, now and later.
+func NewOpenAPI(registry *resource.Registry) *OpenAPI {
+	v := Version()
+	return &OpenAPI{registry: registry, build: v.GitVersion + v.GitCommit}
+}
+
+const openAPIPrefix = "/openapi/v3"
+
+// Serve answers /openapi/v3 and what is below it. When it returns an error, nothing has been written.
+func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
+	name, ok := strings.CutPrefix(strings.TrimSuffix(r.URL.Path, "/"), openAPIPrefix)
+	if !ok {
+		return errPage
+	}
+	if !acceptsJSON(r.Header.Get("Accept")) {
+		// Clients that would rather have protobuf accept JSON as well.
+		return notAcceptable("only the following media types are accepted: " + typeJSON)
+	}
+	if name == "" {
+		return o.serveIndex(w, r)
+	}
+	name = strings.TrimPrefix(name, "/")
+	doc := o.document(name)
+	if doc == nil {
+		return errPage
+	}
+	h := w.Header()
+	h.Set("Vary", "Accept")
+	if hash := r.URL.Query().Get("hash"); hash != "" {
+		if hash != doc.hash {
+			http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
+			return nil
+		}
+		h.Set("Cache-Control", "public, immutable")
+		h.Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
+	}
+	tag := strconv.Quote(doc.hash)
+	h.Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	packed, err := doc.packed()
+	if err != nil {
+		return fmt.Errorf("building the OpenAPI document of %s: %w", name, err)
+	}
+	h.Set("Content-Type", typeJSON)
+	return writePacked(w, r, packed)
+}
+
+func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) error {
+	o.mu.Lock()
+	o.refresh()
+	index := o.index
+	o.mu.Unlock()
+	return index.serve(w, r, discoveryForm{})
+}
+
+func (o *OpenAPI) document(name string) *openAPIDocument {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refresh()
+	return o.documents[name]
+}
+
+// refresh brings the documents up to the registry's generation, keeping those whose Definitions are the same. o.mu is
+// held.
+func (o *OpenAPI) refresh() {
+	s := o.registry.Snapshot()
+	if s.Generation() == o.generation {
+		return
+	}
+	members := map[string]*openAPIDocument{}
+	for _, def := range s.All() {
+		for i := range def.Versions {
+			v := &def.Versions[i]
+			if !v.Served {
+				continue
+			}
+			name := apiPath(v.Group, v.Name)
+			if members[name] == nil {
+				members[name] = &openAPIDocument{group: v.Group, version: v.Name}
+			}
+			members[name].definitions = append(members[name].definitions, def)
+		}
+	}
+	for name, doc := range members {
+		if old := o.documents[name]; old != nil && slices.Equal(old.definitions, doc.definitions) {
+			members[name] = old
+			continue
+		}
+		doc.hash = doc.fingerprint(o.build)
+		doc.packed = sync.OnceValues(doc.pack)
+	}
+	o.generation, o.documents = s.Generation(), members
+	o.index = indexOf(members)
+}
+
+// apiPath is where a group and version are served, without the leading slash.
+func apiPath(group, version string) string {
+	if group == "" {
+		return "api/" + version
+	}
+	return "apis/" + group + "/" + version
+}
+
+func openAPIURL(name, hash string) string {
+	return openAPIPrefix + "/" + name + "?hash=" + url.QueryEscape(hash)
+}
+
+func indexOf(documents map[string]*openAPIDocument) *cachedDocument {
+	names := make([]string, 0, len(documents))
+	for name := range documents {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b := []byte(`{"paths":{`)
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `%q:{"serverRelativeURL":%q}`, name, openAPIURL(name, documents[name].hash))
+	}
+	return newCachedDocument(append(b, "}}"...))
+}
+
+// fingerprint covers everything the document is made from.
+func (d *openAPIDocument) fingerprint(build string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00", build, d.group, d.version)
+	for def, v := range d.served() {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%q\x00%s\x00", def.Resource.Name, def.KindOf(v), listKind(def, v), def.Namespaced, discoveryVerbs(def), v.Model)
+		for _, s := range discoverySubresources(def, v) {
+			fmt.Fprintf(h, "%s\x00%v\x00%q\x00", s.name, s.kind, s.verbs)
+		}
+		h.Write(resource.SchemaJSON(v))
+	}
+	return strings.ToUpper(hex.EncodeToString(h.Sum(nil)))
+}
+
+// served yields the document's kinds by name.
+func (d *openAPIDocument) served() func(func(*resource.Definition, *resource.Version) bool) {
+	return (&discoveryGroup{name: d.group, definitions: d.definitions}).served(d.version)
+}
+
+func listKind(def *resource.Definition, v *resource.Version) string {
+	if v.Kind != "" || def.ListKind == "" {
+		return def.KindOf(v) + "List"
+	}
+	return def.ListKind
+}
+
+// pack builds the document and compresses it.
+func (d *openAPIDocument) pack() ([]byte, error) {
+	body, err := d.json()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(body); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// json builds the document.
+func (d *openAPIDocument) json() ([]byte, error) {
+	p := openAPIPaths{group: d.group, version: d.version, items: map[string]*pathItem{}, models: map[string]bool{}}
+	custom := map[string][]byte{}
+	for def, v := range d.served() {
+		p.add(def, v)
+		if !def.Custom {
+			continue
+		}
+		object, list, err := customSchemas(def, v)
+		if err != nil {
+			return nil, err
+		}
+		custom[modelName(def, v)], custom[modelListName(def, v)] = object, list
+	}
+	var names []string
+	for m := range p.models {
+		if custom[m] == nil {
+			names = append(names, m)
+		}
+	}
+	for _, c := range custom {
+		for _, m := range schemas.References(c) {
+			if custom[m] == nil {
+				names = append(names, m)
+			}
+		}
+	}
+	components, err := schemas.Closure(names...)
+	if err != nil {
+		return nil, err
+	}
+	for name, c := range custom {
+		components[name] = c
+	}
+	if doc, ok := components[deleteOptionsModel]; ok {
+		components[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
+	}
+	schemas := make(map[string]json.RawMessage, len(components))
+	for name, c := range components {
+		schemas[name] = c
+	}
+	return json.Marshal(map[string]any{
+		"openapi": "3.0.0",
+		"info":    map[string]string{"title": "Kubernetes", "version": Version().GitVersion},
+		"paths":   p.items,
+		"components": map[string]any{
+			"schemas": schemas,
+			"securitySchemes": map[string]any{"BearerToken": map[string]string{
+				"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey",
+			}},
+		},
+	})
+}
+
+// withKind adds the extension that says of which kind a schema is.
+func withKind(doc []byte, group, version, kind string) []byte {
+	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":%q,"kind":%q,"version":%q}]}`, group, kind, version)
+}
+
+func acceptsJSON(accept string) bool {
+	if accept == "" {
+		return true
+	}
+	for _, c := range parseAccept(accept) {
+		if (c.typ == "application" || c.typ == "*") && (c.sub == "json" || c.sub == "*") {
+			return true
+		}
+	}
+	return false
+}
+
+// writePacked writes a compressed body, unpacked for clients that do not take gzip. A client that has gone away is no
+// error.
+func writePacked(w http.ResponseWriter, r *http.Request, packed []byte) error {
+	h := w.Header()
+	h.Add("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Content-Length", strconv.Itoa(len(packed)))
+		_, _ = w.Write(packed)
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(w, z)
+	return nil
+}
+
+// serveDocument answers what describes the API: discovery, OpenAPI and the version. head is the path's first part.
+func (x *exchange) serveDocument(head string) error {
+	x.code = http.StatusOK
+	var err error
+	switch head {
+	case "api", "apis":
+		err = x.s.discovery.Serve(x.w, x.r)
+	case "openapi":
+		err = x.s.openapi.Serve(x.w, x.r)
+	case "version":
+		err = serveVersion(x.w, x.r)
+	default:
+		err = errPage
+	}
+	if err != nil {
+		x.code = 0
+	}
+	return err
+}

@@ -1,0 +1,407 @@
+package server
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"pintle.dev/resource"
+)
+
+// The models that requests and answers use beside the kinds themselves.
+const (
+	metaModel          = "io.k8s.apimachinery.pkg.apis.meta.v1."
+	statusModel        = metaModel + "Status"
+	patchModel         = metaModel + "Patch"
+	deleteOptionsModel = metaModel + "DeleteOptions"
+	objectMetaModel    = metaModel + "ObjectMeta"
+	listMetaModel      = metaModel + "ListMeta"
+	schemaPrefix       = "#/components/schemas/"
+)
+
+// pathItem, operation and their parts are OpenAPI v3's objects of these names, as far as the description uses them.
+type pathItem struct {
+	Parameters []parameter `json:"parameters,omitempty"`
+	Get        *operation  `json:"get,omitempty"`
+	Put        *operation  `json:"put,omitempty"`
+	Post       *operation  `json:"post,omitempty"`
+	Delete     *operation  `json:"delete,omitempty"`
+	Patch      *operation  `json:"patch,omitempty"`
+}
+
+type operation struct {
+	Tags        []string                `json:"tags"`
+	Description string                  `json:"description"`
+	ID          string                  `json:"operationId"`
+	Parameters  []parameter             `json:"parameters,omitempty"`
+	Body        *content                `json:"requestBody,omitempty"`
+	Responses   map[string]content      `json:"responses"`
+	Action      string                  `json:"x-kubernetes-action,omitempty"`
+	Kind        metav1.GroupVersionKind `json:"x-kubernetes-group-version-kind"`
+}
+
+type content struct {
+	Description string               `json:"description,omitempty"`
+	Content     map[string]mediaBody `json:"content,omitempty"`
+	Required    bool                 `json:"required,omitempty"`
+}
+
+type mediaBody struct {
+	Schema map[string]string `json:"schema"`
+}
+
+type parameter struct {
+	Name        string         `json:"name"`
+	In          string         `json:"in"`
+	Description string         `json:"description"`
+	Required    bool           `json:"required,omitempty"`
+	Schema      map[string]any `json:"schema"`
+}
+
+// openAPIPaths collects the paths of one group and version, and the models they use.
+type openAPIPaths struct {
+	group, version string
+	items          map[string]*pathItem
+	models         map[string]bool
+}
+
+// route is what the operations of one path have in common.
+type route struct {
+	*openAPIPaths
+	def       *resource.Definition
+	path      string
+	scope     string // "Namespaced" in operation IDs
+	kind      string // in operation IDs and descriptions
+	sub       string // the subresource
+	gvk       metav1.GroupVersionKind
+	model     string // of bodies and answers
+	listModel string
+	params    []parameter
+}
+
+// add describes a kind: its collection, its objects and their subresources.
+func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
+	root := "/" + apiPath(p.group, p.version) + "/"
+	r := route{
+		openAPIPaths: p, def: def, kind: def.KindOf(v), model: modelName(def, v), listModel: modelListName(def, v),
+		gvk:    metav1.GroupVersionKind{Group: p.group, Version: p.version, Kind: def.KindOf(v)},
+		params: []parameter{prettyParameter},
+	}
+	if def.Namespaced {
+		all := r
+		all.path = root + def.Resource.Name
+		all.collection([]string{"list"}, "ForAllNamespaces")
+		root += "namespaces/{namespace}/"
+		r.scope = "Namespaced"
+		r.params = append(r.params, pathParameter("namespace", "object name and auth scope, such as for teams and projects"))
+	}
+	verbs := discoveryVerbs(def)
+	r.path = root + def.Resource.Name
+	r.collection(verbs, "")
+	r.path += "/{name}"
+	r.params = append(slices.Clip(r.params), pathParameter("name", "name of the "+r.kind))
+	r.object(verbs)
+	for _, s := range discoverySubresources(def, v) {
+		r.subresource(s)
+	}
+}
+
+func (r *route) item() *pathItem {
+	if r.items[r.path] == nil {
+		r.items[r.path] = &pathItem{Parameters: r.params}
+	}
+	return r.items[r.path]
+}
+
+func (r *route) collection(verbs []string, suffix string) {
+	item := r.item()
+	if slices.Contains(verbs, "list") {
+		op := r.operation("list", "list", suffix, "list or watch objects of kind "+r.kind)
+		op.Parameters = listParameters
+		op.Responses["200"] = r.answer("OK", r.listModel, slices.Contains(verbs, "watch") || suffix != "")
+		item.Get = op
+	}
+	if slices.Contains(verbs, "create") {
+		item.Post = r.create()
+	}
+	if slices.Contains(verbs, "deletecollection") {
+		op := r.operation("deletecollection", "deletecollection", "", "delete collection of "+r.kind)
+		op.Parameters = append(slices.Clip(deleteParameters), listParameters...)
+		op.Body = r.body(deleteOptionsModel)
+		op.Responses["200"] = r.answer("OK", statusModel, false)
+		item.Delete = op
+	}
+}
+
+func (r *route) create() *operation {
+	article := "a "
+	if strings.ContainsRune("AEIOUaeiou", firstRune(r.kind)) {
+		article = "an "
+	}
+	description := "create " + article + r.kind
+	if r.sub != "" {
+		description = "create " + r.sub + " of " + article + r.def.Kind
+	}
+	op := r.operation("create", "post", "", description)
+	op.Parameters = createParameters
+	op.Body = r.body(r.model)
+	op.Body.Required = true
+	for code, text := range map[string]string{"200": "OK", "201": "Created", "202": "Accepted"} {
+		op.Responses[code] = r.answer(text, r.model, false)
+	}
+	return op
+}
+
+func (r *route) object(verbs []string) {
+	item := r.item()
+	of := ""
+	if r.sub != "" {
+		of = r.sub + " of "
+	}
+	if slices.Contains(verbs, "get") {
+		op := r.operation("read", "get", "", "read "+of+"the specified "+r.kind)
+		op.Responses["200"] = r.answer("OK", r.model, false)
+		item.Get = op
+	}
+	if slices.Contains(verbs, "update") {
+		op := r.operation("replace", "put", "", "replace "+of+"the specified "+r.kind)
+		op.Parameters = createParameters
+		op.Body = r.body(r.model)
+		op.Body.Required = true
+		op.Responses["200"], op.Responses["201"] = r.answer("OK", r.model, false), r.answer("Created", r.model, false)
+		item.Put = op
+	}
+	if slices.Contains(verbs, "delete") && r.sub == "" {
+		answer := statusModel
+		if r.def.ReturnDeleted {
+			answer = r.model
+		}
+		op := r.operation("delete", "delete", "", "delete a "+r.kind)
+		op.Parameters = deleteParameters
+		op.Body = r.body(deleteOptionsModel)
+		op.Responses["200"], op.Responses["202"] = r.answer("OK", answer, false), r.answer("Accepted", answer, false)
+		item.Delete = op
+	}
+	if slices.Contains(verbs, "patch") {
+		op := r.operation("patch", "patch", "", "partially update "+of+"the specified "+r.kind)
+		op.Parameters = patchParameters
+		op.Body = r.patchBody()
+		op.Responses["200"], op.Responses["201"] = r.answer("OK", r.model, false), r.answer("Created", r.model, false)
+		item.Patch = op
+	}
+}
+
+func (r route) subresource(s discoverySubresource) {
+	r.path += "/" + s.name
+	r.sub = s.name
+	kind := s.kind
+	if kind.Group == "" && kind.Version == "" {
+		kind.Group, kind.Version = r.group, r.version
+	}
+	if strings.HasSuffix(kind.Kind, "Options") || s.name == "log" {
+		r.connect(s, kind)
+		return
+	}
+	if kind != r.gvk {
+		r.gvk, r.model = kind, builtinModel(kind)
+	}
+	if r.model == "" {
+		return
+	}
+	r.object(s.verbs)
+	if slices.Contains(s.verbs, "create") {
+		r.item().Post = r.create()
+	}
+}
+
+// connect describes a subresource that takes the connection over, or answers in plain text.
+func (r route) connect(s discoverySubresource, kind metav1.GroupVersionKind) {
+	item := r.item()
+	for _, verb := range s.verbs {
+		id, action := "connect"+groupName(r.group)+upper(r.version)+upper(verbMethod(verb))+r.scope+r.kind+upper(s.name), "connect"
+		if s.name == "log" {
+			id, action = "read"+groupName(r.group)+upper(r.version)+r.scope+r.kind+"Log", "get"
+		}
+		op := &operation{
+			Tags: []string{tagName(r.group, r.version)}, ID: id, Action: action, Kind: kind,
+			Description: action + " " + verbMethod(verb) + " requests to " + s.name + " of " + r.kind,
+			Responses: map[string]content{
+				"200": {Description: "OK", Content: map[string]mediaBody{"*/*": {Schema: map[string]string{"type": "string"}}}},
+				"401": {Description: "Unauthorized"},
+			},
+		}
+		if s.name == "log" {
+			op.Description = "read log of the specified " + r.kind
+		}
+		if verb == "create" {
+			item.Post = op
+		} else {
+			item.Get = op
+		}
+	}
+}
+
+func verbMethod(verb string) string {
+	if verb == "create" {
+		return "POST"
+	}
+	return "GET"
+}
+
+// operation begins an operation. Upstream's ID is the verb, the group and version, the scope, the kind and the
+// subresource.
+func (r *route) operation(verb, action, suffix, description string) *operation {
+	id := verb
+	if verb == "deletecollection" {
+		id = "delete"
+	}
+	id += groupName(r.group) + upper(r.version)
+	if verb == "deletecollection" {
+		id += "Collection"
+	}
+	id += r.scope + r.kind + upper(r.sub) + suffix
+	return &operation{
+		Tags: []string{tagName(r.group, r.version)}, Description: description, ID: id, Action: action, Kind: r.gvk,
+		Responses: map[string]content{"401": {Description: "Unauthorized"}},
+	}
+}
+
+// groupName is a group in operation IDs: "Core", "Apps", "RbacAuthorization", "ExampleCom".
+func groupName(group string) string {
+	if group == "" {
+		return "Core"
+	}
+	var b strings.Builder
+	for part := range strings.SplitSeq(strings.TrimSuffix(group, ".k8s.io"), ".") {
+		b.WriteString(upper(part))
+	}
+	return b.String()
+}
+
+func tagName(group, version string) string {
+	name := groupName(group)
+	return strings.ToLower(name[:1]) + name[1:] + "_" + version
+}
+
+func upper(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+func firstRune(s string) rune {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r
+}
+
+func (r *route) use(model string) map[string]string {
+	r.models[model] = true
+	return map[string]string{"$ref": schemaPrefix + model}
+}
+
+func (r *route) answer(description, model string, watch bool) content {
+	c := content{Description: description, Content: map[string]mediaBody{}}
+	body := mediaBody{Schema: r.use(model)}
+	c.Content[typeJSON], c.Content[typeYAML] = body, body
+	if watch {
+		c.Content[typeJSON+";stream=watch"] = body
+	}
+	if !r.def.Custom {
+		c.Content[typeProtobuf] = body
+		if watch {
+			c.Content[typeProtobuf+";stream=watch"] = body
+		}
+	}
+	return c
+}
+
+func (r *route) body(model string) *content {
+	body := mediaBody{Schema: r.use(model)}
+	if r.def.Custom {
+		return &content{Content: map[string]mediaBody{typeJSON: body, typeYAML: body}}
+	}
+	return &content{Content: map[string]mediaBody{"*/*": body}}
+}
+
+// patchBody names the patches that are understood.
+func (r *route) patchBody() *content {
+	body := mediaBody{Schema: r.use(patchModel)}
+	c := &content{Required: true, Content: map[string]mediaBody{string(types.JSONPatchType): body, string(types.MergePatchType): body}}
+	if !r.def.Custom {
+		c.Content[string(types.StrategicMergePatchType)] = body
+	}
+	return c
+}
+
+// modelName is the name of the schema of a version's objects.
+func modelName(def *resource.Definition, v *resource.Version) string {
+	if def.Custom {
+		return customModel(v, def.KindOf(v))
+	}
+	return v.Model
+}
+
+func modelListName(def *resource.Definition, v *resource.Version) string {
+	if def.Custom {
+		return customModel(v, listKind(def, v))
+	}
+	return v.Model + "List"
+}
+
+// customModel is the name of a custom kind's schema: "com.example.v1.CronTab".
+func customModel(v *resource.Version, kind string) string {
+	parts := strings.Split(v.Group, ".")
+	slices.Reverse(parts)
+	return strings.Join(parts, ".") + "." + v.Name + "." + kind
+}
+
+// builtinModel is the schema of a kind that is the body of a subresource.
+func builtinModel(k metav1.GroupVersionKind) string {
+	group := strings.TrimSuffix(k.Group, ".k8s.io")
+	if group == "" {
+		group = "core"
+	}
+	if i := strings.IndexByte(group, '.'); i >= 0 {
+		group = group[:i]
+	}
+	return "io.k8s.api." + group + "." + k.Version + "." + k.Kind
+}
+
+func pathParameter(name, description string) parameter {
+	return parameter{Name: name, In: "path", Description: description, Required: true, Schema: scalarSchema("string")}
+}
+
+func scalarSchema(typ string) map[string]any { return map[string]any{"type": typ, "uniqueItems": true} }
+
+// queryParameters describes members of one of meta/v1's options by their documentation. Each is "name" or "name:type".
+func queryParameters(doc map[string]string, members ...string) []parameter {
+	ps := make([]parameter, len(members))
+	for i, m := range members {
+		name, typ, ok := strings.Cut(m, ":")
+		if !ok {
+			typ = "string"
+		}
+		ps[i] = parameter{Name: name, In: "query", Description: doc[name], Schema: scalarSchema(typ)}
+	}
+	return ps
+}
+
+var (
+	prettyParameter = parameter{
+		Name: "pretty", In: "query", Schema: scalarSchema("string"),
+		Description: "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).",
+	}
+	listParameters = queryParameters(metav1.ListOptions{}.SwaggerDoc(), "allowWatchBookmarks:boolean", "continue", "fieldSelector",
+		"labelSelector", "limit:integer", "resourceVersion", "resourceVersionMatch", "sendInitialEvents:boolean",
+		"timeoutSeconds:integer", "watch:boolean")
+	createParameters = queryParameters(metav1.CreateOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation")
+	patchParameters  = queryParameters(metav1.PatchOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation", "force:boolean")
+	deleteParameters = queryParameters(metav1.DeleteOptions{}.SwaggerDoc(), "dryRun", "gracePeriodSeconds:integer",
+		"orphanDependents:boolean", "propagationPolicy")
+)
