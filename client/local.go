@@ -75,7 +75,9 @@ func (l *Local) List(ctx context.Context, r api.Resource, o Options) (*api.Recor
 }
 
 // View implements Client.
-func (l *Local) View(ctx context.Context, atLeast api.Revision) (View, error) { return l.view(ctx, atLeast) }
+func (l *Local) View(ctx context.Context, atLeast api.Revision) (View, error) {
+	return l.view(ctx, atLeast)
+}
 
 // Follow implements Client.
 func (l *Local) Follow(ctx context.Context, r api.Resource, after api.Revision, o Options) (api.Stream, error) {

@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"pintle.dev/auth"
+	"pintle.dev/client"
+	"pintle.dev/node/hollow"
+	"pintle.dev/scheduler"
+	"pintle.dev/scheduler/plugin"
+)
+
+// startControllers starts the controllers and the scheduler, each with an identity of its own.
+func (s *System) startControllers(_, run context.Context) error {
+	if s.config.NoControllers {
+		return nil
+	}
+	sched := scheduler.New(s.Client("kube-scheduler", auth.UserScheduler), plugin.All())
+	s.work(run, "scheduler", sched.Run)
+	return nil
+}
+
+// startNodes starts the hollow nodes and this machine's own.
+func (s *System) startNodes(ctx, run context.Context) error {
+	if s.config.HollowNodes == 0 {
+		return nil
+	}
+	fleet, err := hollow.New(hollow.Config{
+		Nodes:    s.config.HollowNodes,
+		Client:   s.Client("kubelet", auth.UserAdmin, auth.GroupMasters), // one stream for the pods of all nodes
+		ClientOf: func(node string) client.Client { return s.Client("kubelet", auth.NodeUser(node), auth.GroupNodes) },
+	})
+	if err != nil {
+		return err
+	}
+	s.work(run, "hollow nodes", fleet.Run)
+	select {
+	case <-fleet.Ready():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// work runs a worker until the system ends. A worker that ends before that ends the system.
+func (s *System) work(run context.Context, name string, f func(context.Context) error) {
+	s.running.Go(func() {
+		if err := f(run); run.Err() == nil {
+			s.fail(fmt.Errorf("%s: ended: %w", name, err))
+		}
+	})
+}
