@@ -74,8 +74,9 @@ func (c *Cursor) Close() {
 }
 
 // Next waits for events and returns them in order; the slice is the caller's until the next call. It returns none and
-// no error when only Revision has advanced, ErrExpired when the log no longer reaches back to the cursor or the table
-// was dropped, and the context's error when that ends.
+// no error when it has passed events that do not match, ErrExpired when the log no longer reaches back to the cursor or
+// the table was dropped, and the context's error when that ends: then everything up to Revision, which is as new as the
+// store, has been delivered, so a context with a timeout is how to send bookmarks.
 func (c *Cursor) Next(ctx context.Context) ([]api.Event, error) {
 	if c.closed {
 		return nil, fmt.Errorf("read events of %s: %w", c.log.resource, ErrClosed)

@@ -15,7 +15,7 @@ import (
 
 var things = api.Resource{Group: "example.org", Name: "things"}
 
-func open(t *testing.T, c store.Config) *store.Store {
+func open(t testing.TB, c store.Config) *store.Store {
 	t.Helper()
 	if c.Backend == nil {
 		c.Backend = mem.New()
