@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Changes are the paths in which two documents differ. No path is in more than one of the sets.
@@ -16,11 +17,15 @@ type Changes struct {
 // that the shape does not call associative are compared as a whole. It fails on items of associative lists that have
 // no identity (no key, or nothing but nulls and containers in a set).
 func Compare(before, after *Value, s Shape) (Changes, error) {
-	var d diff
-	if _, err := d.maps(before, after, s); err != nil {
-		return Changes{}, err
+	d := diffs.Get().(*diff)
+	_, err := d.maps(before, after, s)
+	var ch Changes
+	if err == nil {
+		ch = Changes{Fields{d.take(&d.removed, 0)}, Fields{d.take(&d.modified, 0)}, Fields{d.take(&d.added, 0)}}
 	}
-	return Changes{Fields{d.removed}, Fields{d.modified}, Fields{d.added}}, nil
+	d.reset()
+	diffs.Put(d)
+	return ch, err
 }
 
 // FieldsOf is every field of v that ownership speaks of: what the manager owns that creates v out of nothing.
@@ -29,9 +34,63 @@ func FieldsOf(v *Value, s Shape) (Fields, error) {
 	return c.Added, err
 }
 
-// diff collects the differences below one path.
+// diff walks two documents. The nodes found so far at the open paths lie on three stacks; closing a path moves what is
+// below it into the slab.
 type diff struct {
 	removed, modified, added []fieldNode
+	items                    []keyedItem // of the open lists
+	slab                     []fieldNode
+}
+
+var diffs = sync.Pool{New: func() any { return new(diff) }}
+
+// The slab grows from slabFirst nodes (72 bytes each) to slabLast at a time: most writes change little.
+const (
+	slabFirst = 8
+	slabLast  = 256
+)
+
+// reset forgets the documents. Whatever was taken off the stacks before has been cleared.
+func (d *diff) reset() {
+	for _, stack := range []*[]fieldNode{&d.removed, &d.modified, &d.added} {
+		clear(*stack)
+		*stack = (*stack)[:0]
+	}
+	clear(d.items)
+	d.items = d.items[:0]
+	d.slab = nil
+}
+
+// take moves the nodes from base on off a stack, in order.
+func (d *diff) take(stack *[]fieldNode, base int) []fieldNode {
+	top := (*stack)[base:]
+	if len(top) == 0 {
+		return nil
+	}
+	for i := 1; i < len(top); i++ {
+		if compareElements(&top[i-1].element, &top[i].element) >= 0 {
+			return d.takeUnordered(stack, base)
+		}
+	}
+	if len(top) > cap(d.slab)-len(d.slab) {
+		d.slab = make([]fieldNode, 0, max(len(top), min(max(4*cap(d.slab), slabFirst), slabLast)))
+	}
+	at := len(d.slab)
+	d.slab = append(d.slab, top...)
+	clear(top)
+	*stack = (*stack)[:base]
+	return d.slab[at:len(d.slab):len(d.slab)]
+}
+
+// takeUnordered is take for what was not found in order: a value that changed its kind counts twice.
+func (d *diff) takeUnordered(stack *[]fieldNode, base int) []fieldNode {
+	var sorted []fieldNode
+	for _, n := range (*stack)[base:] {
+		sorted = insertNode(sorted, n)
+	}
+	clear((*stack)[base:])
+	*stack = (*stack)[:base]
+	return sorted
 }
 
 // class groups kinds as ownership treats them: all scalars alike.
@@ -61,37 +120,40 @@ func (d *diff) member(e element, before, after *Value, s Shape) error {
 	if before != nil && after != nil && sameScalar(before, after) {
 		return nil
 	}
-	var below diff
+	removed, modified, added := len(d.removed), len(d.modified), len(d.added)
 	leaf := false
 	var err error
 	cb, ca := classOf(before), classOf(after)
 	switch {
 	case cb == ca || ca == nothing:
-		leaf, err = below.handle(cb, before, after, s)
+		leaf, err = d.handle(cb, before, after, s)
 	case cb == nothing:
-		leaf, err = below.handle(ca, before, after, s)
+		leaf, err = d.handle(ca, before, after, s)
 	default:
 		// The old and the new value each count as what they are.
-		if leaf, err = below.handle(cb, before, after, s); err == nil {
+		if leaf, err = d.handle(cb, before, after, s); err == nil {
 			var also bool
-			also, err = below.handle(ca, before, after, s)
+			also, err = d.handle(ca, before, after, s)
 			leaf = leaf || also
 		}
 	}
 	if err != nil {
 		return err
 	}
-	below.order()
-	d.put(&d.removed, e, after == nil, below.removed)
-	d.put(&d.added, e, before == nil, below.added)
-	d.put(&d.modified, e, leaf && before != nil && after != nil, below.modified)
+	d.close(&d.removed, removed, e, after == nil)
+	d.close(&d.modified, modified, e, leaf && before != nil && after != nil)
+	d.close(&d.added, added, e, before == nil)
 	return nil
 }
 
-func (d *diff) put(to *[]fieldNode, e element, member bool, below []fieldNode) {
-	if member || len(below) > 0 {
-		*to = append(*to, fieldNode{e, member, below})
+// close makes a node of what was put on a stack since base.
+func (d *diff) close(stack *[]fieldNode, base int, e element, member bool) {
+	if !member && len(*stack) == base {
+		return
 	}
+	e.member = member
+	below := d.take(stack, base)
+	*stack = append(*stack, fieldNode{e, below})
 }
 
 // sameScalar spares equal scalars the walk; containers are walked anyway.
@@ -167,33 +229,36 @@ func (d *diff) lists(before, after *Value, s Shape) (leaf bool, err error) {
 	if len(keys) == 0 && !s.Set() {
 		return !Equal(before, after), nil
 	}
-	l, err := itemsOf(a, s, keys)
-	if err != nil {
+	base := len(d.items)
+	if err := d.identify(a, s, keys); err != nil {
 		return false, err
 	}
-	r, err := itemsOf(b, s, keys)
-	if err != nil {
+	middle := len(d.items)
+	if err := d.identify(b, s, keys); err != nil {
 		return false, err
 	}
+	end := len(d.items)
 	item := s.Item()
-	for len(l) > 0 || len(r) > 0 {
-		var e *element
-		if len(r) == 0 || len(l) > 0 && compareElements(&l[0].element, &r[0].element) <= 0 {
-			e = &l[0].element
-		} else {
-			e = &r[0].element
+	for i, j := base, middle; i < middle || j < end; {
+		// Deeper lists may move the stack: the items are looked up again each time.
+		l, r := d.items[i:middle], d.items[j:end]
+		e := l
+		if len(l) == 0 || len(r) > 0 && compareElements(&l[0].element, &r[0].element) > 0 {
+			e = r
 		}
-		i, j := run(l, e), run(r, e)
-		if err := d.items(*e, l[:i], r[:j], item); err != nil {
+		m, n := run(l, &e[0].element), run(r, &e[0].element)
+		if err := d.alike(e[0].element, l[:m], r[:n], item); err != nil {
 			return false, err
 		}
-		l, r = l[i:], r[j:]
+		i, j = i+m, j+n
 	}
+	clear(d.items[base:])
+	d.items = d.items[:base]
 	return false, nil
 }
 
-// items compares the items of one identity. Where there are several the identity is owned as one.
-func (d *diff) items(e element, l, r []keyedItem, s Shape) error {
+// alike compares the items of one identity. Where there are several the identity is owned as one.
+func (d *diff) alike(e element, l, r []keyedItem, s Shape) error {
 	first := func(items []keyedItem) *Value {
 		if len(items) == 0 {
 			return nil
@@ -205,7 +270,7 @@ func (d *diff) items(e element, l, r []keyedItem, s Shape) error {
 		return d.member(e, first(l), first(r), s)
 	case len(l) > 1 && len(r) > 1:
 		if !slices.EqualFunc(l, r, func(a, b keyedItem) bool { return Equal(a.value, b.value) }) {
-			d.put(&d.modified, e, true, nil)
+			d.close(&d.modified, len(d.modified), e, true)
 		}
 	case len(l) > 1:
 		if len(r) > 0 {
@@ -213,33 +278,16 @@ func (d *diff) items(e element, l, r []keyedItem, s Shape) error {
 				return err
 			}
 		}
-		d.put(&d.removed, e, true, nil)
+		d.close(&d.removed, len(d.removed), e, true)
 	default:
 		if len(l) > 0 {
 			if err := d.member(e, first(l), nil, s); err != nil {
 				return err
 			}
 		}
-		d.put(&d.added, e, true, nil)
+		d.close(&d.added, len(d.added), e, true)
 	}
 	return nil
-}
-
-// order merges nodes of equal elements and sorts the rest, for what was not found in order: a value that changed its
-// kind counts twice.
-func (d *diff) order() {
-	for _, nodes := range []*[]fieldNode{&d.removed, &d.modified, &d.added} {
-		for i := 1; i < len(*nodes); i++ {
-			if compareElements(&(*nodes)[i-1].element, &(*nodes)[i].element) >= 0 {
-				var sorted []fieldNode
-				for _, n := range *nodes {
-					sorted = insertNode(sorted, n)
-				}
-				*nodes = sorted
-				break
-			}
-		}
-	}
 }
 
 // keyedItem is an item of an associative list with its identity.
@@ -257,21 +305,22 @@ func run(items []keyedItem, e *element) int {
 	return n
 }
 
-// itemsOf finds the identities of the items of a list, and sorts them by it.
-func itemsOf(items []Value, s Shape, keys []string) ([]keyedItem, error) {
-	out := make([]keyedItem, len(items))
+// identify pushes the items of a list with their identities, and sorts them by it.
+func (d *diff) identify(items []Value, s Shape, keys []string) error {
+	base := len(d.items)
 	sorted := true
 	for i := range items {
-		out[i].value = &items[i]
+		d.items = append(d.items, keyedItem{value: &items[i]})
+		out := d.items[base:]
 		if err := identify(&out[i].element, items[i:i+1:i+1], s, keys); err != nil {
-			return nil, fmt.Errorf("[%d]: %w", i, err)
+			return fmt.Errorf("[%d]: %w", i, err)
 		}
 		sorted = sorted && (i == 0 || compareElements(&out[i-1].element, &out[i].element) <= 0)
 	}
 	if !sorted {
-		slices.SortStableFunc(out, func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
+		slices.SortStableFunc(d.items[base:], func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
 	}
-	return out, nil
+	return nil
 }
 
 // identify fills in the path element of a list's item, given as a slice of it alone.

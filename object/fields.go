@@ -19,16 +19,15 @@ type Fields struct {
 
 type fieldNode struct {
 	element
-	member bool // the path that ends here is in the set
-	below  []fieldNode
+	below []fieldNode
 }
 
-// element is one step of a path. The kinds are in the order they sort in.
+// element is one step of a path.
 type element struct {
-	kind elementKind
-	name string  // byName: the field; byIndex: unused
-	key  []Value // byKey: the key members in order of their names; byValue: the one value
-	i    int     // byIndex
+	name   string      // byName: the field
+	key    []Value     // byKey: the key members in order of their names; byValue: the value; byIndex: the index
+	kind   elementKind // first of all what elements are ordered by
+	member bool        // the path that ends here is in the set; no part of the identity
 }
 
 type elementKind uint8
@@ -44,11 +43,8 @@ func compareElements(a, b *element) int {
 	if a.kind != b.kind {
 		return cmp.Compare(a.kind, b.kind)
 	}
-	switch a.kind {
-	case byName:
+	if a.kind == byName {
 		return strings.Compare(a.name, b.name)
-	case byIndex:
-		return cmp.Compare(a.i, b.i)
 	}
 	return compareKeys(a.key, b.key)
 }
@@ -284,7 +280,7 @@ func (w *fieldsWriter) element(e *element) {
 		w.dst = api.AppendString(w.dst, "f:"+e.name)
 		return
 	case byIndex:
-		w.dst = strconv.AppendInt(append(w.dst, `"i:`...), int64(e.i), 10)
+		w.dst = appendValue(append(w.dst, `"i:`...), &e.key[0])
 		w.dst = append(w.dst, '"')
 		return
 	case byKey:
@@ -427,9 +423,11 @@ func parseElement(s string) (n fieldNode, known bool, err error) {
 		n.name = rest
 	case 'i':
 		n.kind = byIndex
-		if n.i, err = strconv.Atoi(rest); err != nil {
+		i, err := strconv.Atoi(rest)
+		if err != nil {
 			return n, false, err
 		}
+		n.key = []Value{NewInt(int64(i))}
 	case 'v':
 		n.kind = byValue
 		v, err := Parse([]byte(rest))

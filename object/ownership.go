@@ -37,7 +37,7 @@ func fieldPaths(paths ...string) Fields {
 		names := strings.Split(path, ".")
 		var nodes []fieldNode
 		for i := len(names) - 1; i >= 0; i-- {
-			nodes = []fieldNode{{element: element{name: names[i]}, member: nodes == nil, below: nodes}}
+			nodes = []fieldNode{{element: element{name: names[i], member: nodes == nil}, below: nodes}}
 		}
 		f.nodes = union(f.nodes, nodes)
 	}
