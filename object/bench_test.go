@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	kjson "sigs.k8s.io/json"
+
 	"pintle.dev/api"
 )
 
@@ -142,5 +144,16 @@ func BenchmarkOwn(b *testing.B) {
 				Own(owners, before, before, itemsShape{}, by)
 			}
 		})
+	}
+}
+
+// BenchmarkReference is upstream's decoder on the same document: what the machine is worth at the moment.
+func BenchmarkReference(b *testing.B) {
+	data := benchCR()
+	for b.Loop() {
+		var v any
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &v); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

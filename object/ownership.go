@@ -76,21 +76,26 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	if gone.Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
 		return old
 	}
-	owners := make(api.Owners, 0, len(old)+1)
+	own := taken.Difference(unowned)
+	owners := make([]owned, 0, len(old)+1)
 	for _, o := range old {
-		if o, ok := lose(o, gone); ok {
+		if o, ok := lose(o, by.Owner, own, gone); ok {
 			owners = append(owners, o)
 		}
 	}
-	if own := taken.Difference(unowned); !own.Empty() {
+	if !own.Empty() {
 		owners = gain(owners, by.Owner, own)
 	}
 	owners = capUpdates(owners)
-	sortOwners(owners)
-	if slices.Equal(owners, old) {
+	out := make(api.Owners, len(owners))
+	for i := range owners {
+		out[i] = owners[i].owner()
+	}
+	sortOwners(out)
+	if slices.Equal(out, old) {
 		return old
 	}
-	return owners
+	return out
 }
 
 // Write is what Own must know of a write.
@@ -101,43 +106,68 @@ type Write struct {
 	Ignore []string
 }
 
-// lose takes fields away from an owner; false when nothing is left.
-func lose(o api.Owner, gone Fields) (api.Owner, bool) {
-	f, err := knownFields(o.Fields)
-	if err != nil {
+// owned is an owner whose fields are being changed; Owner.Fields is out of date once changed is set.
+type owned struct {
+	api.Owner
+	fields  Fields
+	changed bool
+}
+
+func (o *owned) owner() api.Owner {
+	if o.changed {
+		o.Fields = o.fields.String()
+	}
+	return o.Owner
+}
+
+// is reports whether the entry is the one that by's updates are recorded in.
+func (o *owned) is(by api.Owner) bool {
+	return o.Operation == opUpdate && o.Manager == by.Manager && o.APIVersion == by.APIVersion && o.Subresource == by.Subresource
+}
+
+// lose takes fields away from an owner; false when nothing is left. The writer does not lose what it has and is about
+// to be given again, which spares the usual write, one of a field of its own, all the work.
+func lose(old, by api.Owner, own, gone Fields) (o owned, ok bool) {
+	o.Owner = old
+	var err error
+	if o.fields, err = knownFields(old.Fields); err != nil {
 		// Cannot happen to owners that DecodeOwners let in. What is not understood owns nothing.
 		return o, false
 	}
-	if !overlaps(f.nodes, gone.nodes) {
-		return o, !f.Empty()
+	if o.is(writer(by)) {
+		gone = gone.Difference(own)
 	}
-	f = f.Difference(gone)
-	o.Fields = f.String()
-	return o, !f.Empty()
+	if overlaps(o.fields.nodes, gone.nodes) {
+		o.fields, o.changed = o.fields.Difference(gone), true
+	}
+	return o, !o.fields.Empty()
 }
 
-// gain gives fields to the owner that by names, which may be new.
-func gain(owners api.Owners, by api.Owner, own Fields) api.Owners {
+func writer(by api.Owner) api.Owner {
 	if by.Manager == "" {
 		by.Manager = unknownManager
 	}
+	return by
+}
+
+// gain gives fields to the owner that by names, which may be new.
+func gain(owners []owned, by api.Owner, own Fields) []owned {
+	by = writer(by)
 	by.Operation = opUpdate
 	for i := range owners {
-		o := &owners[i]
-		if o.Operation == opUpdate && o.Manager == by.Manager && o.APIVersion == by.APIVersion && o.Subresource == by.Subresource {
-			if f, err := knownFields(o.Fields); err == nil {
-				o.Fields = f.Union(own).String()
-			}
+		if o := &owners[i]; o.is(by) {
 			o.Time = by.Time
+			if !o.fields.Contains(own) {
+				o.fields, o.changed = o.fields.Union(own), true
+			}
 			return owners
 		}
 	}
-	by.Fields = own.String()
-	return append(owners, by)
+	return append(owners, owned{by, own, true})
 }
 
 // capUpdates merges the oldest updaters of each version into one entry while there are more than maxUpdateOwners.
-func capUpdates(owners api.Owners) api.Owners {
+func capUpdates(owners []owned) []owned {
 	var updaters []int
 	for i := range owners {
 		if owners[i].Operation == opUpdate {
@@ -175,13 +205,11 @@ func capUpdates(owners api.Owners) api.Owners {
 			continue
 		}
 		at := buckets[o.APIVersion]
-		bucket := &owners[at]
-		f, err := knownFields(bucket.Fields)
-		g, err2 := knownFields(o.Fields)
-		if at == i || err != nil || err2 != nil {
+		if at == i {
 			continue
 		}
-		bucket.Fields = f.Union(g).String()
+		bucket := &owners[at]
+		bucket.fields, bucket.changed = bucket.fields.Union(o.fields), true
 		bucket.Manager, bucket.Subresource, bucket.Time = ancientManager, "", o.Time
 		merged[i] = true
 		left--
