@@ -44,7 +44,8 @@ func FromCRD(crd *apiextensionsv1.CustomResourceDefinition) (*Definition, error)
 	return k.define()
 }
 
-// FromCRDRecord is FromCRD for a stored CustomResourceDefinition. It does not decode the schemas.
+// FromCRDRecord is FromCRD for a stored CustomResourceDefinition, and nil for one that is not established. It does not
+// decode the schemas.
 func FromCRDRecord(rec *api.Record) (*Definition, error) {
 	var crd struct {
 		Spec struct {
@@ -62,11 +63,17 @@ func FromCRDRecord(rec *api.Record) (*Definition, error) {
 			} `json:"versions"`
 		} `json:"spec"`
 		Status struct {
-			AcceptedNames apiextensionsv1.CustomResourceDefinitionNames `json:"acceptedNames"`
+			AcceptedNames apiextensionsv1.CustomResourceDefinitionNames       `json:"acceptedNames"`
+			Conditions    []apiextensionsv1.CustomResourceDefinitionCondition `json:"conditions"`
 		} `json:"status"`
 	}
 	if err := jsonx.Unmarshal(rec.JSON(), &crd, decodeOptions, jsonx.RejectUnknownMembers(false)); err != nil {
 		return nil, fmt.Errorf("custom resource definition %s: %w", rec.Name(), err)
+	}
+	if !slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
+	}) {
+		return nil, nil
 	}
 	k := customKind{
 		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,

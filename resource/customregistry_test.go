@@ -1,0 +1,209 @@
+package resource_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/apiextensions"
+	"pintle.dev/store"
+	"pintle.dev/store/mem"
+)
+
+func open(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), store.Config{Backend: mem.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// seal is the record of a CustomResourceDefinition as the server stores it, established.
+func seal(t testing.TB, group, plural, kind, uid string, schema map[string]any) *api.Record {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": plural + "." + group, "uid": uid},
+		"spec": map[string]any{
+			"group": group, "scope": "Namespaced", "names": map[string]any{"plural": plural, "kind": kind, "shortNames": []string{plural[:1]}},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": schema}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := apiextensions.CustomResourceDefinitions()
+	o, problems, err := d.Versions[0].Codec.Decode(body, false)
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	d.Hooks.Default(o)
+	crd := o.Value.(*apiextensionsv1.CustomResourceDefinition)
+	crd.UID = types.UID(uid)
+	apiextensions.Establish(crd, func(apiextensions.Name) bool { return false })
+	rec, err := resource.Seal(d, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+func commit(t testing.TB, s *store.Store, ws ...store.Write) api.Revision {
+	t.Helper()
+	rev, err := s.Commit(context.Background(), ws...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rev
+}
+
+func TestSyncServesAndForgets(t *testing.T) {
+	ctx := context.Background()
+	s, r := open(t), resource.NewRegistry()
+	c := resource.NewCustomResources(r, s)
+	widgets := api.Resource{Group: "example.com", Name: "widgets"}
+	key := api.Key{Name: "widgets.example.com"}
+	rev := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, "example.com", "widgets", "Widget", "u1", map[string]any{"type": "object"}), 0))
+	if err := c.Sync(ctx, key.Name); err != nil {
+		t.Fatal(err)
+	}
+	d, v := r.Lookup("example.com", "v1", "widgets")
+	if d == nil || v == nil || d.Kind != "Widget" || d.Singular != "widget" || !d.Namespaced || d.ShortNames[0] != "w" {
+		t.Fatalf("not served: %+v", d)
+	}
+	if got := string(resource.SchemaJSON(v)); got != `{"type":"object"}` {
+		t.Errorf("schema %s", got)
+	}
+	before := r.Generation()
+	if err := c.Sync(ctx, key.Name); err != nil || r.Generation() != before {
+		t.Errorf("a Sync without a change: %v, generation %d after %d", err, r.Generation(), before)
+	}
+
+	cursor, err := s.Follow(widgets, rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cursor.Close()
+	commit(t, s, store.Delete(api.CustomResourceDefinitions, key, rev))
+	if err := c.Sync(ctx, key.Name); err != nil {
+		t.Fatal(err)
+	}
+	if d, _ := r.Lookup("example.com", "v1", "widgets"); d != nil {
+		t.Error("still served")
+	}
+	if _, err := cursor.Next(ctx); !errors.Is(err, store.ErrExpired) {
+		t.Errorf("a watch of what is gone: %v", err)
+	}
+}
+
+func TestSyncLeavesBuiltInsAlone(t *testing.T) {
+	s := open(t)
+	builtin := &resource.Definition{Resource: api.Leases, Kind: "Lease"}
+	r := resource.NewRegistry(builtin)
+	c := resource.NewCustomResources(r, s)
+	rev := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, api.Leases.Group, api.Leases.Name, "Lease", "u", map[string]any{"type": "object"}), 0))
+	for range 2 {
+		if err := c.Sync(context.Background(), "leases."+api.Leases.Group); err != nil {
+			t.Fatal(err)
+		}
+		if r.ByResource(api.Leases) != builtin {
+			t.Fatal("a built-in was replaced")
+		}
+		if rev > 0 {
+			commit(t, s, store.Delete(api.CustomResourceDefinitions, api.Key{Name: "leases." + api.Leases.Group}, rev))
+			rev = 0
+		}
+	}
+}
+
+func TestRunFollowsOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := open(t), resource.NewRegistry()
+		first := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, "example.com", "as", "A", "u1", map[string]any{"type": "object"}), 0))
+		c := resource.NewCustomResources(r, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx, func(err error) { t.Error(err) }) }()
+		synctest.Wait()
+		if d, _ := r.Lookup("example.com", "v1", "as"); d == nil {
+			t.Error("what was there before is not served")
+		}
+		commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, "example.com", "bs", "B", "u2", map[string]any{"type": "object"}), 0))
+		// Deleted and made again before anyone looks: another object by the same name.
+		again := seal(t, "example.com", "as", "A2", "u3", map[string]any{"type": "object"})
+		commit(t, s, store.Delete(api.CustomResourceDefinitions, api.Key{Name: "as.example.com"}, first))
+		commit(t, s, store.Put(api.CustomResourceDefinitions, again, 0))
+		synctest.Wait()
+		if d, _ := r.Lookup("example.com", "v1", "bs"); d == nil {
+			t.Error("what was made later is not served")
+		}
+		if d, _ := r.Lookup("example.com", "v1", "as"); d == nil || d.Kind != "A2" {
+			t.Errorf("serves %+v, want the new definition", d)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// bigSchema has about 20 KB.
+func bigSchema() map[string]any {
+	props := map[string]any{}
+	for i := range 140 {
+		props[fmt.Sprintf("field%d", i)] = map[string]any{"type": "string", "maxLength": 100, "description": strings.Repeat("what the field means ", 4)}
+	}
+	return map[string]any{"type": "object", "properties": map[string]any{"spec": map[string]any{"type": "object", "properties": props}}}
+}
+
+// TestManyDefinitionsAreSmall holds the memory bar of 60 KiB each, the stored record included.
+func TestManyDefinitionsAreSmall(t *testing.T) {
+	const n = 100
+	s, r := open(t), resource.NewRegistry()
+	c := resource.NewCustomResources(r, s)
+	schema := bigSchema()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range n {
+		rec := seal(t, "example.com", fmt.Sprintf("w%ds", i), fmt.Sprintf("W%d", i), fmt.Sprintf("u%d", i), schema)
+		commit(t, s, store.Put(api.CustomResourceDefinitions, rec, 0))
+		if err := c.Sync(context.Background(), rec.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (after.HeapAlloc - before.HeapAlloc) / n
+	t.Logf("%d KiB each", each>>10)
+	if each > 60<<10 {
+		t.Errorf("%d KiB each", each>>10)
+	}
+	runtime.KeepAlive(r)
+}
+
+func BenchmarkFromCRDRecord(b *testing.B) {
+	rec := seal(b, "example.com", "ws", "W", "u", bigSchema())
+	b.SetBytes(int64(len(rec.JSON())))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := resource.FromCRDRecord(rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
