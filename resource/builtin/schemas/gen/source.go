@@ -121,16 +121,16 @@ func (s *source) load(pkgPath string) error {
 		sort.Strings(names)
 		for _, name := range names {
 			files = append(files, a.Files[name])
-			for _, c := range a.Files[name].Comments {
-				if g := tags(lines(c))["groupName"]; len(g) > 0 && c.End() < a.Files[name].Name.Pos() {
-					p.group = g[0]
-				}
-			}
 		}
 	}
 	var resolve []func() error
 	for _, f := range files {
 		resolve = append(resolve, s.declare(p, f)...)
+	}
+	if c := p.consts["GroupName"]; c != nil {
+		if p.group, err = c.text(s); err != nil {
+			return fmt.Errorf("package %s: GroupName: %w", pkgPath, err)
+		}
 	}
 	for _, r := range resolve {
 		if err := r(); err != nil {
@@ -198,7 +198,7 @@ func (s *source) declare(p *pkg, f *ast.File) (resolve []func() error) {
 }
 
 func (s *source) declareType(scope *file, spec *ast.TypeSpec, comments []string) func() error {
-	d := &decl{src: s, path: scope.pkg.path, name: spec.Name.Name, group: scope.pkg.group, comments: comments}
+	d := &decl{src: s, path: scope.pkg.path, name: spec.Name.Name, comments: comments}
 	scope.pkg.decls[d.name] = d
 	st, ok := spec.Type.(*ast.StructType)
 	d.isStruct = ok
