@@ -4,6 +4,7 @@ package admission
 func All(s Snapshot) Chain {
 	return Chain{
 		namespaceLifecycle(s),
+		customResourceLifecycle(s),
 		serviceAccount(s),
 		taintNodesByCondition(),
 		priority{s},

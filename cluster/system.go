@@ -35,6 +35,7 @@ type System struct {
 	tokens    *auth.Tokens
 	store     *store.Store
 	registry  *resource.Registry
+	custom    customResources
 	server    *server.Server
 	http      *http.Server
 	listener  net.Listener
@@ -112,9 +113,9 @@ func (s *System) startStore(ctx, run context.Context) error {
 	return nil
 }
 
-func (s *System) startServer(ctx, run context.Context) error {
+func (s *System) startServer(ctx, _ context.Context) error {
 	s.registry = resource.NewRegistry(builtin.All()...)
-	if err := s.startCustom(ctx, run); err != nil {
+	if err := s.startCustom(ctx); err != nil {
 		return err
 	}
 	authenticator := &auth.Authenticator{Authority: s.authority, Tokens: s.tokens, Log: s.log.Info}
