@@ -230,11 +230,13 @@ func (d *diff) lists(before, after *Value, s Shape) (leaf bool, err error) {
 		return !Equal(before, after), nil
 	}
 	base := len(d.items)
-	if err := d.identify(a, s, keys); err != nil {
+	distinct, err := d.identify(a, s, keys)
+	if err != nil {
 		return false, err
 	}
 	middle := len(d.items)
-	if err := d.identify(b, s, keys); err != nil {
+	also, err := d.identify(b, s, keys)
+	if err != nil {
 		return false, err
 	}
 	end := len(d.items)
@@ -242,12 +244,23 @@ func (d *diff) lists(before, after *Value, s Shape) (leaf bool, err error) {
 	for i, j := base, middle; i < middle || j < end; {
 		// Deeper lists may move the stack: the items are looked up again each time.
 		l, r := d.items[i:middle], d.items[j:end]
-		e := l
-		if len(l) == 0 || len(r) > 0 && compareElements(&l[0].element, &r[0].element) > 0 {
-			e = r
+		c := 0
+		switch {
+		case len(l) == 0:
+			c = 1
+		case len(r) == 0:
+			c = -1
+		default:
+			c = compareElements(&l[0].element, &r[0].element)
 		}
-		m, n := run(l, &e[0].element), run(r, &e[0].element)
-		if err := d.alike(e[0].element, l[:m], r[:n], item); err != nil {
+		m, n := 0, 0
+		if c <= 0 {
+			m = run(l, distinct)
+		}
+		if c >= 0 {
+			n = run(r, also)
+		}
+		if err := d.alike(l[:m], r[:n], item); err != nil {
 			return false, err
 		}
 		i, j = i+m, j+n
@@ -258,30 +271,32 @@ func (d *diff) lists(before, after *Value, s Shape) (leaf bool, err error) {
 }
 
 // alike compares the items of one identity. Where there are several the identity is owned as one.
-func (d *diff) alike(e element, l, r []keyedItem, s Shape) error {
-	first := func(items []keyedItem) *Value {
-		if len(items) == 0 {
-			return nil
-		}
-		return items[0].value
+func (d *diff) alike(l, r []keyedItem, s Shape) error {
+	var before, after *Value
+	var e element
+	if len(l) > 0 {
+		e, before = l[0].element, l[0].value
+	}
+	if len(r) > 0 {
+		e, after = r[0].element, r[0].value
 	}
 	switch {
 	case len(l) < 2 && len(r) < 2:
-		return d.member(e, first(l), first(r), s)
+		return d.member(e, before, after, s)
 	case len(l) > 1 && len(r) > 1:
 		if !slices.EqualFunc(l, r, func(a, b keyedItem) bool { return Equal(a.value, b.value) }) {
 			d.close(&d.modified, len(d.modified), e, true)
 		}
 	case len(l) > 1:
 		if len(r) > 0 {
-			if err := d.member(e, nil, first(r), s); err != nil {
+			if err := d.member(e, nil, after, s); err != nil {
 				return err
 			}
 		}
 		d.close(&d.removed, len(d.removed), e, true)
 	default:
 		if len(l) > 0 {
-			if err := d.member(e, first(l), nil, s); err != nil {
+			if err := d.member(e, before, nil, s); err != nil {
 				return err
 			}
 		}
@@ -296,31 +311,31 @@ type keyedItem struct {
 	value *Value
 }
 
-// run is how many items at the start have that identity.
-func run(items []keyedItem, e *element) int {
-	n := 0
-	for n < len(items) && compareElements(&items[n].element, e) == 0 {
+// run is how many items at the start are of one identity.
+func run(items []keyedItem, distinct bool) int {
+	n := 1
+	for !distinct && n < len(items) && compareElements(&items[n].element, &items[0].element) == 0 {
 		n++
 	}
 	return n
 }
 
-// identify pushes the items of a list with their identities, and sorts them by it.
-func (d *diff) identify(items []Value, s Shape, keys []string) error {
+// identify pushes the items of a list with their identities, and sorts them by it. It reports whether no two are alike.
+func (d *diff) identify(items []Value, s Shape, keys []string) (distinct bool, err error) {
 	base := len(d.items)
-	sorted := true
+	ascending := true
 	for i := range items {
 		d.items = append(d.items, keyedItem{value: &items[i]})
 		out := d.items[base:]
 		if err := identify(&out[i].element, items[i:i+1:i+1], s, keys); err != nil {
-			return fmt.Errorf("[%d]: %w", i, err)
+			return false, fmt.Errorf("[%d]: %w", i, err)
 		}
-		sorted = sorted && (i == 0 || compareElements(&out[i-1].element, &out[i].element) <= 0)
+		ascending = ascending && (i == 0 || compareElements(&out[i-1].element, &out[i].element) < 0)
 	}
-	if !sorted {
+	if !ascending {
 		slices.SortStableFunc(d.items[base:], func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
 	}
-	return nil
+	return ascending, nil
 }
 
 // identify fills in the path element of a list's item, given as a slice of it alone.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"pintle.dev/api"
 )
@@ -235,7 +236,16 @@ func overlaps(a, b []fieldNode) bool {
 }
 
 // String is the set as fieldsV1 JSON.
-func (f Fields) String() string { return string(f.AppendJSON(nil)) }
+func (f Fields) String() string {
+	w := fieldsWriters.Get().(*fieldsWriter)
+	w.nodes(f.nodes, false)
+	s := string(w.dst)
+	w.dst = w.dst[:0]
+	fieldsWriters.Put(w)
+	return s
+}
+
+var fieldsWriters = sync.Pool{New: func() any { return new(fieldsWriter) }}
 
 // AppendJSON appends the set as fieldsV1 JSON: no white space, members in the order structured-merge-diff gives them.
 func (f Fields) AppendJSON(dst []byte) []byte {
@@ -246,77 +256,98 @@ func (f Fields) AppendJSON(dst []byte) []byte {
 
 type fieldsWriter struct {
 	dst     []byte
-	scratch []byte // the JSON of a key, before it is quoted
+	scratch []byte
 }
 
 func (w *fieldsWriter) nodes(nodes []fieldNode, member bool) {
 	w.dst = append(w.dst, '{')
 	if member && len(nodes) > 0 {
-		w.dst = append(w.dst, `".":{}`...)
+		w.dst = append(w.dst, `".":{},`...)
 	}
 	for i := range nodes {
 		n := &nodes[i]
-		if w.dst[len(w.dst)-1] != '{' {
-			w.dst = append(w.dst, ',')
-		}
 		w.element(&n.element)
-		w.dst = append(w.dst, ':')
 		if len(n.below) == 0 {
-			w.dst = append(w.dst, '{', '}')
-		} else {
-			w.nodes(n.below, n.member)
+			w.dst = append(w.dst, `":{},`...)
+			continue
 		}
+		w.dst = append(w.dst, '"', ':')
+		w.nodes(n.below, n.member)
+		w.dst = append(w.dst, ',')
 	}
-	w.dst = append(w.dst, '}')
+	if last := len(w.dst) - 1; w.dst[last] == ',' {
+		w.dst[last] = '}'
+	} else {
+		w.dst = append(w.dst, '}')
+	}
 }
 
+// element appends a path element as a string that is still to be closed.
 func (w *fieldsWriter) element(e *element) {
 	switch e.kind {
 	case byName:
+		w.dst = append(w.dst, `"f:`...)
 		if plain(e.name) == len(e.name) {
-			w.dst = append(append(append(w.dst, `"f:`...), e.name...), '"')
+			w.dst = append(w.dst, e.name...)
 			return
 		}
-		w.dst = api.AppendString(w.dst, "f:"+e.name)
-		return
+		w.scratch = api.AppendString(w.scratch[:0], e.name)
+		w.dst = append(w.dst, w.scratch[1:len(w.scratch)-1]...)
 	case byIndex:
 		w.dst = appendValue(append(w.dst, `"i:`...), &e.key[0])
-		w.dst = append(w.dst, '"')
-		return
 	case byKey:
-		w.scratch = append(w.scratch[:0], 'k', ':', '{')
+		w.dst = append(w.dst, `"k:{`...)
 		for i := range e.key {
 			if i > 0 {
-				w.scratch = append(w.scratch, ',')
+				w.dst = append(w.dst, ',')
 			}
-			w.scratch = append(appendString(w.scratch, e.key[i].name), ':')
-			w.scratch = appendValue(w.scratch, &e.key[i])
+			w.quoted(e.key[i].name)
+			w.dst = append(w.dst, ':')
+			w.value(&e.key[i])
 		}
-		w.scratch = append(w.scratch, '}')
+		w.dst = append(w.dst, '}')
 	case byValue:
-		w.scratch = appendValue(append(w.scratch[:0], 'v', ':'), &e.key[0])
+		w.dst = append(w.dst, `"v:`...)
+		w.value(&e.key[0])
 	}
-	w.quote()
 }
 
-// quote appends the scratch as a string. Its JSON has HTML escaped, as upstream's encoder of path elements has it.
-func (w *fieldsWriter) quote() {
-	w.dst = append(w.dst, '"')
-	for i := 0; i < len(w.scratch); i++ {
-		switch c := w.scratch[i]; {
+// value appends JSON inside a string.
+func (w *fieldsWriter) value(v *Value) {
+	if v.kind == String {
+		w.quoted(v.Str())
+		return
+	}
+	w.scratch = appendValue(w.scratch[:0], v)
+	w.quote(w.scratch)
+}
+
+func (w *fieldsWriter) quoted(s string) {
+	if plain(s) == len(s) && strings.IndexByte(s, '<') < 0 && strings.IndexByte(s, '>') < 0 && strings.IndexByte(s, '&') < 0 {
+		w.dst = append(append(append(w.dst, `\"`...), s...), `\"`...)
+		return
+	}
+	w.scratch = appendString(w.scratch[:0], s)
+	w.quote(w.scratch)
+}
+
+// quote appends JSON with what a string must escape. The JSON has HTML escaped, as upstream's encoder of path elements
+// has it.
+func (w *fieldsWriter) quote(json []byte) {
+	for i := 0; i < len(json); i++ {
+		switch c := json[i]; {
 		case c == '"' || c == '\\':
 			w.dst = append(w.dst, '\\', c)
 		case c == '<' || c == '>' || c == '&':
 			w.dst = append(w.dst, `\\u00`...)
 			w.dst = append(w.dst, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
-		case c == 0xe2 && i+2 < len(w.scratch) && w.scratch[i+1] == 0x80 && w.scratch[i+2]&^1 == 0xa8:
-			w.dst = append(append(w.dst, `\\u202`...), "89"[w.scratch[i+2]&1])
+		case c == 0xe2 && i+2 < len(json) && json[i+1] == 0x80 && json[i+2]&^1 == 0xa8:
+			w.dst = append(append(w.dst, `\\u202`...), "89"[json[i+2]&1])
 			i += 2
 		default:
 			w.dst = append(w.dst, c)
 		}
 	}
-	w.dst = append(w.dst, '"')
 }
 
 // ParseFields reads fieldsV1 JSON. Members whose kind is unknown are ignored, as upstream does. The set shares memory
