@@ -57,8 +57,8 @@ func parse(data []byte) (v *Value, dups bool, err error) {
 		v = new(Value)
 		*v = p.stack[0]
 	}
-	// The pool must not keep the document alive. What was popped has been cleared by close.
-	clear(p.stack)
+	// The pool must not keep the document alive.
+	clear(p.stack[:max(p.high, len(p.stack))])
 	if cap(p.stack) <= arenaChunk {
 		*scratch = p.stack[:0]
 		scratches.Put(scratch)
@@ -86,6 +86,7 @@ type parser struct {
 	at         int
 	depth      int
 	stack      []Value // the children of all open lists and maps
+	high       int     // how long the stack has been
 	arena      arena
 	duplicates bool
 }
@@ -256,7 +257,7 @@ func (p *parser) sort(base int) {
 		members[n] = members[i]
 		n++
 	}
-	clear(members[n:])
+	p.high = max(p.high, len(p.stack))
 	p.stack = p.stack[:base+n]
 }
 
@@ -268,7 +269,7 @@ func (p *parser) close(kind Kind, name string, base int) {
 		c := p.arena.run(n)
 		copy(c, p.stack[base:])
 		v.setChildren(c)
-		clear(p.stack[base:])
+		p.high = max(p.high, len(p.stack))
 		p.stack = p.stack[:base]
 	}
 	p.stack = append(p.stack, v)
@@ -287,6 +288,21 @@ func (p *parser) number(name string) bool {
 		i++
 	default:
 		i = digits(s, i)
+	}
+	if i-p.at <= 18 && (i == len(s) || s[i] != '.' && s[i]|0x20 != 'e') {
+		// The usual case: a number that fits int64 whatever its digits.
+		n, negative := int64(0), s[p.at] == '-'
+		for _, c := range []byte(s[p.at:i]) {
+			if c != '-' {
+				n = n*10 + int64(c-'0')
+			}
+		}
+		if negative {
+			n = -n
+		}
+		p.at = i
+		p.stack = append(p.stack, Value{name: name, kind: Number, word: uint64(n)})
+		return true
 	}
 	whole, exponent := true, false
 	if i < len(s) && s[i] == '.' {
