@@ -27,12 +27,12 @@ func Deployments() *resource.Definition {
 			Versions: []resource.Version{{Group: "apps", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Ready", Type: "string", Description: "Number of the pod with ready state"},
-				{Name: "Up-to-date", Type: "string", Description: appsv1.DeploymentStatus{}.SwaggerDoc()["updatedReplicas"]},
-				{Name: "Available", Type: "string", Description: appsv1.DeploymentStatus{}.SwaggerDoc()["availableReplicas"]},
+				{Name: "Up-to-date", Type: "string", Description: "Total number of non-terminated pods targeted by this deployment that have the desired template spec."},
+				{Name: "Available", Type: "string", Description: "Total number of available pods (ready for at least minReadySeconds) targeted by this deployment."},
 				resource.AgeColumn,
 				{Name: "Containers", Type: "string", Priority: 1, Description: "Names of each container in the template."},
 				{Name: "Images", Type: "string", Priority: 1, Description: "Images referenced by each container in the template."},
-				{Name: "Selector", Type: "string", Priority: 1, Description: appsv1.DeploymentSpec{}.SwaggerDoc()["selector"]},
+				{Name: "Selector", Type: "string", Priority: 1, Description: "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment."},
 			}}},
 			Subresources: map[string]resource.Subresource{
 				"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},

@@ -14,6 +14,8 @@ import (
 	"pintle.dev/resource/builtin/rules"
 )
 
+const replicationDoc = "More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller/#what-is-a-replicationcontroller"
+
 // ReplicaSets defines apps/v1 ReplicaSet.
 func ReplicaSets() *resource.Definition {
 	return resource.Typed[appsv1.ReplicaSet]{
@@ -21,9 +23,9 @@ func ReplicaSets() *resource.Definition {
 			Resource: api.ReplicaSets, Kind: "ReplicaSet", Singular: "replicaset", ShortNames: []string{"rs"}, Categories: []string{"all"}, Namespaced: true,
 			Versions: []resource.Version{{Group: "apps", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
-				{Name: "Desired", Type: "integer", Description: appsv1.ReplicaSetSpec{}.SwaggerDoc()["replicas"]},
-				{Name: "Current", Type: "integer", Description: appsv1.ReplicaSetStatus{}.SwaggerDoc()["replicas"]},
-				{Name: "Ready", Type: "integer", Description: appsv1.ReplicaSetStatus{}.SwaggerDoc()["readyReplicas"]},
+				{Name: "Desired", Type: "integer", Description: "Replicas is the number of desired replicas. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. " + replicationDoc},
+				{Name: "Current", Type: "integer", Description: "Replicas is the most recently observed number of replicas. " + replicationDoc},
+				{Name: "Ready", Type: "integer", Description: "readyReplicas is the number of pods targeted by this ReplicaSet with a Ready Condition."},
 				resource.AgeColumn,
 				{Name: "Containers", Type: "string", Priority: 1, Description: "Names of each container in the template."},
 				{Name: "Images", Type: "string", Priority: 1, Description: "Images referenced by each container in the template."},

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -100,6 +101,9 @@ func preparePod(_ context.Context, w *resource.Write, p, old *corev1.Pod) {
 		podtemplate.DefaultPod(p)
 		podtemplate.DropUnserved(&p.Spec)
 		podtemplate.SyncAppArmor(p)
+		if g := p.Spec.TerminationGracePeriodSeconds; *g < 0 {
+			*g = 1
+		}
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podtemplate.QOSClass(&p.Spec)}
 		addMatchLabelKeys(p)
 		if len(p.Spec.SchedulingGates) > 0 {
@@ -143,8 +147,12 @@ func warnPod(_ context.Context, w *resource.Write, p, old *corev1.Pod) []string 
 	if p == nil || w.Subresource != "" {
 		return nil
 	}
-	warnings := podtemplate.WarnPod(p, old)
+	warnings := podtemplate.WarnPod(p)
 	if old == nil {
+		// Annotations and fields agree by now; only those who sent the annotation alone are told.
+		if b := w.Request.Body; bytes.Contains(b, []byte(corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix)) && !bytes.Contains(b, []byte("appArmorProfile")) {
+			warnings = append(warnings, podtemplate.WarnAppArmor(p)...)
+		}
 		if msgs := rules.DNSLabel(p.Name); len(msgs) > 0 {
 			warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
 		}
