@@ -105,13 +105,26 @@ var decodeOptions = json.JoinOptions(
 	jsontext.AllowInvalidUTF8(false),
 )
 
+// storedOptions read what Encode wrote: duplicates, unknown members and invalid UTF-8 were dealt with on the way in.
+var storedOptions = json.JoinOptions(
+	decodeOptions,
+	json.RejectUnknownMembers(false),
+	jsontext.AllowDuplicateNames(true),
+	jsontext.AllowInvalidUTF8(true),
+	jsonv1.ReportErrorsWithLegacySemantics(false),
+)
+
 var encodeOptions = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 
 // Decode implements Codec.
 func (c TypedCodec[T]) Decode(data []byte, stored bool) (*Object, []string, error) {
 	v := new(T)
 	var problems []string
-	if err := json.Unmarshal(data, v, decodeOptions); err != nil {
+	options := decodeOptions
+	if stored {
+		options = storedOptions
+	}
+	if err := json.Unmarshal(data, v, options); err != nil {
 		// Whatever the fast decoder dislikes is judged, and worded, by the decoder upstream uses.
 		v = new(T)
 		strict, err := kjson.UnmarshalStrict(data, v)
