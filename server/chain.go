@@ -91,6 +91,8 @@ type request struct {
 
 	warnings []string
 	options  writeOptions
+	// ownedThrough is the subresource that field ownership names, when it is not the request's.
+	ownedThrough string
 }
 
 // name is what error texts call the object's resource.

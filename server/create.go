@@ -50,7 +50,7 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 	defer func() { q.Key = before }()
 
 	w := &resource.Write{Definition: q.d, Version: q.v, Request: q.Request, New: o, DryRun: q.options.dryRun}
-	owned, err := q.own(nil, nil, o)
+	owned, err := q.own(nil, o)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -11,37 +12,129 @@ import (
 type sealed struct {
 	q      *request
 	owners api.Owners
-	buf    *[]byte // the object as ownership was decided on, which is also what is stored if nothing changes it
-	exact  bool    // nothing will change it
+	buf    *[]byte       // the object as ownership was decided on, in the version of the request
+	after  *object.Value // the same, parsed: its strings lie in buf
+	final  *[]byte       // the object as it is stored
 }
 
 var encodings = sync.Pool{New: func() any { return new([]byte) }}
 
-// own decides who owns the fields of o, which replaces old. It is asked before admission and Prepare: what those add
-// belongs to nobody, as on upstream.
-func (q *request) own(old *api.Record, before *resource.Object, o *resource.Object) (*sealed, error) {
-	s := &sealed{q: q, buf: encodings.Get().(*[]byte)}
-	if old != nil {
-		s.owners = old.Owners()
+// own decides who owns the fields of o, which replaces rec (nil on a create). It is asked before admission and Prepare:
+// what those add belongs to nobody, as on upstream.
+func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
+	sent := o.Meta.ManagedFields
+	s := &sealed{q: q, buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}
+	b, err := q.encodeVersion((*s.buf)[:0], o)
+	if err != nil {
+		s.free()
+		return nil, err
 	}
-	o.Meta.ManagedFields = nil
+	*s.buf = b
+	if s.after, err = object.Parse(b); err != nil {
+		s.free()
+		return nil, err
+	}
+	var before *object.Value
+	if rec != nil {
+		s.owners = rec.Owners()
+		have, err := q.s.rendition(q.d, q.v, rec)
+		if err == nil {
+			before, err = object.Parse(have.json)
+		}
+		if err != nil {
+			s.free()
+			return nil, err
+		}
+	} else if before, err = emptyOf(q.d, q.v); err != nil {
+		s.free()
+		return nil, err
+	}
+	if q.Subresource == "" {
+		s.owners = object.SentOwners(s.owners, sent)
+	}
+	through := q.Subresource
+	if q.ownedThrough != "" {
+		through = q.ownedThrough
+	}
+	s.owners = object.Own(s.owners, before, s.after, q.v.Shape, q.owner(q.options.manager, through))
 	return s, nil
 }
 
-func (s *sealed) free() { encodings.Put(s.buf) }
+// owner is who writes, and what this endpoint does not let them write.
+func (q *request) owner(manager, subresource string) object.Write {
+	w := object.Write{Owner: api.Owner{
+		Manager: manager, APIVersion: q.v.APIVersion(), Subresource: subresource, Time: now().Unix(),
+	}}
+	if _, status := q.d.Subresources["status"]; status && subresource == "" {
+		w.Ignore = ignoreStatus
+	}
+	return w
+}
+
+var ignoreStatus = []string{"status"}
+
+// encodeVersion writes o in the version the request speaks, which owners' fields are expressed in.
+func (q *request) encodeVersion(dst []byte, o *resource.Object) ([]byte, error) {
+	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
+	return q.v.Codec.Encode(dst, o)
+}
+
+// empties holds the empty object of each version, in which typed kinds have members that nobody owns.
+var empties sync.Map // *resource.Version -> *object.Value
+
+func emptyOf(d *resource.Definition, v *resource.Version) (*object.Value, error) {
+	if d.Custom {
+		return nil, nil
+	}
+	if e, ok := empties.Load(v); ok {
+		return e.(*object.Value), nil
+	}
+	o, _, err := v.Codec.Decode([]byte("{}"), true)
+	if err != nil {
+		return nil, err
+	}
+	b, err := v.Codec.Encode(nil, o)
+	if err != nil {
+		return nil, err
+	}
+	e, err := object.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	empties.Store(v, e)
+	return e, nil
+}
+
+// free gives the buffers back; after may not be looked at any more.
+func (s *sealed) free() {
+	encodings.Put(s.buf)
+	encodings.Put(s.final)
+}
 
 // encode writes the object as it will be stored.
 func (s *sealed) encode(w *resource.Write) ([]byte, error) {
-	b, err := resource.EncodeBlank((*s.buf)[:0], s.q.d, w.New)
-	*s.buf = b
+	b, err := resource.EncodeBlank((*s.final)[:0], s.q.d, w.New)
+	*s.final = b
 	return b, err
 }
 
-// seal makes the record.
+// record makes the record of json, which encode wrote.
+func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
+	if w.StatusManager != "" {
+		final, err := object.Parse(json)
+		if err != nil {
+			return nil, err
+		}
+		s.owners = object.Own(s.owners, s.after, final, s.q.v.Shape, s.q.owner(w.StatusManager, "status"))
+	}
+	return resource.SealJSON(s.q.d, w.New, json, s.owners)
+}
+
+// seal encodes the object and makes its record.
 func (s *sealed) seal(w *resource.Write) (*api.Record, error) {
 	b, err := s.encode(w)
 	if err != nil {
 		return nil, err
 	}
-	return resource.SealJSON(s.q.d, w.New, b, s.owners)
+	return s.record(w, b)
 }

@@ -121,4 +121,3 @@ func TestCreateGetListWatch(t *testing.T) {
 		t.Errorf("watch: %d events, want 2: %s", lines, w.body)
 	}
 }
-

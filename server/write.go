@@ -238,8 +238,9 @@ const maxAttempts = 64
 
 // attempts runs f until it does not fail with store.ErrConflict. f decides from the newest state each time (W2).
 func (q *request) attempts(ctx context.Context, f func(attempt int) (*api.Response, error)) (*api.Response, error) {
+	said := len(q.warnings)
 	for i := 1; ; i++ {
-		q.warnings = q.warnings[:0]
+		q.warnings = q.warnings[:said]
 		resp, err := f(i)
 		if !errors.Is(err, store.ErrConflict) {
 			if err != nil {

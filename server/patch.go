@@ -1,0 +1,256 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/resource"
+)
+
+// checkPatchType refuses patches the resource does not take. Server-side apply is not served yet.
+func checkPatchType(q *request) error {
+	switch types.PatchType(q.ContentType) {
+	case types.JSONPatchType, types.MergePatchType:
+		return nil
+	case types.StrategicMergePatchType:
+		if !q.d.Custom {
+			return nil
+		}
+	}
+	if q.d.Custom {
+		return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+			"the body of the request was in an unknown format - accepted media types include: %s, %s",
+			types.JSONPatchType, types.MergePatchType)
+	}
+	return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+}
+
+// patch changes an object, or the part of it that a subresource stands for, as the body says.
+func (q *request) patch(ctx context.Context) (*api.Response, error) {
+	if err := q.checkPatch(); err != nil {
+		return nil, err
+	}
+	return q.attempts(ctx, func(int) (*api.Response, error) {
+		rec, old, err := q.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			return nil, q.notFound()
+		}
+		o, err := q.patched(rec)
+		if err != nil {
+			return nil, err
+		}
+		if err := q.checkName(o.Meta); err != nil {
+			return nil, err
+		}
+		if uid := o.Meta.UID; uid != "" && string(uid) != rec.UID() {
+			return nil, q.wrongUID(string(uid), rec.UID())
+		}
+		return q.replace(ctx, rec, old, o)
+	})
+}
+
+// checkPatch reads the options of a patch and refuses types that are not served.
+func (q *request) checkPatch() error {
+	if err := q.parseWriteOptions("PatchOptions"); err != nil {
+		return err
+	}
+	return checkPatchType(q)
+}
+
+// patched is what the patch makes of rec, in the version of the request.
+func (q *request) patched(rec *api.Record) (*resource.Object, error) {
+	base, err := q.s.rendition(q.d, q.v, rec)
+	if err != nil {
+		return nil, err
+	}
+	doc := base.json
+	if bytes.Contains(q.Body, []byte("managedFields")) {
+		// Only a patch that speaks of them can see managedFields, and then must.
+		if doc, err = q.s.appendObject(nil, q.d, q.v, rec, rec.Revision(), false); err != nil {
+			return nil, err
+		}
+	}
+	target, err := object.Parse(doc)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
+	}
+	if !q.v.Storage {
+		target.Set("apiVersion", object.NewString(q.v.APIVersion()))
+		target.Set("kind", object.NewString(q.kind()))
+	}
+	duplicates, err := q.applyPatch(target)
+	if err != nil {
+		return nil, err
+	}
+	data := object.AppendJSON(nil, target)
+	o, unknown, err := q.v.Codec.Decode(data, false)
+	if err != nil {
+		return nil, q.invalidPatch(rec, err.Error())
+	}
+	if err := q.checkType(data, o); err != nil {
+		return nil, err
+	}
+	return o, q.judgePatch(rec, duplicates, unknown)
+}
+
+// applyPatch changes target. problems are what strict validation finds in the patch itself.
+func (q *request) applyPatch(target *object.Value) (problems []string, err error) {
+	switch types.PatchType(q.ContentType) {
+	case types.JSONPatchType:
+		p, problems, err := object.ParseJSONPatch(q.Body)
+		if err != nil {
+			return nil, err
+		}
+		return problems, p.Apply(target)
+	case types.MergePatchType:
+		p, problems, err := object.ParseStrict(q.Body)
+		if err != nil {
+			return nil, api.BadRequest("error decoding patch: %s", err)
+		}
+		if k := p.Kind(); k != object.Map && k != object.Null {
+			return nil, api.BadRequest("error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}", goKind(k))
+		}
+		return problems, object.MergePatch(target, p)
+	}
+	p, problems, err := object.ParseStrict(q.Body)
+	if err != nil {
+		return nil, api.BadRequest("%s", err)
+	}
+	if p.Kind() != object.Map && p.Kind() != object.Null {
+		return nil, api.BadRequest("json: cannot unmarshal %s into Go value of type map[string]interface {}", goKind(p.Kind()))
+	}
+	if p.Kind() == object.Null {
+		return problems, nil
+	}
+	if err := object.StrategicMerge(target, p, q.v.Shape); err != nil {
+		if e := api.AsError(err); e.Status.Code < http.StatusInternalServerError {
+			return nil, e
+		}
+		// Upstream answers these with a 500 of the same message.
+		return nil, api.BadRequest("%s", err)
+	}
+	return problems, nil
+}
+
+// goKind is what encoding/json calls a kind of JSON value.
+func goKind(k object.Kind) string {
+	switch k {
+	case object.List:
+		return "array"
+	case object.Bool:
+		return "bool"
+	case object.Number:
+		return "number"
+	case object.String:
+		return "string"
+	}
+	return "object"
+}
+
+// judgePatch refuses or warns of what strict validation found in a patch and in what it made.
+func (q *request) judgePatch(rec *api.Record, duplicates, unknown []string) error {
+	if len(duplicates)+len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	problems := append(duplicates, unknown...)
+	switch q.options.validation {
+	case metav1.FieldValidationStrict:
+		return q.invalidPatch(rec, "strict decoding error: "+strings.Join(problems, ", "))
+	case metav1.FieldValidationWarn:
+		q.warnings = append(q.warnings, problems...)
+	}
+	return nil
+}
+
+// invalidPatch is the 422 for a patch whose result is no object of the kind. It shows, as upstream does, what the patch
+// made of the object, or for a strategic merge patch the patch itself.
+func (q *request) invalidPatch(rec *api.Record, why string) error {
+	var shown string
+	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
+		var patch map[string]any
+		if err := json.Unmarshal(q.Body, &patch); err != nil {
+			return api.BadRequest("%s", err)
+		}
+		shown = fmt.Sprintf("%+v", patch)
+		if strings.HasPrefix(why, "json:") {
+			why = q.mergedWhy(rec, patch, why)
+		}
+	} else {
+		b, err := q.patchedText(rec)
+		if err != nil {
+			return err
+		}
+		shown = string(b)
+	}
+	return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), shown, why)})
+}
+
+// patchedText is the patched document as upstream's library writes it, for messages.
+func (q *request) patchedText(rec *api.Record) ([]byte, error) {
+	doc, err := q.s.appendObject(nil, q.d, q.v, rec, rec.Revision(), false)
+	if err != nil {
+		return nil, err
+	}
+	// The slot's padding is Pintle's own.
+	var tight bytes.Buffer
+	if err := json.Compact(&tight, doc); err != nil {
+		return nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
+	}
+	if types.PatchType(q.ContentType) == types.MergePatchType {
+		return jsonpatch.MergePatch(tight.Bytes(), q.Body)
+	}
+	p, err := jsonpatch.DecodePatch(q.Body)
+	if err != nil {
+		return nil, api.BadRequest("error decoding patch: %s", err)
+	}
+	return p.Apply(tight.Bytes())
+}
+
+// mergedWhy asks upstream's converter what it has against the result of a strategic merge patch: it goes through maps
+// there, and its words differ from the JSON decoder's.
+func (q *request) mergedWhy(rec *api.Record, patch map[string]any, why string) string {
+	base, err := q.s.rendition(q.d, q.v, rec)
+	if err != nil {
+		return why
+	}
+	target, err := object.Parse(base.json)
+	if err != nil {
+		return why
+	}
+	p, err := object.Parse(q.Body)
+	if err != nil {
+		return why
+	}
+	if err := object.StrategicMerge(target, p, q.v.Shape); err != nil {
+		return why
+	}
+	merged, ok := target.ToAny().(map[string]any)
+	if !ok {
+		return why
+	}
+	empty, _, err := q.v.Codec.Decode([]byte("{}"), true)
+	if err != nil {
+		return why
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(merged, empty.Value); err != nil {
+		return err.Error()
+	}
+	return why
+}

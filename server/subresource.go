@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+)
+
+// subresource answers a request for a part of an object, or for something that is done with it.
+func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
+	sub, ok := d.Subresources[r.Subresource]
+	if !ok {
+		return nil, errNoResource()
+	}
+	q := &request{s: s, Request: r, d: d, v: v}
+	if connect := s.Connect[d.Resource.Name+"/"+r.Subresource]; connect != nil {
+		return connect(ctx, r)
+	}
+	switch {
+	case sub.Scale != nil:
+		return q.scale(ctx, sub.Scale)
+	case sub.Apply != nil:
+		return q.apply(ctx, &sub)
+	case r.Subresource == "eviction":
+		return q.evict(ctx)
+	}
+	switch r.Verb {
+	case api.Get:
+		return q.get(ctx)
+	case api.Update:
+		return q.update(ctx)
+	case api.Patch:
+		return q.patch(ctx)
+	}
+	return nil, errMethod()
+}
+
+// apply changes an object as a body says that is not the object: a binding, an approval.
+func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Response, error) {
+	kind := "CreateOptions"
+	switch q.Verb {
+	case api.Update:
+		kind = "UpdateOptions"
+	case api.Create:
+	case api.Get:
+		return q.get(ctx)
+	default:
+		return nil, errMethod()
+	}
+	if err := q.parseWriteOptions(kind); err != nil {
+		return nil, err
+	}
+	body, err := q.subresourceBody(sub)
+	if err != nil {
+		return nil, err
+	}
+	return q.attempts(ctx, func(int) (*api.Response, error) {
+		rec, old, err := q.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			return nil, q.notFound()
+		}
+		o, err := decodeRecord(q.d, rec)
+		if err != nil {
+			return nil, err
+		}
+		w := &resource.Write{
+			Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
+			Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
+		}
+		if err := sub.Apply(ctx, w, body); err != nil {
+			return nil, err
+		}
+		return q.storeApplied(ctx, w, q.Verb == api.Create)
+	})
+}
+
+// storeApplied stores what a subresource's Apply made of an object. A create is answered with a Status, as upstream
+// answers bindings; an update with the object.
+func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bool) (*api.Response, error) {
+	owned, err := q.own(w.OldRecord, w.New)
+	if err != nil {
+		return nil, err
+	}
+	defer owned.free()
+	if err := q.admit(ctx, w); err != nil {
+		return nil, err
+	}
+	if err := q.admitValid(ctx, w); err != nil {
+		return nil, err
+	}
+	done := func(rec *api.Record) (*api.Response, error) {
+		if create {
+			return &api.Response{Code: 201, Object: api.Success(nil)}, nil
+		}
+		return &api.Response{Record: rec}, nil
+	}
+	if q.finalized(w) {
+		if _, err := q.removeFinalized(ctx, w, owned); err != nil {
+			return nil, err
+		}
+		return done(w.OldRecord)
+	}
+	json, err := owned.encode(w)
+	if err != nil {
+		return nil, err
+	}
+	if unchanged(w.OldRecord, json, owned.owners) {
+		return done(w.OldRecord)
+	}
+	next, err := owned.record(w, json)
+	if err != nil {
+		return nil, err
+	}
+	if q.options.dryRun {
+		next.Stamp(w.OldRecord.Revision())
+		return done(next)
+	}
+	if err := q.commit(ctx, next, w.OldRecord.Revision(), w.Guards); err != nil {
+		return nil, err
+	}
+	return done(next)
+}
+
+// subresourceBody decodes the body of a subresource that has a kind of its own.
+func (q *request) subresourceBody(sub *resource.Subresource) (any, error) {
+	body := sub.Body()
+	if q.Object != nil {
+		data, err := marshal(q.Object)
+		if err != nil {
+			return nil, api.BadRequest("encoding %T: %s", q.Object, err)
+		}
+		return body, q.decodeInto(data, sub.Kind, body)
+	}
+	if q.ContentType == typeProtobuf {
+		return body, decodeProtobuf(q.Body, body)
+	}
+	data, err := q.jsonBody()
+	if err != nil {
+		return nil, err
+	}
+	return body, q.decodeInto(data, sub.Kind, body)
+}
