@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -179,3 +180,60 @@ func replayCreate(t *testing.T, d *Definition, v *Version, body []byte, s golden
 }
 
 func text(v *object.Value) string { return string(object.AppendJSON(nil, v)) }
+
+const benchCRD = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.bench.pintle.dev"},"spec":{
+	"group":"bench.pintle.dev","scope":"Namespaced","names":{"plural":"widgets","kind":"Widget"},"versions":[{"name":"v1","served":true,"storage":true,
+	"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","required":["image"],"properties":{
+		"image":{"type":"string","minLength":1},"replicas":{"type":"integer","minimum":0,"default":1},"paused":{"type":"boolean"},
+		"items":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"],
+			"items":{"type":"object","required":["name"],"properties":{"name":{"type":"string"},"value":{"type":"string"}}}}}}}}}}]}}`
+
+func benchBody() []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"apiVersion":"bench.pintle.dev/v1","kind":"Widget","metadata":{"name":"widget-00001","namespace":"default","labels":{"app":"bench","tier":"x"}},"spec":{"image":"registry.example.com/team/app:v1.2.3","paused":false,"items":[`)
+	for i := range 16 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"name":"item-%02d","value":"some value of the item %d"}`, i, i)
+	}
+	b.WriteString(`]}}`)
+	return b.Bytes()
+}
+
+// BenchmarkCustomResource is the work of package resource on a create of the project's benchmark.
+func BenchmarkCustomResource(b *testing.B) {
+	d := established(b, []byte(benchCRD))
+	v := &d.Versions[0]
+	body := benchBody()
+	w, _, err := create(d, v, body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("decode", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := v.Codec.Decode(body, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		var buf []byte
+		for b.Loop() {
+			if buf, err = v.Codec.Encode(buf[:0], w.New); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("create", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := create(d, v, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
