@@ -4,7 +4,6 @@ package admission
 func All(s Snapshot) Chain {
 	return Chain{
 		namespaceLifecycle(s),
-		customResourceLifecycle(s),
 		serviceAccount(s),
 		taintNodesByCondition(),
 		priority{s},

@@ -35,7 +35,7 @@ type System struct {
 	tokens    *auth.Tokens
 	store     *store.Store
 	registry  *resource.Registry
-	custom    customResources
+	custom    *resource.CustomResources
 	server    *server.Server
 	http      *http.Server
 	listener  net.Listener

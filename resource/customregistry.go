@@ -36,8 +36,8 @@ func NewCustomResources(r *Registry, s *store.Store) *CustomResources {
 }
 
 // Load registers every stored definition, in one change of the Registry, and returns the revision it saw. Definitions
-// that cannot be registered are left out and reported together.
-func (c *CustomResources) Load(ctx context.Context) (api.Revision, error) {
+// that cannot be registered are handed to report and left out: they must not keep the others from being served.
+func (c *CustomResources) Load(ctx context.Context, report func(error)) (api.Revision, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, err := c.store.View(ctx, 0)
@@ -45,26 +45,27 @@ func (c *CustomResources) Load(ctx context.Context) (api.Revision, error) {
 		return 0, fmt.Errorf("loading custom resource definitions: %w", err)
 	}
 	var all []*Definition
-	var errs []error
 	stored := map[string]bool{}
 	for rec := range v.All(api.CustomResourceDefinitions, "") {
 		stored[rec.Name()] = true
 		d, err := c.examine(ctx, rec)
 		if err != nil {
-			errs = append(errs, err)
+			report(err)
 		} else if d != nil {
 			all = append(all, d)
 		}
 	}
 	for name := range c.seen {
 		if !stored[name] {
-			errs = append(errs, c.forget(ctx, name))
+			if err := c.forget(ctx, name); err != nil {
+				report(err)
+			}
 		}
 	}
 	if len(all) > 0 {
 		c.registry.Put(all...)
 	}
-	return v.Revision(), errors.Join(errs...)
+	return v.Revision(), nil
 }
 
 // Sync brings the Registry in line with one definition as it is stored now, or no longer.
@@ -134,18 +135,12 @@ func (c *CustomResources) forget(ctx context.Context, name string) error {
 }
 
 // Run follows the stored definitions until ctx ends, after loading them. What cannot be registered is handed to report
-// and does not stop it; report may be nil.
+// and does not stop it.
 func (c *CustomResources) Run(ctx context.Context, report func(error)) error {
-	if report == nil {
-		report = func(error) {}
-	}
 	for {
-		rev, err := c.Load(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		rev, err := c.Load(ctx, report)
 		if err != nil {
-			report(err)
+			return err
 		}
 		if err := c.follow(ctx, rev, report); !errors.Is(err, store.ErrExpired) {
 			return err
