@@ -23,6 +23,9 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"pintle.dev/api"
 )
 
@@ -127,6 +130,12 @@ func (c *Controller) Coalesce(d time.Duration) *Controller {
 func (c *Controller) Also(f func(context.Context) error) *Controller {
 	c.background = append(c.background, f)
 	return c
+}
+
+// NamespaceGone reports whether a write failed because its namespace is gone or on its way out, where there is nothing
+// left to bring in line.
+func NamespaceGone(err error) bool {
+	return api.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // Deleted passes events of objects that are gone.

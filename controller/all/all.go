@@ -1,0 +1,51 @@
+// Package all lists the controllers: a new one is a package of its own and a line here.
+package all
+
+import (
+	"context"
+	"time"
+
+	"pintle.dev/client"
+	"pintle.dev/controller"
+	"pintle.dev/controller/deployment"
+	"pintle.dev/controller/replicaset"
+	"pintle.dev/controller/rootca"
+	"pintle.dev/controller/serviceaccount"
+)
+
+// Config is what the controllers need of the system they run in.
+type Config struct {
+	// Client returns the client of the controller with the name, which is that of its service account upstream
+	// ("deployment-controller"), so that each may have an identity and rights of its own.
+	Client func(name string) client.Client
+	// Catalog lists the resources served.
+	Catalog controller.Catalog
+	// RootCA returns the PEM certificates that verify the API server.
+	RootCA func() []byte
+}
+
+// eventGrace is how long the events that are still waiting may take to be written at the end.
+const eventGrace = time.Second
+
+// Controllers returns a fresh controller of each kind, to be run as one controller.Set.
+func Controllers(cfg Config) []*controller.Controller {
+	return []*controller.Controller{
+		recording(cfg, "deployment-controller", deployment.New),
+		recording(cfg, "replicaset-controller", replicaset.New),
+		serviceaccount.New(cfg.Client("service-account-controller")),
+		serviceaccount.NewTokens(cfg.Client("tokens-controller")),
+		rootca.New(cfg.Client("root-ca-cert-publisher"), cfg.RootCA),
+	}
+}
+
+// recording makes a controller that writes events, and sees to it that the last are written.
+func recording(cfg Config, name string, make func(client.Client, *client.Recorder) *controller.Controller) *controller.Controller {
+	c := cfg.Client(name)
+	events := client.NewRecorder(c, name, "")
+	return make(c, events).Also(func(ctx context.Context) error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), eventGrace)
+		defer cancel()
+		return events.Close(end)
+	})
+}
