@@ -6,6 +6,8 @@ import (
 
 	"pintle.dev/auth"
 	"pintle.dev/client"
+	"pintle.dev/controller"
+	"pintle.dev/controller/all"
 	"pintle.dev/node/hollow"
 	"pintle.dev/scheduler"
 	"pintle.dev/scheduler/plugin"
@@ -16,9 +18,27 @@ func (s *System) startControllers(_, run context.Context) error {
 	if s.config.NoControllers {
 		return nil
 	}
+	manager := s.Client("kube-controller-manager", auth.UserControllerManager)
+	set := controller.NewSet(manager, all.Controllers(all.Config{
+		Client:  func(string) client.Client { return manager },
+		Catalog: s.catalog,
+		RootCA:  func() []byte { return s.authority.PEM },
+	})...)
+	s.work(run, "controllers", set.Run)
 	sched := scheduler.New(s.Client("kube-scheduler", auth.UserScheduler), plugin.All())
 	s.work(run, "scheduler", sched.Run)
 	return nil
+}
+
+// catalog lists the resources served, for the controllers that deal with objects of every kind.
+func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
+	snapshot := s.registry.Snapshot()
+	var kinds []controller.Kind
+	for _, d := range snapshot.All() {
+		v := d.Storage()
+		kinds = append(kinds, controller.Kind{Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced})
+	}
+	return kinds, snapshot.Changed()
 }
 
 // startNodes starts the hollow nodes and this machine's own.
