@@ -7,6 +7,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		upCommand(),
 		serverCommand(),
+		benchCommand(),
 		kubectlCommand(),
 		versionCommand(),
 	}

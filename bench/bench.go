@@ -1,0 +1,126 @@
+// Package bench is the load generator behind `pintle bench`: it does the same work against any Kubernetes API server and
+// against the floor, a bare net/http server that answers the same requests with constant bytes of the same size, and
+// reports each figure also as a multiple of the floor's of the same run. Absolute times drift from machine to machine;
+// the multiples hardly do.
+//
+// The load generator and the servers share the machine. CPU is the user and system time of all of a server's processes,
+// read from /proc by pid. The package measures; it judges nothing.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// Config says what to measure.
+type Config struct {
+	// Kubeconfig names the server. Its user must be allowed to do everything.
+	Kubeconfig string
+	// PIDs are the server's processes, for CPU and memory. Without them those figures are missing.
+	PIDs []int
+	// Floor is the command that runs the floor server: Floor + sizes as arguments. See ServeFloor.
+	Floor []string
+	// Objects is how many objects of each kind are made. Default 10,000.
+	Objects int
+	// Writers is how many requests are in flight. Default 32.
+	Writers int
+	// Watchers and Rate (updates a second) and Duration are the fan-out's. Default 100, 100, 10 s.
+	Watchers, Rate int
+	Duration       time.Duration
+	// Pods is how many pods the deployment scenario asks for; it needs nodes. 0 leaves it out.
+	Pods int
+	// Curve lists numbers of custom resources, ascending, at which CPU and memory are measured. Empty: none.
+	Curve []int
+	// Kinds are what the basic work is done with. Default: all.
+	Kinds []string
+	// Progress is told what is being done.
+	Progress func(format string, args ...any)
+}
+
+func (c *Config) complete() {
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{{&c.Objects, 10_000}, {&c.Writers, 32}, {&c.Watchers, 100}, {&c.Rate, 100}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if c.Duration == 0 {
+		c.Duration = 10 * time.Second
+	}
+	if c.Progress == nil {
+		c.Progress = func(string, ...any) {}
+	}
+}
+
+// Run does the work and returns the figures.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	c.complete()
+	target, err := dialKubeconfig(c.Kubeconfig, c.PIDs)
+	if err != nil {
+		return nil, err
+	}
+	r := newReport(c)
+	r.add(Figure{Work: "idle memory", Unit: "MiB", Value: mib(target.memory())})
+	for _, k := range kinds() {
+		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k.name) {
+			continue
+		}
+		if err := basic(ctx, &c, target, k, r); err != nil {
+			return r, fmt.Errorf("%s: %w", k.name, err)
+		}
+	}
+	if c.Pods > 0 {
+		if err := deployment(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("deployment: %w", err)
+		}
+	}
+	if len(c.Curve) > 0 {
+		if err := curve(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("curve: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// basic is the work of one kind, against the target and then against a floor of the target's sizes.
+func basic(ctx context.Context, c *Config, target *endpoint, k kind, r *Report) error {
+	c.Progress("%s: preparing", k.name)
+	ns, cleanup, err := k.prepare(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	k.namespace = ns
+	run := &basicRun{c: c, k: k}
+	got, err := run.all(ctx, target)
+	if err != nil {
+		return err
+	}
+	floor, err := startFloor(ctx, c.Floor, run.sizes)
+	if err != nil {
+		return err
+	}
+	defer floor.close()
+	c.Progress("%s: the floor", k.name)
+	base, err := run.all(ctx, floor)
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	for i, f := range got {
+		f.Kind = k.name
+		f.setFloor(base[i])
+		r.add(f)
+	}
+	return nil
+}
+
+// WriteTo writes the report as a table.
+func (r *Report) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, r.table())
+	return int64(n), err
+}

@@ -1,0 +1,180 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"pintle.dev/auth"
+)
+
+// floorHello is what the floor server says on its standard output once it listens.
+type floorHello struct {
+	URL string
+	CA  string // base64 PEM
+}
+
+// ServeFloor runs the floor server until ctx ends: bare net/http over TLS, constant answers of the given sizes in bytes.
+// It watches as simply as can be: a channel per watcher, one flush per event. What it says first, to out, is how to
+// reach it.
+func ServeFloor(ctx context.Context, out io.Writer, one, list, frame int) error {
+	authority, err := auth.NewAuthority()
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f := &floorServer{one: constant(one), list: constant(list), frame: frame, watchers: map[chan []byte]bool{}}
+	serving := authority.Serve([]string{"127.0.0.1"})
+	srv := &http.Server{Handler: f, TLSConfig: &tls.Config{GetCertificate: serving.GetCertificate, NextProtos: []string{"h2"}}}
+	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), base64.StdEncoding.EncodeToString(authority.PEM)}); err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { srv.Close() })
+	if err := srv.ServeTLS(l, "", ""); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
+}
+
+// constant is JSON of exactly n bytes that compresses about as objects do.
+func constant(n int) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"items":[`)
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"metadata":{"name":"object-%07d","uid":"%08x-4d1c-4a9e-9d51-%012x"},"note":"constant bytes"},`, i, i*2654435761, i*40503)
+	}
+	b.Truncate(max(n-2, 0))
+	b.WriteString("]}")
+	return b.Bytes()
+}
+
+type floorServer struct {
+	one, list []byte
+	frame     int
+
+	mu       sync.Mutex
+	watchers map[chan []byte]bool
+}
+
+func (f *floorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	switch {
+	case r.Method != "GET":
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if r.Method == "PATCH" {
+			f.publish(body)
+		}
+		if r.Method == "POST" {
+			w.WriteHeader(http.StatusCreated)
+		}
+		w.Write(f.one)
+	case strings.Contains(r.URL.RawQuery, "watch=true"):
+		f.watch(w, r)
+	case strings.Contains(r.URL.RawQuery, "labelSelector"):
+		w.Write(f.list[:len(f.list)/10])
+	case strings.Contains(r.URL.Path, "/object-"):
+		w.Write(f.one)
+	case r.Header.Get("Accept-Encoding") == "gzip":
+		h.Set("Content-Encoding", "gzip")
+		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
+		z.Write(f.list)
+		z.Close()
+	default:
+		w.Write(f.list)
+	}
+}
+
+// publish sends every watcher a frame that carries what the patch carried.
+func (f *floorServer) publish(patch []byte) {
+	i := bytes.Index(patch, []byte(patchMark))
+	if i < 0 {
+		return
+	}
+	b := make([]byte, 0, f.frame)
+	b = append(append(b, `{"type":"MODIFIED","object":{`...), bytes.TrimRight(patch[i:], "}")...)
+	b = append(b, `,"pad":"`...)
+	for len(b) < f.frame-4 {
+		b = append(b, 'x')
+	}
+	b = append(b, "\"}}\n"...)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ch := range f.watchers {
+		ch <- b
+	}
+}
+
+func (f *floorServer) watch(w http.ResponseWriter, r *http.Request) {
+	ch := make(chan []byte, 100)
+	f.mu.Lock()
+	f.watchers[ch] = true
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.watchers, ch)
+		f.mu.Unlock()
+	}()
+	flush := w.(http.Flusher)
+	flush.Flush()
+	for {
+		select {
+		case b := <-ch:
+			w.Write(b)
+			flush.Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// startFloor runs the floor server as a process of its own, so that its CPU can be told from the load generator's.
+func startFloor(ctx context.Context, command []string, s sizes) (*endpoint, error) {
+	args := append(command[1:len(command):len(command)], fmt.Sprint(s.One), fmt.Sprint(s.List), fmt.Sprint(s.Frame))
+	cmd := exec.CommandContext(ctx, command[0], args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the floor server: %w", err)
+	}
+	var hello floorHello
+	if err := json.NewDecoder(bufio.NewReader(out)).Decode(&hello); err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return nil, fmt.Errorf("the floor server did not come up: %w", err)
+	}
+	pem, err := base64.StdEncoding.DecodeString(hello.CA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	e := newEndpoint(hello.URL, &tls.Config{RootCAs: pool}, []int{cmd.Process.Pid})
+	e.stop = func() {
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+	}
+	return e, nil
+}

@@ -1,0 +1,275 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// basicRun is the basic work of one kind; it is run against the target first, which tells the sizes for the floor.
+type basicRun struct {
+	c     *Config
+	k     kind
+	sizes sizes
+}
+
+// sizes are the answers of the target in bytes, for the floor to answer with as many.
+type sizes struct{ One, List, Frame int }
+
+func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
+	var out []Figure
+	for _, w := range []struct {
+		name string
+		do   func(context.Context, *endpoint) ([]Figure, error)
+	}{
+		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"list with gzip", b.listGzip},
+		{"list, selector matching a tenth", b.listSelector}, {"merge patch", b.mergePatch}, {"fan-out", b.fanOut},
+	} {
+		b.c.Progress("%s: %s", b.k.name, w.name)
+		fs, err := w.do(ctx, e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w.name, err)
+		}
+		out = append(out, fs...)
+	}
+	return out, nil
+}
+
+func (b *basicRun) collection() string { return b.k.path(b.k.namespace) }
+
+func (b *basicRun) one(i int) string { return b.collection() + "/" + objectName(i%b.c.Objects) }
+
+// each calls f n times from the given number of goroutines and returns how long each call took, sorted.
+func each(n, workers int, f func(i int) error) ([]time.Duration, error) {
+	took := make([]time.Duration, n)
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range min(workers, n) {
+		wg.Go(func() {
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				start := time.Now()
+				if err := f(i); err != nil {
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				took[i] = time.Since(start)
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return nil, *err
+	}
+	slices.Sort(took)
+	return took, nil
+}
+
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(float64(len(sorted))*p), len(sorted)-1)]
+}
+
+// measured runs n operations and reports CPU per operation and rate.
+func (b *basicRun) measured(e *endpoint, work string, n int, f func(i int) error) ([]Figure, error) {
+	cpu, start := e.cpu(), time.Now()
+	took, err := each(n, b.c.Writers, f)
+	if err != nil {
+		return nil, err
+	}
+	wall := time.Since(start)
+	return []Figure{
+		{Work: work + ", CPU per op", Unit: "us", Value: micros(e.cpu()-cpu) / float64(n)},
+		{Work: work + ", rate", Unit: "op/s", Value: float64(n) / wall.Seconds(), MoreIsBetter: true},
+		{Work: work + ", p99", Unit: "ms", Value: micros(percentile(took, 0.99)) / 1000},
+	}, nil
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+func mib(n int64) float64            { return float64(n) / (1 << 20) }
+
+func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
+	before := e.memory()
+	fs, err := b.measured(e, "create", b.c.Objects, func(i int) error {
+		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	grown := e.memory() - before
+	if b.sizes.One == 0 {
+		if b.sizes.One, err = e.do(ctx, call{method: "GET", path: b.one(0)}); err != nil {
+			return nil, err
+		}
+		if b.sizes.List, err = e.do(ctx, call{method: "GET", path: b.collection()}); err != nil {
+			return nil, err
+		}
+		b.sizes.Frame = b.sizes.One + 40
+	}
+	return append(fs,
+		Figure{Work: "memory grown by the objects", Unit: "MiB", Value: mib(grown), NoFloor: true},
+		Figure{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List), NoFloor: true},
+	), nil
+}
+
+func (b *basicRun) serial(ctx context.Context, e *endpoint) ([]Figure, error) {
+	n := min(b.c.Objects, 1000)
+	took, err := each(n, 1, func(i int) error {
+		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(fmt.Sprintf("serial-%07d", i), i)})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range n {
+		if _, err := e.do(ctx, call{method: "DELETE", path: b.collection() + fmt.Sprintf("/serial-%07d", i)}); err != nil {
+			return nil, err
+		}
+	}
+	return []Figure{{Work: "create, serial, p50", Unit: "ms", Value: micros(percentile(took, 0.5)) / 1000}}, nil
+}
+
+func (b *basicRun) get(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.measured(e, "get", 2*b.c.Objects, func(i int) error {
+		_, err := e.do(ctx, call{method: "GET", path: b.one(i)})
+		return err
+	})
+}
+
+func (b *basicRun) lists(ctx context.Context, e *endpoint, work string, c call) ([]Figure, error) {
+	const times = 10
+	cpu := e.cpu()
+	took, err := each(times, 1, func(int) error {
+		_, err := e.do(ctx, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []Figure{
+		{Work: work + ", CPU", Unit: "ms", Value: micros(e.cpu()-cpu) / 1000 / times},
+		{Work: work + ", p50", Unit: "ms", Value: micros(percentile(took, 0.5)) / 1000},
+	}, nil
+}
+
+func (b *basicRun) list(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.lists(ctx, e, "list of all", call{method: "GET", path: b.collection()})
+}
+
+func (b *basicRun) listGzip(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.lists(ctx, e, "list of all, gzip", call{method: "GET", path: b.collection(), gzip: true})
+}
+
+func (b *basicRun) listSelector(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.lists(ctx, e, "list, selector matching a tenth", call{method: "GET", path: b.collection() + "?labelSelector=tenth%3Dt3"})
+}
+
+func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.measured(e, "merge patch", b.c.Objects, func(i int) error {
+		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"})
+		return err
+	})
+}
+
+// fanOut patches one object at a fixed rate while many watch it, each on a connection of its own.
+func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
+	n := int(b.c.Duration.Seconds() * float64(b.c.Rate))
+	watching, stop := context.WithCancel(ctx)
+	var mu sync.Mutex
+	var took []time.Duration
+	var delivered atomic.Int64
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	errs := make(chan error, b.c.Watchers)
+	path := b.collection() + "?watch=true&resourceVersion=0&fieldSelector=metadata.name%3D" + objectName(0)
+	for range b.c.Watchers {
+		client := e.connection()
+		resp, err := e.open(watching, client, call{method: "GET", path: path})
+		if err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		wg.Go(func() {
+			defer client.CloseIdleConnections()
+			defer resp.Body.Close()
+			var mine []time.Duration
+			r := bufio.NewReaderSize(resp.Body, 64<<10)
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil {
+					if watching.Err() == nil {
+						errs <- fmt.Errorf("a watch ended: %w", err)
+					}
+					break
+				}
+				if sent, ok := sentAt(line); ok {
+					mine = append(mine, time.Duration(time.Now().UnixNano()-sent))
+					delivered.Add(1)
+				}
+			}
+			mu.Lock()
+			took = append(took, mine...)
+			mu.Unlock()
+		})
+	}
+	time.Sleep(200 * time.Millisecond)
+	cpu := e.cpu()
+	tick := time.NewTicker(time.Second / time.Duration(b.c.Rate))
+	defer tick.Stop()
+	for range n {
+		<-tick.C
+		body := b.k.patch(strconv.FormatInt(time.Now().UnixNano(), 10))
+		if _, err := e.do(ctx, call{method: "PATCH", path: b.one(0), body: body, contentType: "application/merge-patch+json"}); err != nil {
+			return nil, err
+		}
+	}
+	want := int64(n * b.c.Watchers)
+	for deadline := time.Now().Add(5 * time.Second); delivered.Load() < want && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	used := e.cpu() - cpu
+	stop()
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return nil, err
+	default:
+	}
+	if got := delivered.Load(); got != want {
+		return nil, errors.New("of " + strconv.FormatInt(want, 10) + " events " + strconv.FormatInt(got, 10) + " were delivered")
+	}
+	slices.Sort(took)
+	return []Figure{
+		{Work: "fan-out, CPU per event delivered", Unit: "us", Value: micros(used) / float64(want)},
+		{Work: "fan-out, update sent to event read, p99", Unit: "ms", Value: micros(percentile(took, 0.99)) / 1000},
+	}, nil
+}
+
+// sentAt finds the time a patch carried in an event.
+func sentAt(line []byte) (int64, bool) {
+	i := bytes.Index(line, []byte(patchMark))
+	if i < 0 {
+		return 0, false
+	}
+	rest := line[i+len(patchMark):]
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(rest[:end]), 10, 64)
+	return n, err == nil && n > 1e15 // the initial event carries what the merge patches left there
+}
