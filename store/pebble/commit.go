@@ -43,33 +43,38 @@ func (b *Backend) Commit(_ context.Context, group []store.Batch) error {
 }
 
 // apply makes a batch durable.
-func (b *Backend) apply(batch *pebble.Batch) (err error) {
+func (b *Backend) apply(batch *pebble.Batch) error {
 	if err := b.err(); err != nil {
 		return err
 	}
 	if err := b.space.check(); err != nil {
 		return err
 	}
-	// Pebble panics where it cannot make room for a batch, say when the next log file cannot be made.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the storage engine in %s cannot go on: %v", b.dir, p)
-			if cause, ok := p.(error); ok {
-				err = fmt.Errorf("the storage engine in %s cannot go on: %w", b.dir, plain(cause))
+	// Where Pebble cannot go on it does not return: it asks its logger to end the process, or panics with its locks in
+	// any state. So it works on a goroutine of its own, which is given up when the backend fails.
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				b.fail(fmt.Errorf("the storage engine in %s cannot go on: %w", b.dir, plain(fmt.Errorf("%v", p))))
 			}
-			b.fail(err)
-		}
+		}()
+		done <- batch.Commit(pebble.Sync)
 	}()
-	if err := batch.Commit(pebble.Sync); err != nil {
-		err = fmt.Errorf("write to the log in %s: %w", b.dir, plain(err))
-		b.fail(err)
-		return err
+	select {
+	case err := <-done:
+		if err != nil {
+			err = fmt.Errorf("write to the log in %s: %w", b.dir, plain(err))
+			b.fail(err)
+			return err
+		}
+		if err := b.err(); err != nil {
+			return err
+		}
+		return batch.Close()
+	case <-b.broken:
+		return b.err()
 	}
-	// Pebble reports a failed write or sync of its log to its logger alone.
-	if err := b.err(); err != nil {
-		return err
-	}
-	return batch.Close()
 }
 
 // writer puts changes into a batch.

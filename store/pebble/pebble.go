@@ -61,9 +61,11 @@ type Backend struct {
 	last     tableID
 	horizon  atomic.Uint64
 
-	broken  sync.Once
+	opened  atomic.Bool
+	failing sync.Once
 	failure atomic.Pointer[error]
-	failed  chan error // gets the failure
+	failed  chan error    // gets the failure
+	broken  chan struct{} // closed after the failure is known
 }
 
 // Open opens the directory and makes it if there is none. Errors are one sentence that names the directory, what is
@@ -73,17 +75,57 @@ func Open(dir string, options Options) (*Backend, error) {
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory %s: %w", dir, plain(err))
 	}
-	b := &Backend{dir: dir, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1)}
-	db, err := pebble.Open(dir, b.engineOptions(o.FS))
-	if err != nil {
-		return nil, openError(dir, err)
+	b := &Backend{dir: dir, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1), broken: make(chan struct{})}
+	for {
+		db, err := b.openEngine(o.FS)
+		if err != nil {
+			return nil, openError(dir, err)
+		}
+		b.db = db
+		fresh, err := b.checkFormat()
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		if !fresh {
+			break
+		}
+		// A new database's first log is in Pebble's oldest format, which does not tell damage from a torn end. The
+		// next one is not.
+		if err := db.Close(); err != nil {
+			return nil, openError(dir, err)
+		}
 	}
-	b.db = db
-	if err := b.checkFormat(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
+	b.opened.Store(true)
 	b.space = newSpace(dir, o)
 	return b, nil
+}
+
+// openEngine opens Pebble, which may decide that it cannot go on even then.
+func (b *Backend) openEngine(f vfs.FS) (*pebble.DB, error) {
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- result{nil, fmt.Errorf("%v", p)}
+			}
+		}()
+		if err := checkLogTail(f, b.dir); err != nil {
+			done <- result{nil, err}
+			return
+		}
+		db, err := pebble.Open(b.dir, b.engineOptions(engineFS{f, b}))
+		done <- result{db, err}
+	}()
+	select {
+	case r := <-done:
+		return r.db, r.err
+	case <-b.broken:
+		return nil, b.err()
+	}
 }
 
 // engineOptions keep Pebble small: the Store holds all objects in memory, so Pebble's cache serves only what it reads
@@ -114,27 +156,21 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 	return o
 }
 
-// logger passes on what Pebble says. Pebble calls Fatalf when it cannot go on: after a failed commit, and in its own
-// goroutines, say when the manifest does not reach the disk. Going on after the latter could make an unsynced file look
-// synced, so that goroutine ends there (S3); the process has to.
+// logger passes on what Pebble says. Pebble calls Fatalf when it cannot go on, and does not expect it to return: the
+// calling goroutine ends there, and the process has to.
 type logger struct{ b *Backend }
 
 func (l logger) Infof(string, ...any)           {}
 func (l logger) Errorf(format string, a ...any) { l.b.log(fmt.Sprintf(format, a...)) }
 func (l logger) Fatalf(format string, a ...any) {
-	var cause error
+	cause := fmt.Errorf(format, a...)
 	for _, x := range a {
 		if err, ok := x.(error); ok {
 			cause = err
 		}
 	}
-	if cause == nil {
-		cause = fmt.Errorf(format, a...)
-	}
 	l.b.fail(fmt.Errorf("the storage engine in %s cannot go on: %w", l.b.dir, plain(cause)))
-	if !strings.Contains(format, "fatal commit error") {
-		select {}
-	}
+	select {}
 }
 
 // backgroundError is told of failed flushes and compactions. Nothing acknowledged is lost, it is all in the log. A full
@@ -152,9 +188,10 @@ func (b *Backend) backgroundError(err error) {
 
 // fail ends all writing.
 func (b *Backend) fail(err error) {
-	b.broken.Do(func() {
+	b.failing.Do(func() {
 		b.failure.Store(&err)
 		b.failed <- err
+		close(b.broken)
 	})
 }
 
@@ -177,35 +214,32 @@ func (b *Backend) Close() error {
 }
 
 // checkFormat writes the format version into an empty database and compares it in any other.
-func (b *Backend) checkFormat() error {
+func (b *Backend) checkFormat() (fresh bool, err error) {
 	got, err := b.get(keyFormat)
 	switch {
 	case err != nil:
-		return openError(b.dir, err)
+		return false, openError(b.dir, err)
 	case got != nil:
 		if string(got) != formatVersion {
-			return fmt.Errorf("the store in %s has format version %q, this Pintle reads version %s: use the Pintle that wrote it, or restore a backup into another directory", b.dir, got, formatVersion)
+			return false, fmt.Errorf("the store in %s has format version %q, this Pintle reads version %s: use the Pintle that wrote it, or restore a backup into another directory", b.dir, got, formatVersion)
 		}
-		return nil
+		return false, nil
 	}
 	it, err := b.db.NewIter(nil)
 	if err != nil {
-		return openError(b.dir, err)
+		return false, openError(b.dir, err)
 	}
 	foreign := it.First()
 	if err := it.Close(); err != nil {
-		return openError(b.dir, err)
+		return false, openError(b.dir, err)
 	}
 	if foreign {
-		return fmt.Errorf("the database in %s is not a Pintle store: choose another directory", b.dir)
+		return false, fmt.Errorf("the database in %s is not a Pintle store: choose another directory", b.dir)
 	}
 	if err := b.db.Set(keyFormat, []byte(formatVersion), pebble.Sync); err != nil {
-		return openError(b.dir, err)
+		return false, openError(b.dir, err)
 	}
-	if err := b.err(); err != nil {
-		return err
-	}
-	return nil
+	return true, b.err()
 }
 
 // get returns a copy of a value, nil when there is none.
@@ -229,7 +263,7 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
-	case pebble.IsCorruptionError(err):
+	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog):
 		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
 	}
 	return fmt.Errorf("open the store in %s: %w", dir, plain(err))
