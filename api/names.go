@@ -24,3 +24,7 @@ var (
 	// cluster IP or a node port. A claim is put and deleted in the commit that writes its holder.
 	Claims = Resource{"pintle.dev", "claims"}
 )
+
+// IndexNamesConflict is an internal index of CustomResourceDefinitions: the API group of those that want a name that
+// another definition of the group holds.
+const IndexNamesConflict = "namesConflict"

@@ -379,6 +379,15 @@ func (d document) index() (xs []api.Index) {
 			xs = append(xs, api.Index{Name: path, Value: v})
 		}
 	}
+	if status, ok := d["status"].(map[string]any); ok && d["kind"] == "CustomResourceDefinition" {
+		conditions, _ := status["conditions"].([]any)
+		for _, c := range conditions {
+			if c, ok := c.(map[string]any); ok && c["type"] == "NamesAccepted" && c["status"] == "False" {
+				group, _ := d["spec"].(map[string]any)["group"].(string)
+				xs = append(xs, api.Index{Name: api.IndexNamesConflict, Value: group})
+			}
+		}
+	}
 	if o, ok := d["involvedObject"].(map[string]any); ok {
 		v, _ := o["uid"].(string)
 		xs = append(xs, api.Index{Name: "involvedObject.uid", Value: v})

@@ -29,6 +29,7 @@ func CustomResourceDefinitions() *resource.Definition {
 			// The name follows from the spec, so that it is checked with it.
 			ValidateName: func(string, bool) []string { return nil },
 			PinnedUpdate: true,
+			Index:        []resource.IndexField{{Name: api.IndexNamesConflict, Internal: true, Values: groupInConflict}},
 		},
 		Prepare:   prepare,
 		Default:   apiextensionsv1.SetObjectDefaults_CustomResourceDefinition,
@@ -39,6 +40,14 @@ func CustomResourceDefinitions() *resource.Definition {
 }
 
 type definition = apiextensionsv1.CustomResourceDefinition
+
+func groupInConflict(o *resource.Object) []string {
+	crd := o.Value.(*definition)
+	if apihelpers.IsCRDConditionFalse(crd, apiextensionsv1.NamesAccepted) {
+		return []string{crd.Spec.Group}
+	}
+	return nil
+}
 
 func prepare(_ context.Context, w *resource.Write, crd, old *definition) {
 	switch {

@@ -1,0 +1,106 @@
+package crd
+
+import (
+	"context"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/client"
+	"pintle.dev/controller"
+	"pintle.dev/controller/controllertest"
+)
+
+// definitionOf defines config maps, which the API in memory can hold.
+func definitionOf(name, group string, finalizers ...string) *apiextensionsv1.CustomResourceDefinition {
+	crd := &apiextensionsv1.CustomResourceDefinition{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Finalizers: finalizers},
+	}
+	crd.Spec.Group, crd.Spec.Names.Plural = group, "configmaps"
+	return crd
+}
+
+func instance(name string, finalizers ...string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Finalizers: finalizers},
+	}
+}
+
+func reconcile(t *testing.T, a *controllertest.API, name string) controller.Result {
+	t.Helper()
+	r := &reconciler{client: a}
+	res, err := r.Reconcile(context.Background(), controller.Request{Key: api.Key{Name: name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func TestDeletionWaitsForObjects(t *testing.T) {
+	ctx := context.Background()
+	const name = "configmaps."
+	crd := definitionOf(name, "", apiextensionsv1.CustomResourceCleanupFinalizer)
+	a := controllertest.New(crd, instance("a"), instance("b", "example.com/hold"))
+	key := api.Key{Name: name}
+	if reconcile(t, a, name); len(a.Commits()) > 0 {
+		t.Fatalf("a definition that stays was changed: %v", a.Commits())
+	}
+	if _, err := a.Commit(ctx, client.Change{Verb: api.Delete, Resource: api.CustomResourceDefinitions, Key: key}); err != nil {
+		t.Fatal(err)
+	}
+
+	reconcile(t, a, name)
+	rec, err := a.Get(ctx, api.CustomResourceDefinitions, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := client.Decode[apiextensionsv1.CustomResourceDefinition](rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := apihelpers.FindCRDCondition(now, apiextensionsv1.Terminating); c == nil || c.Reason != "InstanceDeletionInProgress" {
+		t.Errorf("conditions %v", now.Status.Conditions)
+	}
+	if res := reconcile(t, a, name); res.RequeueAfter == 0 {
+		t.Error("does not come back for what is left")
+	}
+	if _, err := a.Get(ctx, api.ConfigMaps, api.Key{Namespace: "default", Name: "a"}); !api.IsNotFound(err) {
+		t.Errorf("object a: %v", err)
+	}
+	if _, err := a.Get(ctx, api.CustomResourceDefinitions, key); err != nil {
+		t.Fatalf("the definition went before its objects: %v", err)
+	}
+
+	if _, err := a.Commit(ctx, client.Change{
+		Verb: api.Patch, Resource: api.ConfigMaps, Key: api.Key{Namespace: "default", Name: "b"},
+		Patch: []byte(`{"metadata":{"finalizers":null}}`), PatchType: "application/merge-patch+json",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, a, name)
+	if _, err := a.Get(ctx, api.CustomResourceDefinitions, key); !api.IsNotFound(err) {
+		t.Errorf("the definition is still there: %v", err)
+	}
+}
+
+func TestNamesAreReconsidered(t *testing.T) {
+	waiting, other := definitionOf("vs.example.com", "example.com"), definitionOf("vs.example.org", "example.org")
+	for _, crd := range []*apiextensionsv1.CustomResourceDefinition{waiting, other} {
+		crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionFalse}}
+	}
+	a := controllertest.New(waiting, other)
+	reconcile(t, a, "ws.example.com") // gone
+	commits := a.Commits()
+	if len(commits) != 1 || commits[0].Key.Name != "vs.example.com" || string(commits[0].Patch) != "{}" {
+		t.Errorf("commits %+v", commits)
+	}
+	if reconcile(t, a, "vs.example.com"); len(a.Commits()) != 1 {
+		t.Errorf("a definition is no reason to look at itself again: %+v", a.Commits()[1:])
+	}
+}
