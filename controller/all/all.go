@@ -8,6 +8,7 @@ import (
 	"pintle.dev/client"
 	"pintle.dev/controller"
 	"pintle.dev/controller/deployment"
+	"pintle.dev/controller/gc"
 	"pintle.dev/controller/replicaset"
 	"pintle.dev/controller/rootca"
 	"pintle.dev/controller/serviceaccount"
@@ -32,6 +33,9 @@ func Controllers(cfg Config) []*controller.Controller {
 	return []*controller.Controller{
 		recording(cfg, "deployment-controller", deployment.New),
 		recording(cfg, "replicaset-controller", replicaset.New),
+		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
+			return gc.New(c, cfg.Catalog, rec)
+		}),
 		serviceaccount.New(cfg.Client("service-account-controller")),
 		serviceaccount.NewTokens(cfg.Client("tokens-controller")),
 		rootca.New(cfg.Client("root-ca-cert-publisher"), cfg.RootCA),
