@@ -40,6 +40,7 @@ type diff struct {
 	removed, modified, added []fieldNode
 	items                    []keyedItem // of the open lists
 	slab                     []fieldNode
+	w                        fieldsWriter
 }
 
 var diffs = sync.Pool{New: func() any { return new(diff) }}
@@ -59,6 +60,7 @@ func (d *diff) reset() {
 	clear(d.items)
 	d.items = d.items[:0]
 	d.slab = nil
+	d.w.dst = d.w.dst[:0]
 }
 
 // take moves the nodes from base on off a stack, in order.
@@ -120,9 +122,18 @@ func (d *diff) member(e element, before, after *Value, s Shape) error {
 	if before != nil && after != nil && sameScalar(before, after) {
 		return nil
 	}
+	var err error
+	if before == nil {
+		n := fieldNode{element: e}
+		n.member = true
+		if n.text, err = d.all(after, s); err != nil {
+			return err
+		}
+		d.added = append(d.added, n)
+		return nil
+	}
 	removed, modified, added := len(d.removed), len(d.modified), len(d.added)
 	leaf := false
-	var err error
 	cb, ca := classOf(before), classOf(after)
 	switch {
 	case cb == ca || ca == nothing:
@@ -146,6 +157,87 @@ func (d *diff) member(e element, before, after *Value, s Shape) error {
 	return nil
 }
 
+// all is the text of everything below a value that is new as a whole: most of what there is to say on a create.
+func (d *diff) all(v *Value, s Shape) (text string, err error) {
+	if v.Len() == 0 {
+		return "", nil
+	}
+	err = d.writeAll(v, s)
+	if n := len(d.w.dst); n > 0 {
+		text = string(d.w.dst[:n-1]) // without the last comma
+	}
+	d.w.dst = d.w.dst[:0]
+	return text, err
+}
+
+// writeAll writes the members of a map or the items of an associative list, each followed by a comma.
+func (d *diff) writeAll(v *Value, s Shape) error {
+	if s != nil && s.Atomic() {
+		return nil
+	}
+	switch v.kind {
+	case Map:
+		for i, members := 0, v.children(); i < len(members); i++ {
+			m := &members[i]
+			var field Shape
+			if s != nil && m.kind >= List {
+				field = s.Field(m.name)
+			}
+			if err := d.writeMember(&element{name: m.name}, m, field); err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+		}
+	case List:
+		if s == nil {
+			return nil
+		}
+		keys := s.Keys()
+		if len(keys) == 0 && !s.Set() {
+			return nil
+		}
+		base := len(d.items)
+		distinct, err := d.identify(v.children(), s, keys)
+		if err != nil {
+			return err
+		}
+		item := s.Item()
+		for i := base; i < len(d.items); {
+			it := d.items[i]
+			n := run(d.items[i:], distinct)
+			if n > 1 {
+				it.value = nil // several items are owned as one
+			}
+			if err := d.writeMember(&it.element, it.value, item); err != nil {
+				return err
+			}
+			i += n
+		}
+		clear(d.items[base:])
+		d.items = d.items[:base]
+	}
+	return nil
+}
+
+func (d *diff) writeMember(e *element, v *Value, s Shape) error {
+	d.w.element(e)
+	d.w.dst = append(d.w.dst, `":{`...)
+	if v.Len() > 0 {
+		outside := len(d.w.dst)
+		d.w.dst = append(d.w.dst, `".":{},`...)
+		inside := len(d.w.dst)
+		if err := d.writeAll(v, s); err != nil {
+			return err
+		}
+		if len(d.w.dst) == inside {
+			d.w.dst = d.w.dst[:outside]
+		} else {
+			d.w.dst = d.w.dst[:len(d.w.dst)-1]
+		}
+	}
+	d.w.dst = append(d.w.dst, '}', ',')
+	return nil
+}
+
 // close makes a node of what was put on a stack since base.
 func (d *diff) close(stack *[]fieldNode, base int, e element, member bool) {
 	if !member && len(*stack) == base {
@@ -153,7 +245,7 @@ func (d *diff) close(stack *[]fieldNode, base int, e element, member bool) {
 	}
 	e.member = member
 	below := d.take(stack, base)
-	*stack = append(*stack, fieldNode{e, below})
+	*stack = append(*stack, fieldNode{element: e, below: below})
 }
 
 // sameScalar spares equal scalars the walk; containers are walked anyway.

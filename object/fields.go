@@ -2,10 +2,6 @@ package object
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -13,7 +9,9 @@ import (
 )
 
 // Fields is a set of field paths, held as a trie: what fieldsV1 of a managedFields entry says. The zero Fields is
-// empty. Fields never change; operations share what they can.
+// empty.
+// Fields never change; operations share what they can. Paths are read when they
+// are looked at, so one goroutine at a time may use a Fields.
 type Fields struct {
 	nodes []fieldNode // in order of their elements, each with itself or something below it in the set
 }
@@ -21,7 +19,24 @@ type Fields struct {
 type fieldNode struct {
 	element
 	below []fieldNode
+	// text is what is below as members of fieldsV1 JSON the way AppendJSON writes them, without the braces and without
+	// ".". It is "" when that has not been written yet; below is nil when it has not been read yet.
+	text string
 }
+
+// leaf reports that nothing is below.
+func (n *fieldNode) leaf() bool { return n.text == "" && len(n.below) == 0 }
+
+// nodes are what is below, read if need be.
+func (n *fieldNode) nodes() []fieldNode {
+	if n.below == nil && n.text != "" {
+		n.below = readLevel(n.text)
+	}
+	return n.below
+}
+
+// set replaces what is below.
+func (n *fieldNode) set(below []fieldNode) { n.below, n.text = below, "" }
 
 // element is one step of a path.
 type element struct {
@@ -118,9 +133,15 @@ func union(a, b []fieldNode) []fieldNode {
 		case c > 0:
 			out, b = append(out, b[0]), b[1:]
 		default:
-			n := a[0]
-			n.member = n.member || b[0].member
-			n.below = union(n.below, b[0].below)
+			n, m := a[0], &b[0]
+			n.member = n.member || m.member
+			switch {
+			case m.leaf() || n.text != "" && n.text == m.text:
+			case n.leaf():
+				n.below, n.text = m.below, m.text
+			default:
+				n.set(union(n.nodes(), m.nodes()))
+			}
 			out, a, b = append(out, n), a[1:], b[1:]
 		}
 	}
@@ -136,10 +157,16 @@ func intersection(a, b []fieldNode) []fieldNode {
 		case c > 0:
 			b = b[1:]
 		default:
-			n := a[0]
-			n.member = n.member && b[0].member
-			n.below = intersection(n.below, b[0].below)
-			if n.member || len(n.below) > 0 {
+			n, m := a[0], &b[0]
+			n.member = n.member && m.member
+			switch {
+			case n.leaf() || m.leaf():
+				n.set(nil)
+			case n.text != "" && n.text == m.text:
+			default:
+				n.set(intersection(n.nodes(), m.nodes()))
+			}
+			if n.member || !n.leaf() {
 				out = append(out, n)
 			}
 			a, b = a[1:], b[1:]
@@ -160,10 +187,16 @@ func difference(a, b []fieldNode) []fieldNode {
 		case c > 0:
 			b = b[1:]
 		default:
-			n := a[0]
-			n.member = n.member && !b[0].member
-			n.below = difference(n.below, b[0].below)
-			if n.member || len(n.below) > 0 {
+			n, m := a[0], &b[0]
+			n.member = n.member && !m.member
+			switch {
+			case n.leaf() || m.leaf():
+			case n.text != "" && n.text == m.text:
+				n.set(nil)
+			default:
+				n.set(difference(n.nodes(), m.nodes()))
+			}
+			if n.member || !n.leaf() {
 				out = append(out, n)
 			}
 			a, b = a[1:], b[1:]
@@ -187,8 +220,10 @@ func without(a, b []fieldNode) []fieldNode {
 			a, b = a[1:], b[1:]
 		default:
 			n := a[0]
-			n.below = without(n.below, b[0].below)
-			if n.member || len(n.below) > 0 {
+			if !n.leaf() {
+				n.set(without(n.nodes(), b[0].nodes()))
+			}
+			if n.member || !n.leaf() {
 				out = append(out, n)
 			}
 			a, b = a[1:], b[1:]
@@ -208,7 +243,11 @@ func contains(a, b []fieldNode) bool {
 		case c > 0:
 			return false
 		default:
-			if b[0].member && !a[0].member || !contains(a[0].below, b[0].below) {
+			n, m := &a[0], &b[0]
+			if m.member && !n.member {
+				return false
+			}
+			if !m.leaf() && (n.text == "" || n.text != m.text) && !contains(n.nodes(), m.nodes()) {
 				return false
 			}
 			a, b = a[1:], b[1:]
@@ -226,7 +265,8 @@ func overlaps(a, b []fieldNode) bool {
 		case c > 0:
 			b = b[1:]
 		default:
-			if a[0].member && b[0].member || overlaps(a[0].below, b[0].below) {
+			n, m := &a[0], &b[0]
+			if n.member && m.member || !n.leaf() && !m.leaf() && (n.text != "" && n.text == m.text || overlaps(n.nodes(), m.nodes())) {
 				return true
 			}
 			a, b = a[1:], b[1:]
@@ -267,13 +307,20 @@ func (w *fieldsWriter) nodes(nodes []fieldNode, member bool) {
 	for i := range nodes {
 		n := &nodes[i]
 		w.element(&n.element)
-		if len(n.below) == 0 {
+		switch {
+		case n.text != "":
+			w.dst = append(w.dst, `":{`...)
+			if n.member {
+				w.dst = append(w.dst, `".":{},`...)
+			}
+			w.dst = append(append(w.dst, n.text...), '}', ',')
+		case len(n.below) == 0:
 			w.dst = append(w.dst, `":{},`...)
-			continue
+		default:
+			w.dst = append(w.dst, '"', ':')
+			w.nodes(n.below, n.member)
+			w.dst = append(w.dst, ',')
 		}
-		w.dst = append(w.dst, '"', ':')
-		w.nodes(n.below, n.member)
-		w.dst = append(w.dst, ',')
 	}
 	if last := len(w.dst) - 1; w.dst[last] == ',' {
 		w.dst[last] = '}'
@@ -348,136 +395,4 @@ func (w *fieldsWriter) quote(json []byte) {
 			w.dst = append(w.dst, c)
 		}
 	}
-}
-
-// ParseFields reads fieldsV1 JSON. Members whose kind is unknown are ignored, as upstream does. The set shares memory
-// with the text.
-func ParseFields(text string) (Fields, error) {
-	p := parser{text: text}
-	f, _, err := p.fields()
-	if err == nil {
-		if p.space(); p.at < len(text) {
-			err = errors.New("unexpected trailing data after JSON object")
-		}
-	}
-	if err != nil {
-		return Fields{}, fmt.Errorf("parsing fieldsV1 at byte %d: %w", p.at, err)
-	}
-	return Fields{f}, nil
-}
-
-var errFieldsJSON = errors.New("malformed JSON")
-
-// fields reads one level: the nodes below a path, and whether the path itself is in the set.
-func (p *parser) fields() (nodes []fieldNode, member bool, err error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, false, errors.New("exceeded max depth")
-	}
-	defer func() { p.depth-- }()
-	if p.next() != '{' {
-		return nil, false, errors.New("expected an object")
-	}
-	p.at++
-	if p.next() == '}' {
-		p.at++
-		return nil, true, nil
-	}
-	for {
-		if p.next() != '"' {
-			return nil, false, errFieldsJSON
-		}
-		name, ok := p.string()
-		if !ok || p.next() != ':' {
-			return nil, false, errFieldsJSON
-		}
-		p.at++
-		n, known, err := parseElement(name)
-		switch {
-		case err != nil:
-			return nil, false, err
-		case name == "." || !known:
-			member = member || name == "."
-			if !p.skip() {
-				return nil, false, errFieldsJSON
-			}
-		default:
-			if n.below, n.member, err = p.fields(); err != nil {
-				return nil, false, err
-			}
-			nodes = insertNode(nodes, n)
-		}
-		switch p.next() {
-		case ',':
-			p.at++
-		case '}':
-			p.at++
-			return nodes, member || len(nodes) == 0, nil
-		default:
-			return nil, false, errFieldsJSON
-		}
-	}
-}
-
-// skip passes over one value.
-func (p *parser) skip() bool {
-	ok := p.value("")
-	p.stack = p.stack[:0]
-	return ok
-}
-
-func insertNode(nodes []fieldNode, n fieldNode) []fieldNode {
-	if len(nodes) == 0 || compareElements(&nodes[len(nodes)-1].element, &n.element) < 0 {
-		return append(nodes, n)
-	}
-	i, found := slices.BinarySearchFunc(nodes, &n.element, func(m fieldNode, e *element) int { return compareElements(&m.element, e) })
-	if found {
-		nodes[i].member = nodes[i].member || n.member
-		nodes[i].below = union(nodes[i].below, n.below)
-		return nodes
-	}
-	return slices.Insert(nodes, i, n)
-}
-
-// parseElement reads a member name of fieldsV1. An unknown kind is no error.
-func parseElement(s string) (n fieldNode, known bool, err error) {
-	if s == "." {
-		return n, false, nil
-	}
-	if len(s) < 2 {
-		return n, false, errors.New("key must be 2 characters long:")
-	}
-	if s[1] != ':' {
-		return n, false, fmt.Errorf("missing colon: %v", s)
-	}
-	switch rest := s[2:]; s[0] {
-	case 'f':
-		n.name = rest
-	case 'i':
-		n.kind = byIndex
-		i, err := strconv.Atoi(rest)
-		if err != nil {
-			return n, false, err
-		}
-		n.key = []Value{NewInt(int64(i))}
-	case 'v':
-		n.kind = byValue
-		v, err := Parse([]byte(rest))
-		if err != nil {
-			return n, false, err
-		}
-		n.key = []Value{*v}
-	case 'k':
-		n.kind = byKey
-		v, err := Parse([]byte(rest))
-		if err != nil {
-			return n, false, err
-		}
-		if v.Kind() != Map {
-			return n, false, fmt.Errorf("the key %s is not an object", rest)
-		}
-		n.key = v.children()
-	default:
-		return n, false, nil
-	}
-	return n, true, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -130,7 +129,7 @@ func (o *owned) is(by api.Owner) bool {
 func lose(old, by api.Owner, own, gone Fields) (o owned, ok bool) {
 	o.Owner = old
 	var err error
-	if o.fields, err = knownFields(old.Fields); err != nil {
+	if o.fields, err = readFields(old.Fields); err != nil {
 		// Cannot happen to owners that DecodeOwners let in. What is not understood owns nothing.
 		return o, false
 	}
@@ -229,38 +228,6 @@ func sortOwners(owners api.Owners) {
 		return cmp.Or(strings.Compare(a.Operation, b.Operation), cmp.Compare(a.Time, b.Time), strings.Compare(a.Manager, b.Manager),
 			strings.Compare(a.APIVersion, b.APIVersion), strings.Compare(a.Subresource, b.Subresource))
 	})
-}
-
-// known remembers the parsed form of fieldsV1 texts: objects of one make have equal ones.
-var known struct {
-	sync.RWMutex
-	fields map[string]Fields
-	bytes  int
-}
-
-// maxKnown bounds the texts remembered, in bytes; the parsed forms take some ten times that.
-const maxKnown = 1 << 20
-
-func knownFields(text string) (Fields, error) {
-	known.RLock()
-	f, ok := known.fields[text]
-	known.RUnlock()
-	if ok {
-		return f, nil
-	}
-	// The text may be part of some larger one, which must not live on for it.
-	text = strings.Clone(text)
-	f, err := ParseFields(text)
-	if err != nil {
-		return f, err
-	}
-	known.Lock()
-	defer known.Unlock()
-	if known.bytes += len(text); known.fields == nil || known.bytes > maxKnown {
-		known.fields, known.bytes = map[string]Fields{}, len(text)
-	}
-	known.fields[text] = f
-	return f, nil
 }
 
 // DecodeOwners reads managedFields as a client sent them or they were stored, in canonical form. Errors are worded as

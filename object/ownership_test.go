@@ -384,6 +384,10 @@ func TestFieldsLikeUpstream(t *testing.T) {
 		if err != nil || again.String() != got.String() || !again.Contains(got) || !got.Contains(again) {
 			t.Fatalf("%s is read back as %s, %v", got, again, err)
 		}
+		level, err := readFields(got.String())
+		if all(level.nodes); err != nil || level.String() != got.String() {
+			t.Fatalf("%s is read level by level as %s, %v", got, level, err)
+		}
 	}
 	for range 1000 {
 		s, f := set(r.widget("x"))
@@ -399,6 +403,41 @@ func TestFieldsLikeUpstream(t *testing.T) {
 		if got, want := overlaps(f.nodes, f2.nodes), !s.Intersection(s2).Empty(); got != want {
 			t.Fatalf("%s overlaps %s: %v", f, f2, got)
 		}
+	}
+}
+
+// TestReadFields reads texts level by level, also such as nobody here writes.
+func TestReadFields(t *testing.T) {
+	for in, want := range map[string]string{
+		`{}`: `{}`,
+		`{"f:a":{"f:b":{".":{},"f:c":{}}},"f:d":{}}`:                   `{"f:a":{"f:b":{".":{},"f:c":{}}},"f:d":{}}`,
+		`{"f:b":{},"f:a":{}}`:                                          `{"f:a":{},"f:b":{}}`,
+		`{ "f:a" : {"f:b":{}} }`:                                       `{"f:a":{"f:b":{}}}`,
+		`{"f:a":{"f:b":{".":{}}}}`:                                     `{"f:a":{"f:b":{}}}`,
+		`{"f:l":{"k:{\"b\":10,\"a\":\"x\"}":{},"v:\"}{\"":{"x:":{}}}}`: `{"f:l":{"k:{\"a\":\"x\",\"b\":10}":{},"v:\"}{\"":{}}}`,
+	} {
+		f, err := readFields(in)
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		all(f.nodes)
+		if got := f.String(); got != want {
+			t.Errorf("%s is read as %s, want %s", in, got, want)
+		}
+	}
+	for _, in := range []string{``, `{`, `{"f:a"}`, `{"f:a":{}`, `{"f:a":{},}`, `{"f:a":{x}}`, `{"f:a":{}}}`, `{"zz":{}}`, `{"f:a\`, `{"f:a":{"`} {
+		if f, err := readFields(in); err == nil {
+			t.Errorf("%s is read as %s", in, f)
+		}
+	}
+}
+
+// all reads what is below all nodes, and forgets its text.
+func all(nodes []fieldNode) {
+	for i := range nodes {
+		nodes[i].set(nodes[i].nodes())
+		all(nodes[i].below)
 	}
 }
 

@@ -384,7 +384,7 @@ const arenaChunk = 1024
 
 func (a *arena) run(n int) []Value {
 	if n > cap(a.chunk)-len(a.chunk) {
-		a.chunk = make([]Value, 0, max(n, arenaChunk/2))
+		a.chunk = make([]Value, 0, max(n, min(max(4*cap(a.chunk), 4), arenaChunk/2)))
 	}
 	at := len(a.chunk)
 	a.chunk = a.chunk[:at+n]
