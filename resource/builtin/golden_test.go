@@ -67,7 +67,6 @@ func goldenCases(t *testing.T) []goldenCase {
 
 // differ names the cases whose answer is right to differ from upstream 1.32, or that need more than the hooks.
 var differ = map[string]string{
-	"kind/pods":                "the case sets fields of the status that only other requests of it show",
 	"pods-patch/ephemeral-add": "ephemeral containers are not served",
 	"pods-patch/resize-cpu":    "resizing is not served",
 }
