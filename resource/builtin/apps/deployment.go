@@ -172,15 +172,15 @@ func validateDeployment(_ context.Context, w *resource.Write, d, old *appsv1.Dep
 
 func validateDeploymentSpec(s *appsv1.DeploymentSpec) field.ErrorList {
 	p := field.NewPath("spec")
-	errs := rules.NonNegative(p.Child("replicas"), int64(*s.Replicas))
+	errs := rules.NonNegative(p, int64(*s.Replicas), "replicas")
 	errs = append(errs, validateSelected(p, s.Selector, &s.Template)...)
 	errs = append(errs, validateStrategy(p.Child("strategy"), &s.Strategy)...)
-	errs = append(errs, rules.NonNegative(p.Child("minReadySeconds"), int64(s.MinReadySeconds))...)
+	errs = append(errs, rules.NonNegative(p, int64(s.MinReadySeconds), "minReadySeconds")...)
 	if n := s.RevisionHistoryLimit; n != nil {
-		errs = append(errs, rules.NonNegative(p.Child("revisionHistoryLimit"), int64(*n))...)
+		errs = append(errs, rules.NonNegative(p, int64(*n), "revisionHistoryLimit")...)
 	}
 	if n := s.ProgressDeadlineSeconds; n != nil {
-		errs = append(errs, rules.NonNegative(p.Child("progressDeadlineSeconds"), int64(*n))...)
+		errs = append(errs, rules.NonNegative(p, int64(*n), "progressDeadlineSeconds")...)
 		if *n <= s.MinReadySeconds {
 			errs = append(errs, field.Invalid(p.Child("progressDeadlineSeconds"), *n, "must be greater than minReadySeconds"))
 		}
@@ -272,17 +272,17 @@ func amount(v intstr.IntOrString) int {
 
 func validateDeploymentStatus(s, old *appsv1.DeploymentStatus) field.ErrorList {
 	p := field.NewPath("status")
-	errs := rules.NonNegative(p.Child("observedGeneration"), s.ObservedGeneration)
-	errs = append(errs, rules.NonNegative(p.Child("replicas"), int64(s.Replicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("updatedReplicas"), int64(s.UpdatedReplicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("readyReplicas"), int64(s.ReadyReplicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("availableReplicas"), int64(s.AvailableReplicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("unavailableReplicas"), int64(s.UnavailableReplicas))...)
+	errs := rules.NonNegative(p, s.ObservedGeneration, "observedGeneration")
+	errs = append(errs, rules.NonNegative(p, int64(s.Replicas), "replicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.UpdatedReplicas), "updatedReplicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.ReadyReplicas), "readyReplicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.AvailableReplicas), "availableReplicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.UnavailableReplicas), "unavailableReplicas")...)
 	if s.TerminatingReplicas != nil {
-		errs = append(errs, rules.NonNegative(p.Child("terminatingReplicas"), int64(*s.TerminatingReplicas))...)
+		errs = append(errs, rules.NonNegative(p, int64(*s.TerminatingReplicas), "terminatingReplicas")...)
 	}
 	if s.CollisionCount != nil {
-		errs = append(errs, rules.NonNegative(p.Child("collisionCount"), int64(*s.CollisionCount))...)
+		errs = append(errs, rules.NonNegative(p, int64(*s.CollisionCount), "collisionCount")...)
 	}
 	errs = append(errs, atMost(p.Child("updatedReplicas"), s.UpdatedReplicas, s.Replicas, "cannot be greater than status.replicas")...)
 	errs = append(errs, atMost(p.Child("readyReplicas"), s.ReadyReplicas, s.Replicas, "cannot be greater than status.replicas")...)

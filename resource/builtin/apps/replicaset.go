@@ -106,21 +106,21 @@ func validateReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.Rep
 
 func validateReplicaSetSpec(s *appsv1.ReplicaSetSpec) field.ErrorList {
 	p := field.NewPath("spec")
-	errs := rules.NonNegative(p.Child("replicas"), int64(*s.Replicas))
-	errs = append(errs, rules.NonNegative(p.Child("minReadySeconds"), int64(s.MinReadySeconds))...)
+	errs := rules.NonNegative(p, int64(*s.Replicas), "replicas")
+	errs = append(errs, rules.NonNegative(p, int64(s.MinReadySeconds), "minReadySeconds")...)
 	return append(errs, validateSelected(p, s.Selector, &s.Template)...)
 }
 
 func validateReplicaSetStatus(s *appsv1.ReplicaSetStatus) field.ErrorList {
 	p := field.NewPath("status")
-	errs := rules.NonNegative(p.Child("replicas"), int64(s.Replicas))
-	errs = append(errs, rules.NonNegative(p.Child("fullyLabeledReplicas"), int64(s.FullyLabeledReplicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("readyReplicas"), int64(s.ReadyReplicas))...)
-	errs = append(errs, rules.NonNegative(p.Child("availableReplicas"), int64(s.AvailableReplicas))...)
+	errs := rules.NonNegative(p, int64(s.Replicas), "replicas")
+	errs = append(errs, rules.NonNegative(p, int64(s.FullyLabeledReplicas), "fullyLabeledReplicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.ReadyReplicas), "readyReplicas")...)
+	errs = append(errs, rules.NonNegative(p, int64(s.AvailableReplicas), "availableReplicas")...)
 	if s.TerminatingReplicas != nil {
-		errs = append(errs, rules.NonNegative(p.Child("terminatingReplicas"), int64(*s.TerminatingReplicas))...)
+		errs = append(errs, rules.NonNegative(p, int64(*s.TerminatingReplicas), "terminatingReplicas")...)
 	}
-	errs = append(errs, rules.NonNegative(p.Child("observedGeneration"), s.ObservedGeneration)...)
+	errs = append(errs, rules.NonNegative(p, s.ObservedGeneration, "observedGeneration")...)
 	errs = append(errs, atMost(p.Child("fullyLabeledReplicas"), s.FullyLabeledReplicas, s.Replicas, "cannot be greater than status.replicas")...)
 	errs = append(errs, atMost(p.Child("readyReplicas"), s.ReadyReplicas, s.Replicas, "cannot be greater than status.replicas")...)
 	errs = append(errs, atMost(p.Child("availableReplicas"), s.AvailableReplicas, s.Replicas, "cannot be greater than status.replicas")...)

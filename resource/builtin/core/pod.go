@@ -209,7 +209,7 @@ func validateBinding(b *corev1.Binding) field.ErrorList {
 	if b.Target.Name == "" {
 		return append(errs, field.Required(target.Child("name"), ""))
 	}
-	return append(errs, rules.Invalid(target.Child("name"), b.Target.Name, rules.DNSSubdomain(b.Target.Name))...)
+	return append(errs, rules.Invalid(target, b.Target.Name, rules.DNSSubdomain(b.Target.Name), "name")...)
 }
 
 // setPodCondition replaces the condition of c's type, keeping the time of its last transition when the status is the

@@ -211,13 +211,13 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 		case corev1.PodScheduled, corev1.PodReady, corev1.PodInitialized:
 		default:
 			if msgs := rules.QualifiedName(string(t)); msgs != nil {
-				errs = append(errs, rules.Invalid(field.NewPath("metadata", "conditions").Index(i).Child("Type"), string(t), msgs)...)
+				errs = append(errs, rules.Invalid(field.NewPath("metadata", "conditions").Index(i), string(t), msgs, "Type")...)
 			}
 		}
 	}
 	sp := field.NewPath("status")
 	if n := p.Status.NominatedNodeName; n != "" && n != old.Status.NominatedNodeName {
-		errs = append(errs, rules.Invalid(sp.Child("nominatedNodeName"), n, rules.DNSSubdomain(n))...)
+		errs = append(errs, rules.Invalid(sp, n, rules.DNSSubdomain(n), "nominatedNodeName")...)
 	}
 	if p.Status.QOSClass != old.Status.QOSClass {
 		errs = append(errs, field.Invalid(sp.Child("qosClass"), p.Status.QOSClass, rules.FieldFixed))
@@ -352,8 +352,8 @@ func validateStatusUsers(p *field.Path, statuses []corev1.ContainerStatus, os *c
 			errs = append(errs, field.Forbidden(up, "cannot be set for a windows pod"))
 			continue
 		}
-		errs = append(errs, rules.ID(up.Child("uid"), u.UID)...)
-		errs = append(errs, rules.ID(up.Child("gid"), u.GID)...)
+		errs = append(errs, rules.ID(up, u.UID, "uid")...)
+		errs = append(errs, rules.ID(up, u.GID, "gid")...)
 		for j, g := range u.SupplementalGroups {
 			errs = append(errs, rules.ID(up.Child("supplementalGroups").Index(j), g)...)
 		}

@@ -14,9 +14,6 @@ const (
 )
 
 func validateAffinity(p *field.Path, a *corev1.Affinity) field.ErrorList {
-	if a == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if n := a.NodeAffinity; n != nil {
 		errs = append(errs, validateNodeAffinity(p.Child("nodeAffinity"), n)...)
@@ -95,7 +92,7 @@ func validateNodeRequirement(p *field.Path, r *corev1.NodeSelectorRequirement, c
 	default:
 		errs = append(errs, field.Invalid(p.Child("operator"), r.Operator, "not a valid selector operator"))
 	}
-	errs = append(errs, rules.Invalid(p.Child("key"), r.Key, rules.QualifiedName(r.Key))...)
+	errs = append(errs, rules.Invalid(p, r.Key, rules.QualifiedName(r.Key), "key")...)
 	if checkValues {
 		for i, v := range r.Values {
 			errs = append(errs, rules.Invalid(vp.Index(i), v, rules.LabelValue(v))...)
@@ -140,7 +137,7 @@ func validatePodTerm(p *field.Path, t *corev1.PodAffinityTerm) field.ErrorList {
 	errs := rules.Selector(p.Child("labelSelector"), t.LabelSelector)
 	errs = append(errs, rules.Selector(p.Child("namespaceSelector"), t.NamespaceSelector)...)
 	for _, n := range t.Namespaces {
-		errs = append(errs, rules.Invalid(p.Child("namespace"), n, rules.DNSLabel(n))...)
+		errs = append(errs, rules.Invalid(p, n, rules.DNSLabel(n), "namespace")...)
 	}
 	errs = append(errs, validateTermKeys(p, t)...)
 	kp := p.Child("topologyKey")

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/resource/builtin/rules"
@@ -52,7 +51,7 @@ func (x *containerContext) initContainers(p *field.Path, s *corev1.PodSpec) fiel
 		errs = append(errs, x.container(cp, c)...)
 		sidecar := false
 		if c.RestartPolicy != nil {
-			errs = append(errs, rules.Enum(cp.Child("restartPolicy"), *c.RestartPolicy, corev1.ContainerRestartPolicyAlways)...)
+			errs = append(errs, rules.Enum(cp, "restartPolicy", *c.RestartPolicy, corev1.ContainerRestartPolicyAlways)...)
 			sidecar = *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		}
 		if named(s.Containers, c.Name) || c.Name != "" && named(s.InitContainers[:i], c.Name) {
@@ -128,34 +127,53 @@ func (x *containerContext) container(p *field.Path, c *corev1.Container) field.E
 	if c.Name == "" {
 		errs = append(errs, field.Required(p.Child("name"), ""))
 	} else if msgs := rules.DNSLabel(c.Name); msgs != nil {
-		errs = append(errs, rules.Invalid(p.Child("name"), c.Name, msgs)...)
+		errs = append(errs, rules.Invalid(p, c.Name, msgs, "name")...)
 	}
 	if c.Image == "" {
 		errs = append(errs, field.Required(p.Child("image"), ""))
 	}
-	errs = append(errs, requiredEnum(p.Child("terminationMessagePolicy"), c.TerminationMessagePolicy,
-		corev1.TerminationMessageReadFile, corev1.TerminationMessageFallbackToLogsOnError)...)
-	errs = append(errs, validatePorts(p.Child("ports"), c.Ports)...)
-	errs = append(errs, validateEnv(p.Child("env"), c.Env)...)
-	errs = append(errs, validateEnvFrom(p.Child("envFrom"), c.EnvFrom)...)
-	errs = append(errs, x.mounts(p.Child("volumeMounts"), c)...)
-	errs = append(errs, x.devices(p.Child("volumeDevices"), c)...)
-	errs = append(errs, requiredEnum(p.Child("imagePullPolicy"), c.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
-	errs = append(errs, validateResources(p.Child("resources"), &c.Resources)...)
-	return append(errs, validateContainerSecurity(p.Child("securityContext"), c.SecurityContext)...)
-}
-
-func trimmedImages(p *field.Path, cs []corev1.Container) field.ErrorList {
-	var errs field.ErrorList
-	for i := range cs {
-		errs = append(errs, trimmedImage(p.Index(i), &cs[i])...)
+	errs = append(errs, requiredEnum(p, "terminationMessagePolicy", c.TerminationMessagePolicy, corev1.TerminationMessageReadFile, corev1.TerminationMessageFallbackToLogsOnError)...)
+	if len(c.Ports) > 0 {
+		errs = append(errs, validatePorts(p.Child("ports"), c.Ports)...)
+	}
+	if len(c.Env) > 0 {
+		errs = append(errs, validateEnv(p.Child("env"), c.Env)...)
+	}
+	if len(c.EnvFrom) > 0 {
+		errs = append(errs, validateEnvFrom(p.Child("envFrom"), c.EnvFrom)...)
+	}
+	if len(c.VolumeMounts) > 0 {
+		errs = append(errs, x.mounts(p.Child("volumeMounts"), c)...)
+	}
+	if len(c.VolumeDevices) > 0 {
+		errs = append(errs, x.devices(p.Child("volumeDevices"), c)...)
+	}
+	errs = append(errs, requiredEnum(p, "imagePullPolicy", c.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
+	if !plainResources(&c.Resources) {
+		errs = append(errs, validateResources(p.Child("resources"), &c.Resources)...)
+	}
+	if c.SecurityContext != nil {
+		errs = append(errs, validateContainerSecurity(p.Child("securityContext"), c.SecurityContext)...)
 	}
 	return errs
 }
 
+func trimmedImages(p *field.Path, list string, cs []corev1.Container) field.ErrorList {
+	var errs field.ErrorList
+	for i := range cs {
+		if trimmed(cs[i].Image) {
+			continue
+		}
+		errs = append(errs, trimmedImage(p.Child(list).Index(i), &cs[i])...)
+	}
+	return errs
+}
+
+func trimmed(s string) bool { return len(strings.TrimSpace(s)) == len(s) }
+
 // trimmedImage refuses white space around the image, in a pod; templates may have it.
 func trimmedImage(p *field.Path, c *corev1.Container) field.ErrorList {
-	if len(strings.TrimSpace(c.Image)) == len(c.Image) {
+	if trimmed(c.Image) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(p.Child("image"), c.Image, "must not have leading or trailing whitespace")}
@@ -166,8 +184,8 @@ func validatePorts(p *field.Path, ports []corev1.ContainerPort) field.ErrorList 
 	for i := range ports {
 		c, cp := &ports[i], p.Index(i)
 		if c.Name != "" {
-			if msgs := validation.IsValidPortName(c.Name); len(msgs) > 0 {
-				errs = append(errs, rules.Invalid(cp.Child("name"), c.Name, msgs)...)
+			if msgs := rules.PortName(c.Name); len(msgs) > 0 {
+				errs = append(errs, rules.Invalid(cp, c.Name, msgs, "name")...)
 			} else if portNamed(ports[:i], c.Name) {
 				errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 			}
@@ -175,12 +193,12 @@ func validatePorts(p *field.Path, ports []corev1.ContainerPort) field.ErrorList 
 		if c.ContainerPort == 0 {
 			errs = append(errs, field.Required(cp.Child("containerPort"), ""))
 		} else {
-			errs = append(errs, rules.Port(cp.Child("containerPort"), c.ContainerPort)...)
+			errs = append(errs, rules.Port(cp, c.ContainerPort, "containerPort")...)
 		}
 		if c.HostPort != 0 {
-			errs = append(errs, rules.Port(cp.Child("hostPort"), c.HostPort)...)
+			errs = append(errs, rules.Port(cp, c.HostPort, "hostPort")...)
 		}
-		errs = append(errs, requiredEnum(cp.Child("protocol"), c.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+		errs = append(errs, requiredEnum(cp, "protocol", c.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
 	}
 	return errs
 }

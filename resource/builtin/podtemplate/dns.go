@@ -60,7 +60,7 @@ func validateDNSConfig(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 func validateHostAliases(p *field.Path, hs []corev1.HostAlias) field.ErrorList {
 	var errs field.ErrorList
 	for i := range hs {
-		errs = append(errs, rules.IP(p.Index(i).Child("ip"), hs[i].IP)...)
+		errs = append(errs, rules.IP(p.Index(i), hs[i].IP, "ip")...)
 		for j, name := range hs[i].Hostnames {
 			errs = append(errs, rules.Invalid(p.Index(i).Child("hostnames").Index(j), name, rules.DNSSubdomain(name))...)
 		}

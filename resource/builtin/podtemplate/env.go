@@ -19,7 +19,7 @@ func validateEnv(p *field.Path, vars []corev1.EnvVar) field.ErrorList {
 		if v.Name == "" {
 			errs = append(errs, field.Required(vp.Child("name"), ""))
 		} else if msgs := rules.EnvName(v.Name); msgs != nil {
-			errs = append(errs, rules.Invalid(vp.Child("name"), v.Name, msgs)...)
+			errs = append(errs, rules.Invalid(vp, v.Name, msgs, "name")...)
 		}
 		if v.ValueFrom != nil {
 			errs = append(errs, validateValueFrom(vp.Child("valueFrom"), v)...)
@@ -59,11 +59,11 @@ func validateValueFrom(p *field.Path, v *corev1.EnvVar) field.ErrorList {
 }
 
 func validateKeyRef(p *field.Path, name, key string) field.ErrorList {
-	errs := rules.Invalid(p.Child("name"), name, rules.DNSSubdomain(name))
+	errs := rules.Invalid(p, name, rules.DNSSubdomain(name), "name")
 	if key == "" {
 		return append(errs, field.Required(p.Child("key"), ""))
 	}
-	return append(errs, rules.Invalid(p.Child("key"), key, rules.ConfigKey(key))...)
+	return append(errs, rules.Invalid(p, key, rules.ConfigKey(key), "key")...)
 }
 
 func validateEnvFrom(p *field.Path, sources []corev1.EnvFromSource) field.ErrorList {
@@ -71,7 +71,7 @@ func validateEnvFrom(p *field.Path, sources []corev1.EnvFromSource) field.ErrorL
 	for i := range sources {
 		s, sp, n := &sources[i], p.Index(i), 0
 		if s.Prefix != "" {
-			errs = append(errs, rules.Invalid(sp.Child("prefix"), s.Prefix, rules.EnvName(s.Prefix))...)
+			errs = append(errs, rules.Invalid(sp, s.Prefix, rules.EnvName(s.Prefix), "prefix")...)
 		}
 		reference := func(name, target string) {
 			n++
@@ -79,7 +79,7 @@ func validateEnvFrom(p *field.Path, sources []corev1.EnvFromSource) field.ErrorL
 				errs = append(errs, field.Required(sp.Child(name, "name"), ""))
 				return
 			}
-			errs = append(errs, rules.Invalid(sp.Child(name, "name"), target, rules.DNSSubdomain(target))...)
+			errs = append(errs, rules.Invalid(sp, target, rules.DNSSubdomain(target), name, "name")...)
 		}
 		if s.ConfigMapRef != nil {
 			reference("configMapRef", s.ConfigMapRef.Name)

@@ -11,11 +11,11 @@ func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.Erro
 	var errs field.ErrorList
 	for i := range c.VolumeMounts {
 		m, mp := &c.VolumeMounts[i], p.Index(i)
-		errs = append(errs, rules.Required(mp.Child("name"), m.Name)...)
+		errs = append(errs, rules.Required(mp, m.Name, "name")...)
 		if _, ok := x.volumes[m.Name]; !ok {
 			errs = append(errs, field.NotFound(mp.Child("name"), m.Name))
 		}
-		errs = append(errs, rules.Required(mp.Child("mountPath"), m.MountPath)...)
+		errs = append(errs, rules.Required(mp, m.MountPath, "mountPath")...)
 		for j := range c.VolumeMounts[:i] {
 			if c.VolumeMounts[j].MountPath == m.MountPath {
 				errs = append(errs, field.Invalid(mp.Child("mountPath"), m.MountPath, "must be unique"))
@@ -35,26 +35,26 @@ func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.Erro
 		}
 		// The rules below have the list's path, as upstream has it, and not the mount's.
 		if m.SubPath != "" {
-			errs = append(errs, rules.Descending(p.Child("subPath"), m.SubPath)...)
+			errs = append(errs, rules.Descending(p, m.SubPath, "subPath")...)
 		}
 		if m.SubPathExpr != "" {
 			if m.SubPath != "" {
 				errs = append(errs, field.Invalid(mp.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive"))
 			}
-			errs = append(errs, rules.Descending(p.Child("subPathExpr"), m.SubPathExpr)...)
+			errs = append(errs, rules.Descending(p, m.SubPathExpr, "subPathExpr")...)
 		}
-		errs = append(errs, validatePropagation(p.Child("mountPropagation"), m, c)...)
-		errs = append(errs, validateRecursiveReadOnly(p.Child("recursiveReadOnly"), m)...)
+		if m.MountPropagation != nil {
+			errs = append(errs, validatePropagation(p.Child("mountPropagation"), m, c)...)
+		}
+		if m.RecursiveReadOnly != nil {
+			errs = append(errs, validateRecursiveReadOnly(p.Child("recursiveReadOnly"), m)...)
+		}
 	}
 	return errs
 }
 
 func validatePropagation(p *field.Path, m *corev1.VolumeMount, c *corev1.Container) field.ErrorList {
-	if m.MountPropagation == nil {
-		return nil
-	}
-	errs := rules.Enum(p, *m.MountPropagation,
-		corev1.MountPropagationBidirectional, corev1.MountPropagationHostToContainer, corev1.MountPropagationNone)
+	errs := rules.Enum(p, "", *m.MountPropagation, corev1.MountPropagationBidirectional, corev1.MountPropagationHostToContainer, corev1.MountPropagationNone)
 	privileged := c.SecurityContext != nil && deref(c.SecurityContext.Privileged)
 	if *m.MountPropagation == corev1.MountPropagationBidirectional && !privileged {
 		errs = append(errs, field.Forbidden(p, "Bidirectional mount propagation is available only to privileged containers"))
@@ -63,11 +63,7 @@ func validatePropagation(p *field.Path, m *corev1.VolumeMount, c *corev1.Contain
 }
 
 func validateRecursiveReadOnly(p *field.Path, m *corev1.VolumeMount) field.ErrorList {
-	if m.RecursiveReadOnly == nil {
-		return nil
-	}
-	errs := rules.Enum(p, *m.RecursiveReadOnly,
-		corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)
+	errs := rules.Enum(p, "", *m.RecursiveReadOnly, corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)
 	if errs != nil || *m.RecursiveReadOnly == corev1.RecursiveReadOnlyDisabled {
 		return errs
 	}

@@ -148,12 +148,9 @@ var windowsUser = sync.OnceValue(func() userPatterns {
 })
 
 func validateWindowsOptions(p *field.Path, o *corev1.WindowsSecurityContextOptions) field.ErrorList {
-	if o == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if name := o.GMSACredentialSpecName; name != nil {
-		errs = append(errs, rules.Invalid(p.Child("gmsaCredentialSpecName"), *name, rules.DNSSubdomain(*name))...)
+		errs = append(errs, rules.Invalid(p, *name, rules.DNSSubdomain(*name), "gmsaCredentialSpecName")...)
 	}
 	if spec := o.GMSACredentialSpec; spec != nil {
 		if *spec == "" {
@@ -163,7 +160,7 @@ func validateWindowsOptions(p *field.Path, o *corev1.WindowsSecurityContextOptio
 		}
 	}
 	if o.RunAsUserName != nil {
-		errs = append(errs, rules.Invalid(p.Child("runAsUserName"), *o.RunAsUserName, windowsUserName(*o.RunAsUserName))...)
+		errs = append(errs, rules.Invalid(p, *o.RunAsUserName, windowsUserName(*o.RunAsUserName), "runAsUserName")...)
 	}
 	return errs
 }

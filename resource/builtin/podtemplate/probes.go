@@ -51,11 +51,11 @@ func onlyOneSuccess(p *field.Path, b *corev1.Probe) field.ErrorList {
 
 func validateProbe(p *field.Path, b *corev1.Probe) field.ErrorList {
 	errs := validateHandler(p, handler{exec: b.Exec, http: b.HTTPGet, tcp: b.TCPSocket, grpc: b.GRPC}, 0)
-	errs = append(errs, rules.NonNegative(p.Child("initialDelaySeconds"), int64(b.InitialDelaySeconds))...)
-	errs = append(errs, rules.NonNegative(p.Child("timeoutSeconds"), int64(b.TimeoutSeconds))...)
-	errs = append(errs, rules.NonNegative(p.Child("periodSeconds"), int64(b.PeriodSeconds))...)
-	errs = append(errs, rules.NonNegative(p.Child("successThreshold"), int64(b.SuccessThreshold))...)
-	errs = append(errs, rules.NonNegative(p.Child("failureThreshold"), int64(b.FailureThreshold))...)
+	errs = append(errs, rules.NonNegative(p, int64(b.InitialDelaySeconds), "initialDelaySeconds")...)
+	errs = append(errs, rules.NonNegative(p, int64(b.TimeoutSeconds), "timeoutSeconds")...)
+	errs = append(errs, rules.NonNegative(p, int64(b.PeriodSeconds), "periodSeconds")...)
+	errs = append(errs, rules.NonNegative(p, int64(b.SuccessThreshold), "successThreshold")...)
+	errs = append(errs, rules.NonNegative(p, int64(b.FailureThreshold), "failureThreshold")...)
 	if n := b.TerminationGracePeriodSeconds; n != nil && *n <= 0 {
 		errs = append(errs, field.Invalid(p.Child("terminationGracePeriodSeconds"), *n, "must be greater than 0"))
 	}
@@ -96,10 +96,10 @@ func validateHandler(p *field.Path, h handler, grace int64) field.ErrorList {
 		errs = append(errs, validateHTTPGet(p.Child("httpGet"), h.http)...)
 	}
 	if only("tcpSocket", h.tcp != nil) {
-		errs = append(errs, portOrName(p.Child("tcpSocket", "port"), h.tcp.Port)...)
+		errs = append(errs, portOrName(p, h.tcp.Port, "tcpSocket", "port")...)
 	}
 	if only("grpc", h.grpc != nil) {
-		errs = append(errs, rules.Port(p.Child("grpc", "port"), h.grpc.Port)...)
+		errs = append(errs, rules.Port(p, h.grpc.Port, "grpc", "port")...)
 	}
 	if only("sleep", h.sleep != nil) && (h.sleep.Seconds <= 0 || h.sleep.Seconds > grace) {
 		errs = append(errs, field.Invalid(p.Child("sleep"), h.sleep.Seconds, fmt.Sprintf("must be greater than 0 and less than "+
@@ -112,19 +112,19 @@ func validateHandler(p *field.Path, h handler, grace int64) field.ErrorList {
 }
 
 func validateHTTPGet(p *field.Path, a *corev1.HTTPGetAction) field.ErrorList {
-	errs := rules.Required(p.Child("path"), a.Path)
-	errs = append(errs, portOrName(p.Child("port"), a.Port)...)
-	errs = append(errs, rules.Enum(p.Child("scheme"), a.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
+	errs := rules.Required(p, a.Path, "path")
+	errs = append(errs, portOrName(p, a.Port, "port")...)
+	errs = append(errs, rules.Enum(p, "scheme", a.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
 	for i := range a.HTTPHeaders {
 		name := a.HTTPHeaders[i].Name
-		errs = append(errs, rules.Invalid(p.Child("httpHeaders"), name, validation.IsHTTPHeaderName(name))...)
+		errs = append(errs, rules.Invalid(p, name, validation.IsHTTPHeaderName(name), "httpHeaders")...)
 	}
 	return errs
 }
 
-func portOrName(p *field.Path, port intstr.IntOrString) field.ErrorList {
+func portOrName(p *field.Path, port intstr.IntOrString, child ...string) field.ErrorList {
 	if port.Type == intstr.Int {
-		return rules.Port(p, port.IntVal)
+		return rules.Port(p, port.IntVal, child...)
 	}
-	return rules.Invalid(p, port.StrVal, validation.IsValidPortName(port.StrVal))
+	return rules.Invalid(p, port.StrVal, rules.PortName(port.StrVal), child...)
 }

@@ -13,10 +13,25 @@ import (
 	"pintle.dev/resource/builtin/rules"
 )
 
-func validateResources(p *field.Path, r *corev1.ResourceRequirements) field.ErrorList {
-	if len(r.Limits) == 0 && len(r.Requests) == 0 {
-		return nil
+// plainResources reports requirements that nothing can be wrong with: cpu and memory that is asked for within limits.
+func plainResources(r *corev1.ResourceRequirements) bool {
+	for name, q := range r.Limits {
+		if name != corev1.ResourceCPU && name != corev1.ResourceMemory || q.Sign() < 0 {
+			return false
+		}
 	}
+	for name, q := range r.Requests {
+		if name != corev1.ResourceCPU && name != corev1.ResourceMemory || q.Sign() < 0 {
+			return false
+		}
+		if limit, ok := r.Limits[name]; ok && q.Cmp(limit) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func validateResources(p *field.Path, r *corev1.ResourceRequirements) field.ErrorList {
 	var errs field.ErrorList
 	compute, hugepages := false, false
 	amounts := func(p *field.Path, l corev1.ResourceList) {

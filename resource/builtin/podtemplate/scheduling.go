@@ -16,10 +16,14 @@ import (
 func ValidateTolerations(p *field.Path, ts []corev1.Toleration) field.ErrorList {
 	var errs field.ErrorList
 	for i := range ts {
-		t, tp := &ts[i], p.Index(i)
+		t := &ts[i]
+		if plainToleration(t) {
+			continue
+		}
+		tp := p.Index(i)
 		if t.Key != "" {
 			if msgs := rules.QualifiedName(t.Key); msgs != nil {
-				errs = append(errs, rules.Invalid(tp.Child("key"), t.Key, msgs)...)
+				errs = append(errs, rules.Invalid(tp, t.Key, msgs, "key")...)
 			}
 		} else if t.Operator != corev1.TolerationOpExists {
 			errs = append(errs, field.Invalid(tp.Child("operator"), t.Operator,
@@ -38,14 +42,19 @@ func ValidateTolerations(p *field.Path, ts []corev1.Toleration) field.ErrorList 
 				errs = append(errs, field.Invalid(tp.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'"))
 			}
 		default:
-			errs = append(errs, rules.Enum(tp.Child("operator"), t.Operator, corev1.TolerationOpEqual, corev1.TolerationOpExists)...)
+			errs = append(errs, rules.Enum(tp, "operator", t.Operator, corev1.TolerationOpEqual, corev1.TolerationOpExists)...)
 		}
 		if t.Effect != "" {
-			errs = append(errs, rules.Enum(tp.Child("effect"), t.Effect,
-				corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
+			errs = append(errs, rules.Enum(tp, "effect", t.Effect, corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
 		}
 	}
 	return errs
+}
+
+// plainToleration reports the form that admission adds to every pod.
+func plainToleration(t *corev1.Toleration) bool {
+	return t.Operator == corev1.TolerationOpExists && t.Value == "" && t.Effect == corev1.TaintEffectNoExecute &&
+		rules.QualifiedName(t.Key) == nil
 }
 
 // validateGates checks readiness and scheduling gates of the spec at p.
@@ -53,7 +62,7 @@ func validateGates(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
 	for i := range s.ReadinessGates {
 		t := string(s.ReadinessGates[i].ConditionType)
-		errs = append(errs, rules.Invalid(p.Child("readinessGates").Index(i).Child("conditionType"), t, rules.QualifiedName(t))...)
+		errs = append(errs, rules.Invalid(p.Child("readinessGates").Index(i), t, rules.QualifiedName(t), "conditionType")...)
 	}
 	for i := range s.SchedulingGates {
 		name, gp := s.SchedulingGates[i].Name, p.Child("schedulingGates").Index(i)
@@ -75,7 +84,7 @@ func validateSpread(p *field.Path, cs []corev1.TopologySpreadConstraint) field.E
 		if c.TopologyKey == "" {
 			errs = append(errs, field.Required(cp.Child("topologyKey"), "can not be empty"))
 		}
-		errs = append(errs, rules.Enum(cp.Child("whenUnsatisfiable"), c.WhenUnsatisfiable, corev1.DoNotSchedule, corev1.ScheduleAnyway)...)
+		errs = append(errs, rules.Enum(cp, "whenUnsatisfiable", c.WhenUnsatisfiable, corev1.DoNotSchedule, corev1.ScheduleAnyway)...)
 		for j := range cs[i+1:] {
 			if d := &cs[i+1+j]; d.TopologyKey == c.TopologyKey && d.WhenUnsatisfiable == c.WhenUnsatisfiable {
 				errs = append(errs, field.Duplicate(cp.Child("{topologyKey, whenUnsatisfiable}"), fmt.Sprintf("{%v, %v}", c.TopologyKey, c.WhenUnsatisfiable)))
@@ -92,10 +101,10 @@ func validateSpread(p *field.Path, cs []corev1.TopologySpreadConstraint) field.E
 			}
 		}
 		if c.NodeAffinityPolicy != nil {
-			errs = append(errs, rules.Enum(cp.Child("nodeAffinityPolicy"), *c.NodeAffinityPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
+			errs = append(errs, rules.Enum(cp, "nodeAffinityPolicy", *c.NodeAffinityPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
 		if c.NodeTaintsPolicy != nil {
-			errs = append(errs, rules.Enum(cp.Child("nodeTaintsPolicy"), *c.NodeTaintsPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
+			errs = append(errs, rules.Enum(cp, "nodeTaintsPolicy", *c.NodeTaintsPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
 		errs = append(errs, validateSpreadKeys(cp.Child("matchLabelKeys"), c)...)
 		errs = append(errs, rules.Selector(cp.Child("labelSelector"), c.LabelSelector)...)

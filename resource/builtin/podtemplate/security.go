@@ -14,18 +14,15 @@ import (
 
 func validatePodSecurity(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	c := s.SecurityContext
-	if c == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if c.FSGroup != nil {
-		errs = append(errs, rules.ID(p.Child("fsGroup"), *c.FSGroup)...)
+		errs = append(errs, rules.ID(p, *c.FSGroup, "fsGroup")...)
 	}
 	if c.RunAsUser != nil {
-		errs = append(errs, rules.ID(p.Child("runAsUser"), *c.RunAsUser)...)
+		errs = append(errs, rules.ID(p, *c.RunAsUser, "runAsUser")...)
 	}
 	if c.RunAsGroup != nil {
-		errs = append(errs, rules.ID(p.Child("runAsGroup"), *c.RunAsGroup)...)
+		errs = append(errs, rules.ID(p, *c.RunAsGroup, "runAsGroup")...)
 	}
 	for i, id := range c.SupplementalGroups {
 		errs = append(errs, rules.ID(p.Child("supplementalGroups").Index(i), id)...)
@@ -33,33 +30,44 @@ func validatePodSecurity(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	if s.HostPID && deref(s.ShareProcessNamespace) {
 		errs = append(errs, field.Invalid(p.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled"))
 	}
-	errs = append(errs, validateSysctls(p.Child("sysctls"), s)...)
-	if c.FSGroupChangePolicy != nil {
-		errs = append(errs, rules.Enum(p.Child("fsGroupChangePolicy"), *c.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	if len(c.Sysctls) > 0 {
+		errs = append(errs, validateSysctls(p.Child("sysctls"), s)...)
 	}
-	errs = append(errs, validateSeccomp(p.Child("seccompProfile"), c.SeccompProfile)...)
-	errs = append(errs, validateWindowsOptions(p.Child("windowsOptions"), c.WindowsOptions)...)
-	return append(errs, validateAppArmor(p.Child("appArmorProfile"), c.AppArmorProfile)...)
+	if c.FSGroupChangePolicy != nil {
+		errs = append(errs, rules.Enum(p, "fsGroupChangePolicy", *c.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	}
+	return append(errs, validateProfiles(p, c.SeccompProfile, c.WindowsOptions, c.AppArmorProfile)...)
+}
+
+// validateProfiles checks what the security contexts of pods and containers have alike.
+func validateProfiles(p *field.Path, s *corev1.SeccompProfile, w *corev1.WindowsSecurityContextOptions, a *corev1.AppArmorProfile) field.ErrorList {
+	var errs field.ErrorList
+	if s != nil {
+		errs = append(errs, validateSeccomp(p.Child("seccompProfile"), s)...)
+	}
+	if w != nil {
+		errs = append(errs, validateWindowsOptions(p.Child("windowsOptions"), w)...)
+	}
+	if a != nil {
+		errs = append(errs, validateAppArmor(p.Child("appArmorProfile"), a)...)
+	}
+	return errs
 }
 
 func validateContainerSecurity(p *field.Path, c *corev1.SecurityContext) field.ErrorList {
-	if c == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if c.RunAsUser != nil {
-		errs = append(errs, rules.ID(p.Child("runAsUser"), *c.RunAsUser)...)
+		errs = append(errs, rules.ID(p, *c.RunAsUser, "runAsUser")...)
 	}
 	if c.RunAsGroup != nil {
-		errs = append(errs, rules.ID(p.Child("runAsGroup"), *c.RunAsGroup)...)
+		errs = append(errs, rules.ID(p, *c.RunAsGroup, "runAsGroup")...)
 	}
 	if c.ProcMount != nil {
-		errs = append(errs, rules.Enum(p.Child("procMount"), *c.ProcMount, corev1.DefaultProcMount, corev1.UnmaskedProcMount)...)
+		errs = append(errs, rules.Enum(p, "procMount", *c.ProcMount, corev1.DefaultProcMount, corev1.UnmaskedProcMount)...)
 		if *c.ProcMount == corev1.UnmaskedProcMount {
 			errs = append(errs, field.Invalid(p.Child("procMount"), *c.ProcMount, "`hostUsers` must be false to use `Unmasked`"))
 		}
 	}
-	errs = append(errs, validateSeccomp(p.Child("seccompProfile"), c.SeccompProfile)...)
 	if c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation {
 		if deref(c.Privileged) {
 			errs = append(errs, field.Invalid(p, c, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
@@ -72,8 +80,7 @@ func validateContainerSecurity(p *field.Path, c *corev1.SecurityContext) field.E
 			}
 		}
 	}
-	errs = append(errs, validateWindowsOptions(p.Child("windowsOptions"), c.WindowsOptions)...)
-	return append(errs, validateAppArmor(p.Child("appArmorProfile"), c.AppArmorProfile)...)
+	return append(errs, validateProfiles(p, c.SeccompProfile, c.WindowsOptions, c.AppArmorProfile)...)
 }
 
 const (
@@ -123,15 +130,11 @@ func sysctlNamespace(name string) string {
 }
 
 func validateSeccomp(p *field.Path, s *corev1.SeccompProfile) field.ErrorList {
-	if s == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if s.Type == "" {
 		errs = append(errs, field.Required(p.Child("type"), "type is required when seccompProfile is set"))
 	} else {
-		errs = append(errs, rules.Enum(p.Child("type"), s.Type,
-			corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)...)
+		errs = append(errs, rules.Enum(p, "type", s.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)...)
 	}
 	lp := p.Child("localhostProfile")
 	switch {
@@ -151,9 +154,6 @@ func validateSeccomp(p *field.Path, s *corev1.SeccompProfile) field.ErrorList {
 const maxAppArmorProfile = 4095
 
 func validateAppArmor(p *field.Path, s *corev1.AppArmorProfile) field.ErrorList {
-	if s == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	lp := p.Child("localhostProfile")
 	switch s.Type {
@@ -177,8 +177,7 @@ func validateAppArmor(p *field.Path, s *corev1.AppArmorProfile) field.ErrorList 
 	case "":
 		errs = append(errs, field.Required(p.Child("type"), "type is required when appArmorProfile is set"))
 	default:
-		errs = append(errs, rules.Enum(p.Child("type"), s.Type,
-			corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)...)
+		errs = append(errs, rules.Enum(p, "type", s.Type, corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)...)
 	}
 	return errs
 }

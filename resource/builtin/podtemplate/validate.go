@@ -50,8 +50,8 @@ func ValidatePod(p *corev1.Pod) field.ErrorList {
 			}
 		}
 	}
-	errs = append(errs, trimmedImages(sp.Child("containers"), p.Spec.Containers)...)
-	return append(errs, trimmedImages(sp.Child("initContainers"), p.Spec.InitContainers)...)
+	errs = append(errs, trimmedImages(sp, "containers", p.Spec.Containers)...)
+	return append(errs, trimmedImages(sp, "initContainers", p.Spec.InitContainers)...)
 }
 
 func noTokens(p *field.Path, v *corev1.ProjectedVolumeSource) field.ErrorList {
@@ -77,27 +77,41 @@ func validateSpec(p *field.Path, s *corev1.PodSpec, pod *corev1.Pod) field.Error
 		errs = append(errs, field.Required(p.Child("terminationGracePeriodSeconds"), ""))
 	}
 	errs = append(errs, ctx.containers(p.Child("containers"), s.Containers)...)
-	errs = append(errs, ctx.initContainers(p.Child("initContainers"), s)...)
-	errs = append(errs, ctx.ephemeralContainers(p.Child("ephemeralContainers"), s)...)
+	if len(s.InitContainers) > 0 {
+		errs = append(errs, ctx.initContainers(p.Child("initContainers"), s)...)
+	}
+	if len(s.EphemeralContainers) > 0 {
+		errs = append(errs, ctx.ephemeralContainers(p.Child("ephemeralContainers"), s)...)
+	}
 	if s.HostNetwork {
 		errs = append(errs, validateHostPorts(p.Child("containers"), s.Containers, pod != nil)...)
 	}
-	errs = append(errs, requiredEnum(p.Child("restartPolicy"), s.RestartPolicy,
-		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
-	errs = append(errs, requiredEnum(p.Child("dnsPolicy"), s.DNSPolicy,
-		corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
-	errs = append(errs, rules.Labels(p.Child("nodeSelector"), s.NodeSelector)...)
-	errs = append(errs, validatePodSecurity(p.Child("securityContext"), s)...)
-	errs = append(errs, validateAffinity(p.Child("affinity"), s.Affinity)...)
-	errs = append(errs, validateDNSConfig(p.Child("dnsConfig"), s)...)
+	errs = append(errs, requiredEnum(p, "restartPolicy", s.RestartPolicy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
+	errs = append(errs, requiredEnum(p, "dnsPolicy", s.DNSPolicy, corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
+	if len(s.NodeSelector) > 0 {
+		errs = append(errs, rules.Labels(p.Child("nodeSelector"), s.NodeSelector)...)
+	}
+	if s.SecurityContext != nil {
+		errs = append(errs, validatePodSecurity(p.Child("securityContext"), s)...)
+	}
+	if s.Affinity != nil {
+		errs = append(errs, validateAffinity(p.Child("affinity"), s.Affinity)...)
+	}
+	if s.DNSConfig != nil || s.DNSPolicy == corev1.DNSNone {
+		errs = append(errs, validateDNSConfig(p.Child("dnsConfig"), s)...)
+	}
 	errs = append(errs, validateGates(p, s)...)
-	errs = append(errs, validateSpread(p.Child("topologySpreadConstraints"), s.TopologySpreadConstraints)...)
+	if len(s.TopologySpreadConstraints) > 0 {
+		errs = append(errs, validateSpread(p.Child("topologySpreadConstraints"), s.TopologySpreadConstraints)...)
+	}
 	errs = append(errs, validateHostProcess(p, s)...)
 	errs = append(errs, validateNames(p, s)...)
 	errs = append(errs, ValidateTolerations(p.Child("tolerations"), s.Tolerations)...)
-	errs = append(errs, validateHostAliases(p.Child("hostAliases"), s.HostAliases)...)
+	if len(s.HostAliases) > 0 {
+		errs = append(errs, validateHostAliases(p.Child("hostAliases"), s.HostAliases)...)
+	}
 	if s.PreemptionPolicy != nil {
-		errs = append(errs, requiredEnum(p.Child("preemptionPolicy"), *s.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		errs = append(errs, requiredEnum(p, "preemptionPolicy", *s.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
 	if s.Overhead != nil {
 		errs = append(errs, validateResources(p.Child("overhead"), &corev1.ResourceRequirements{Limits: s.Overhead})...)
@@ -111,35 +125,35 @@ func validateNames(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	subdomain := func(name, value string) {
 		if value != "" {
 			if msgs := rules.DNSSubdomain(value); msgs != nil {
-				errs = append(errs, rules.Invalid(p.Child(name), value, msgs)...)
+				errs = append(errs, rules.Invalid(p, value, msgs, name)...)
 			}
 		}
 	}
 	label := func(name, value string) {
 		if value != "" {
 			if msgs := rules.DNSLabel(value); msgs != nil {
-				errs = append(errs, rules.Invalid(p.Child(name), value, msgs)...)
+				errs = append(errs, rules.Invalid(p, value, msgs, name)...)
 			}
 		}
 	}
 	subdomain("serviceAccountName", s.ServiceAccountName)
 	subdomain("nodeName", s.NodeName)
 	if s.ActiveDeadlineSeconds != nil {
-		errs = append(errs, rules.Range(p.Child("activeDeadlineSeconds"), *s.ActiveDeadlineSeconds, 1, math.MaxInt32)...)
+		errs = append(errs, rules.Range(p, *s.ActiveDeadlineSeconds, 1, math.MaxInt32, "activeDeadlineSeconds")...)
 	}
 	label("hostname", s.Hostname)
 	label("subdomain", s.Subdomain)
 	subdomain("priorityClassName", s.PriorityClassName)
 	if s.RuntimeClassName != nil {
-		errs = append(errs, rules.Invalid(p.Child("runtimeClassName"), *s.RuntimeClassName, rules.DNSSubdomain(*s.RuntimeClassName))...)
+		errs = append(errs, rules.Invalid(p, *s.RuntimeClassName, rules.DNSSubdomain(*s.RuntimeClassName), "runtimeClassName")...)
 	}
 	return errs
 }
 
-// requiredEnum requires one of the given values, and says so differently when there is none at all.
-func requiredEnum[T ~string](p *field.Path, v T, allowed ...T) field.ErrorList {
+// requiredEnum requires of a child of p one of the given values, and says so differently when there is none at all.
+func requiredEnum[T ~string](p *field.Path, child string, v T, allowed ...T) field.ErrorList {
 	if v == "" {
-		return field.ErrorList{field.Required(p, "")}
+		return field.ErrorList{field.Required(p.Child(child), "")}
 	}
-	return rules.Enum(p, v, allowed...)
+	return rules.Enum(p, child, v, allowed...)
 }

@@ -16,16 +16,16 @@ import (
 // The sources of this file are provided by plugins, most of which upstream has removed; their fields are still checked.
 
 func validateGitRepo(p *field.Path, s *corev1.GitRepoVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("repository"), s.Repository)
-	return append(errs, rules.Descending(p.Child("directory"), s.Directory)...)
+	errs := rules.Required(p, s.Repository, "repository")
+	return append(errs, rules.Descending(p, s.Directory, "directory")...)
 }
 
 func validateGCEDisk(p *field.Path, s *corev1.GCEPersistentDiskVolumeSource) field.ErrorList {
-	return append(rules.Required(p.Child("pdName"), s.PDName), rules.Range(p.Child("partition"), int64(s.Partition), 0, 255)...)
+	return append(rules.Required(p, s.PDName, "pdName"), rules.Range(p, int64(s.Partition), 0, 255, "partition")...)
 }
 
 func validateAWSDisk(p *field.Path, s *corev1.AWSElasticBlockStoreVolumeSource) field.ErrorList {
-	return append(rules.Required(p.Child("volumeID"), s.VolumeID), rules.Range(p.Child("partition"), int64(s.Partition), 0, 255)...)
+	return append(rules.Required(p, s.VolumeID, "volumeID"), rules.Range(p, int64(s.Partition), 0, 255, "partition")...)
 }
 
 // iscsiNames are the patterns of the three kinds of iSCSI names, by their prefix.
@@ -49,13 +49,13 @@ func iscsiName(p *field.Path, s string) field.ErrorList {
 }
 
 func validateISCSI(p *field.Path, s *corev1.ISCSIVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("targetPortal"), s.TargetPortal)
+	errs := rules.Required(p, s.TargetPortal, "targetPortal")
 	if s.IQN == "" {
 		errs = append(errs, field.Required(p.Child("iqn"), ""))
 	} else {
 		errs = append(errs, iscsiName(p.Child("iqn"), s.IQN)...)
 	}
-	errs = append(errs, rules.Range(p.Child("lun"), int64(s.Lun), 0, 255)...)
+	errs = append(errs, rules.Range(p, int64(s.Lun), 0, 255, "lun")...)
 	if (s.DiscoveryCHAPAuth || s.SessionCHAPAuth) && s.SecretRef == nil {
 		errs = append(errs, field.Required(p.Child("secretRef"), ""))
 	}
@@ -80,7 +80,7 @@ func validateFC(p *field.Path, s *corev1.FCVolumeSource) field.ErrorList {
 	if s.Lun == nil {
 		return append(errs, field.Required(p.Child("lun"), "lun is required if targetWWNs is specified"))
 	}
-	return append(errs, rules.Range(p.Child("lun"), int64(*s.Lun), 0, 255)...)
+	return append(errs, rules.Range(p, int64(*s.Lun), 0, 255, "lun")...)
 }
 
 func validateQuobyte(p *field.Path, s *corev1.QuobyteVolumeSource) field.ErrorList {
@@ -98,11 +98,11 @@ func validateQuobyte(p *field.Path, s *corev1.QuobyteVolumeSource) field.ErrorLi
 			}
 		}
 	}
-	return append(errs, rules.Required(p.Child("volume"), s.Volume)...)
+	return append(errs, rules.Required(p, s.Volume, "volume")...)
 }
 
 func validateGlusterfs(p *field.Path, s *corev1.GlusterfsVolumeSource) field.ErrorList {
-	return append(rules.Required(p.Child("endpoints"), s.EndpointsName), rules.Required(p.Child("path"), s.Path)...)
+	return append(rules.Required(p, s.EndpointsName, "endpoints"), rules.Required(p, s.Path, "path")...)
 }
 
 func validateFlocker(p *field.Path, s *corev1.FlockerVolumeSource) field.ErrorList {
@@ -124,18 +124,18 @@ func validateRBD(p *field.Path, s *corev1.RBDVolumeSource) field.ErrorList {
 	if len(s.CephMonitors) == 0 {
 		errs = append(errs, field.Required(p.Child("monitors"), ""))
 	}
-	return append(errs, rules.Required(p.Child("image"), s.RBDImage)...)
+	return append(errs, rules.Required(p, s.RBDImage, "image")...)
 }
 
 func validateCinder(p *field.Path, s *corev1.CinderVolumeSource) field.ErrorList {
-	return append(rules.Required(p.Child("volumeID"), s.VolumeID), secretRef(p, s.SecretRef)...)
+	return append(rules.Required(p, s.VolumeID, "volumeID"), secretRef(p, s.SecretRef)...)
 }
 
 func secretRef(p *field.Path, r *corev1.LocalObjectReference) field.ErrorList {
 	if r == nil {
 		return nil
 	}
-	return rules.Required(p.Child("secretRef", "name"), r.Name)
+	return rules.Required(p, r.Name, "secretRef", "name")
 }
 
 func validateCephFS(p *field.Path, s *corev1.CephFSVolumeSource) field.ErrorList {
@@ -146,7 +146,7 @@ func validateCephFS(p *field.Path, s *corev1.CephFSVolumeSource) field.ErrorList
 }
 
 func validateFlexVolume(p *field.Path, s *corev1.FlexVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("driver"), s.Driver)
+	errs := rules.Required(p, s.Driver, "driver")
 	for k := range s.Options {
 		domain, _, _ := strings.Cut(k, "/")
 		domain = "." + strings.ToLower(domain)
@@ -158,20 +158,19 @@ func validateFlexVolume(p *field.Path, s *corev1.FlexVolumeSource) field.ErrorLi
 }
 
 func validateAzureFile(p *field.Path, s *corev1.AzureFileVolumeSource) field.ErrorList {
-	return append(rules.Required(p.Child("secretName"), s.SecretName), rules.Required(p.Child("shareName"), s.ShareName)...)
+	return append(rules.Required(p, s.SecretName, "secretName"), rules.Required(p, s.ShareName, "shareName")...)
 }
 
 func validateAzureDisk(p *field.Path, s *corev1.AzureDiskVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("diskName"), s.DiskName)
-	errs = append(errs, rules.Required(p.Child("diskURI"), s.DataDiskURI)...)
+	errs := rules.Required(p, s.DiskName, "diskName")
+	errs = append(errs, rules.Required(p, s.DataDiskURI, "diskURI")...)
 	if s.CachingMode != nil {
-		errs = append(errs, rules.Enum(p.Child("cachingMode"), *s.CachingMode,
-			corev1.AzureDataDiskCachingNone, corev1.AzureDataDiskCachingReadOnly, corev1.AzureDataDiskCachingReadWrite)...)
+		errs = append(errs, rules.Enum(p, "cachingMode", *s.CachingMode, corev1.AzureDataDiskCachingNone, corev1.AzureDataDiskCachingReadOnly, corev1.AzureDataDiskCachingReadWrite)...)
 	}
 	if s.Kind == nil {
 		return errs
 	}
-	errs = append(errs, rules.Enum(p.Child("kind"), *s.Kind, corev1.AzureDedicatedBlobDisk, corev1.AzureManagedDisk, corev1.AzureSharedBlobDisk)...)
+	errs = append(errs, rules.Enum(p, "kind", *s.Kind, corev1.AzureDedicatedBlobDisk, corev1.AzureManagedDisk, corev1.AzureSharedBlobDisk)...)
 	prefix, form := "https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
 	if *s.Kind == corev1.AzureManagedDisk {
 		prefix, form = "/subscriptions/", "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"
@@ -183,21 +182,21 @@ func validateAzureDisk(p *field.Path, s *corev1.AzureDiskVolumeSource) field.Err
 }
 
 func validateVsphere(p *field.Path, s *corev1.VsphereVirtualDiskVolumeSource) field.ErrorList {
-	return rules.Required(p.Child("volumePath"), s.VolumePath)
+	return rules.Required(p, s.VolumePath, "volumePath")
 }
 
 func validatePhoton(p *field.Path, s *corev1.PhotonPersistentDiskVolumeSource) field.ErrorList {
-	return rules.Required(p.Child("pdID"), s.PdID)
+	return rules.Required(p, s.PdID, "pdID")
 }
 
 func validatePortworx(p *field.Path, s *corev1.PortworxVolumeSource) field.ErrorList {
-	return rules.Required(p.Child("volumeID"), s.VolumeID)
+	return rules.Required(p, s.VolumeID, "volumeID")
 }
 
 func validateScaleIO(p *field.Path, s *corev1.ScaleIOVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("gateway"), s.Gateway)
-	errs = append(errs, rules.Required(p.Child("system"), s.System)...)
-	return append(errs, rules.Required(p.Child("volumeName"), s.VolumeName)...)
+	errs := rules.Required(p, s.Gateway, "gateway")
+	errs = append(errs, rules.Required(p, s.System, "system")...)
+	return append(errs, rules.Required(p, s.VolumeName, "volumeName")...)
 }
 
 func validateStorageOS(p *field.Path, s *corev1.StorageOSVolumeSource) field.ErrorList {
@@ -205,10 +204,10 @@ func validateStorageOS(p *field.Path, s *corev1.StorageOSVolumeSource) field.Err
 	if s.VolumeName == "" {
 		errs = append(errs, field.Required(p.Child("volumeName"), ""))
 	} else {
-		errs = append(errs, rules.Invalid(p.Child("volumeName"), s.VolumeName, rules.DNSLabel(s.VolumeName))...)
+		errs = append(errs, rules.Invalid(p, s.VolumeName, rules.DNSLabel(s.VolumeName), "volumeName")...)
 	}
 	if s.VolumeNamespace != "" {
-		errs = append(errs, rules.Invalid(p.Child("volumeNamespace"), s.VolumeNamespace, rules.DNSLabel(s.VolumeNamespace))...)
+		errs = append(errs, rules.Invalid(p, s.VolumeNamespace, rules.DNSLabel(s.VolumeNamespace), "volumeNamespace")...)
 	}
 	return append(errs, secretRef(p, s.SecretRef)...)
 }
@@ -225,7 +224,7 @@ func validateClaimSpec(p *field.Path, s *corev1.PersistentVolumeClaimSpec) field
 	}
 	alone, shared := false, false
 	for _, m := range s.AccessModes {
-		bad := rules.Enum(modes, m, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)
+		bad := rules.Enum(modes, "", m, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)
 		errs = append(errs, bad...)
 		alone = alone || m == corev1.ReadWriteOncePod
 		shared = shared || m != corev1.ReadWriteOncePod && bad == nil
@@ -240,10 +239,10 @@ func validateClaimSpec(p *field.Path, s *corev1.PersistentVolumeClaimSpec) field
 		errs = append(errs, field.Invalid(storage, size.String(), "must be greater than zero"))
 	}
 	if c := deref(s.StorageClassName); c != "" {
-		errs = append(errs, rules.Invalid(p.Child("storageClassName"), c, rules.DNSSubdomain(c))...)
+		errs = append(errs, rules.Invalid(p, c, rules.DNSSubdomain(c), "storageClassName")...)
 	}
 	if s.VolumeMode != nil {
-		errs = append(errs, rules.Enum(p.Child("volumeMode"), *s.VolumeMode, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
+		errs = append(errs, rules.Enum(p, "volumeMode", *s.VolumeMode, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
 	}
 	if s.DataSource != nil {
 		errs = append(errs, validateDataSource(p.Child("dataSource"), deref(s.DataSource.APIGroup), s.DataSource.Kind, s.DataSource.Name)...)
@@ -252,19 +251,19 @@ func validateClaimSpec(p *field.Path, s *corev1.PersistentVolumeClaimSpec) field
 		errs = append(errs, validateDataSource(p.Child("dataSourceRef"), deref(r.APIGroup), r.Kind, r.Name)...)
 	}
 	if c := deref(s.VolumeAttributesClassName); c != "" {
-		errs = append(errs, rules.Invalid(p.Child("volumeAttributesClassName"), c, rules.DNSSubdomain(c))...)
+		errs = append(errs, rules.Invalid(p, c, rules.DNSSubdomain(c), "volumeAttributesClassName")...)
 	}
 	return errs
 }
 
 func validateDataSource(p *field.Path, group, kind, name string) field.ErrorList {
-	errs := rules.Required(p.Child("name"), name)
-	errs = append(errs, rules.Required(p.Child("kind"), kind)...)
+	errs := rules.Required(p, name, "name")
+	errs = append(errs, rules.Required(p, kind, "kind")...)
 	if group == "" && kind != "PersistentVolumeClaim" {
 		errs = append(errs, field.Invalid(p, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"))
 	}
 	if group != "" {
-		errs = append(errs, rules.Invalid(p.Child("apiGroup"), group, validation.IsDNS1123Subdomain(group))...)
+		errs = append(errs, rules.Invalid(p, group, validation.IsDNS1123Subdomain(group), "apiGroup")...)
 	}
 	return errs
 }

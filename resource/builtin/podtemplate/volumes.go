@@ -33,7 +33,7 @@ func validateVolumes(p *field.Path, vs []corev1.Volume, pod string) (volumeSet, 
 		case v.Name == "":
 			bad = append(bad, field.Required(vp.Child("name"), ""))
 		default:
-			bad = append(bad, rules.Invalid(vp.Child("name"), v.Name, rules.DNSLabel(v.Name))...)
+			bad = append(bad, rules.Invalid(vp, v.Name, rules.DNSLabel(v.Name), "name")...)
 		}
 		if _, ok := set[v.Name]; ok {
 			bad = append(bad, field.Duplicate(vp.Child("name"), v.Name))
@@ -157,58 +157,62 @@ func validateHostPath(p *field.Path, s *corev1.HostPathVolumeSource) field.Error
 	if s.Path == "" {
 		return field.ErrorList{field.Required(p.Child("path"), "")}
 	}
-	errs := rules.NoBacksteps(p.Child("path"), s.Path)
+	errs := rules.NoBacksteps(p, s.Path, "path")
 	if s.Type != nil {
-		errs = append(errs, rules.Enum(p.Child("type"), *s.Type, corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev,
-			corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate, corev1.HostPathFile, corev1.HostPathFileOrCreate, corev1.HostPathSocket)...)
+		errs = append(errs, rules.Enum(p, "type", *s.Type, corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate, corev1.HostPathFile, corev1.HostPathFileOrCreate, corev1.HostPathSocket)...)
 	}
 	return errs
 }
 
 func validateSecretVolume(p *field.Path, s *corev1.SecretVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("secretName"), s.SecretName)
-	errs = append(errs, fileMode(p.Child("defaultMode"), s.DefaultMode)...)
-	return append(errs, validateItems(p.Child("items"), s.Items)...)
+	errs := rules.Required(p, s.SecretName, "secretName")
+	errs = append(errs, fileMode(p, s.DefaultMode, "defaultMode")...)
+	return append(errs, validateItems(p, s.Items, "items")...)
 }
 
 func validateConfigMapVolume(p *field.Path, s *corev1.ConfigMapVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("name"), s.Name)
-	errs = append(errs, fileMode(p.Child("defaultMode"), s.DefaultMode)...)
-	return append(errs, validateItems(p.Child("items"), s.Items)...)
+	errs := rules.Required(p, s.Name, "name")
+	errs = append(errs, fileMode(p, s.DefaultMode, "defaultMode")...)
+	return append(errs, validateItems(p, s.Items, "items")...)
 }
 
-// fileMode requires permission bits.
-func fileMode(p *field.Path, mode *int32) field.ErrorList {
+// fileMode requires that a child of p holds permission bits.
+func fileMode(p *field.Path, mode *int32, child string) field.ErrorList {
 	if mode == nil || 0 <= *mode && *mode <= 0777 {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(p, *mode, "must be a number between 0 and 0777 (octal), both inclusive")}
+	return field.ErrorList{field.Invalid(p.Child(child), *mode, "must be a number between 0 and 0777 (octal), both inclusive")}
 }
 
-func validateItems(p *field.Path, items []corev1.KeyToPath) field.ErrorList {
+// validateItems checks the list of keys and paths at a child of p.
+func validateItems(p *field.Path, items []corev1.KeyToPath, child ...string) field.ErrorList {
 	var errs field.ErrorList
 	for i := range items {
-		k, kp := &items[i], p.Index(i)
-		errs = append(errs, rules.Required(kp.Child("key"), k.Key)...)
-		errs = append(errs, rules.Required(kp.Child("path"), k.Path)...)
-		errs = append(errs, unreserved(kp.Child("path"), k.Path)...)
-		errs = append(errs, fileMode(kp.Child("mode"), k.Mode)...)
+		k := &items[i]
+		if k.Key != "" && k.Path != "" && k.Mode == nil && !strings.Contains(k.Path, "..") && k.Path[0] != '/' {
+			continue
+		}
+		kp := p.Child(child[0], child[1:]...).Index(i)
+		errs = append(errs, rules.Required(kp, k.Key, "key")...)
+		errs = append(errs, rules.Required(kp, k.Path, "path")...)
+		errs = append(errs, unreserved(kp, k.Path, "path")...)
+		errs = append(errs, fileMode(kp, k.Mode, "mode")...)
 	}
 	return errs
 }
 
-// unreserved requires a relative path that neither leaves its root nor starts with "..", which volumes keep for
-// themselves.
-func unreserved(p *field.Path, path string) field.ErrorList {
-	errs := rules.Descending(p, path)
+// unreserved requires of a child of p a relative path that neither leaves its root nor starts with "..", which volumes
+// keep for themselves.
+func unreserved(p *field.Path, path, child string) field.ErrorList {
+	errs := rules.Descending(p, path, child)
 	if strings.HasPrefix(path, "..") && !strings.HasPrefix(path, "../") {
-		errs = append(errs, field.Invalid(p, path, "must not start with '..'"))
+		errs = append(errs, field.Invalid(p.Child(child), path, "must not start with '..'"))
 	}
 	return errs
 }
 
 func validateDownwardAPI(p *field.Path, s *corev1.DownwardAPIVolumeSource) field.ErrorList {
-	errs := fileMode(p.Child("defaultMode"), s.DefaultMode)
+	errs := fileMode(p, s.DefaultMode, "defaultMode")
 	for i := range s.Items {
 		// Upstream's paths leave out which of the items it is.
 		errs = append(errs, validateDownwardAPIFile(p, &s.Items[i])...)
@@ -217,8 +221,8 @@ func validateDownwardAPI(p *field.Path, s *corev1.DownwardAPIVolumeSource) field
 }
 
 func validateDownwardAPIFile(p *field.Path, f *corev1.DownwardAPIVolumeFile) field.ErrorList {
-	errs := rules.Required(p.Child("path"), f.Path)
-	errs = append(errs, unreserved(p.Child("path"), f.Path)...)
+	errs := rules.Required(p, f.Path, "path")
+	errs = append(errs, unreserved(p, f.Path, "path")...)
 	switch {
 	case f.FieldRef != nil:
 		errs = append(errs, validateFieldRef(p.Child("fieldRef"), f.FieldRef, volumeFields)...)
@@ -230,11 +234,11 @@ func validateDownwardAPIFile(p *field.Path, f *corev1.DownwardAPIVolumeFile) fie
 	default:
 		errs = append(errs, field.Required(p, "one of fieldRef and resourceFieldRef is required"))
 	}
-	return append(errs, fileMode(p.Child("mode"), f.Mode)...)
+	return append(errs, fileMode(p, f.Mode, "mode")...)
 }
 
 func validateProjected(p *field.Path, s *corev1.ProjectedVolumeSource) field.ErrorList {
-	errs := fileMode(p.Child("defaultMode"), s.DefaultMode)
+	errs := fileMode(p, s.DefaultMode, "defaultMode")
 	paths := map[string]bool{}
 	// claim notes a file's path, which no other source of the volume may use; owner is what an error shows.
 	claim := func(file, owner string) {
@@ -250,16 +254,16 @@ func validateProjected(p *field.Path, s *corev1.ProjectedVolumeSource) field.Err
 		src, sp, n := &s.Sources[i], p.Child("sources").Index(i), 0
 		if c := src.Secret; c != nil {
 			n++
-			errs = append(errs, rules.Required(sp.Child("secret", "name"), c.Name)...)
-			errs = append(errs, validateItems(sp.Child("secret", "items"), c.Items)...)
+			errs = append(errs, rules.Required(sp, c.Name, "secret", "name")...)
+			errs = append(errs, validateItems(sp, c.Items, "secret", "items")...)
 			for _, k := range c.Items {
 				claim(k.Path, c.Name)
 			}
 		}
 		if c := src.ConfigMap; c != nil {
 			n++
-			errs = append(errs, rules.Required(sp.Child("configMap", "name"), c.Name)...)
-			errs = append(errs, validateItems(sp.Child("configMap", "items"), c.Items)...)
+			errs = append(errs, rules.Required(sp, c.Name, "configMap", "name")...)
+			errs = append(errs, validateItems(sp, c.Items, "configMap", "items")...)
 			for _, k := range c.Items {
 				claim(k.Path, c.Name)
 			}
@@ -293,7 +297,7 @@ func validateTokenProjection(p, tp *field.Path, t *corev1.ServiceAccountTokenPro
 	if t.Path == "" {
 		return append(errs, field.Required(p.Child("path"), ""))
 	}
-	return append(errs, unreserved(p.Child("path"), t.Path)...)
+	return append(errs, unreserved(p, t.Path, "path")...)
 }
 
 func validateCSI(p *field.Path, s *corev1.CSIVolumeSource) field.ErrorList {
@@ -307,19 +311,19 @@ func validateCSI(p *field.Path, s *corev1.CSIVolumeSource) field.ErrorList {
 		if r.Name == "" {
 			errs = append(errs, field.Required(p.Child("nodePublishSecretRef", "name"), ""))
 		} else {
-			errs = append(errs, rules.Invalid(p.Child("name"), r.Name, rules.DNSSubdomain(r.Name))...)
+			errs = append(errs, rules.Invalid(p, r.Name, rules.DNSSubdomain(r.Name), "name")...)
 		}
 	}
 	return errs
 }
 
 func validateClaim(p *field.Path, s *corev1.PersistentVolumeClaimVolumeSource) field.ErrorList {
-	return rules.Required(p.Child("claimName"), s.ClaimName)
+	return rules.Required(p, s.ClaimName, "claimName")
 }
 
 func validateNFS(p *field.Path, s *corev1.NFSVolumeSource) field.ErrorList {
-	errs := rules.Required(p.Child("server"), s.Server)
-	errs = append(errs, rules.Required(p.Child("path"), s.Path)...)
+	errs := rules.Required(p, s.Server, "server")
+	errs = append(errs, rules.Required(p, s.Path, "path")...)
 	if !path.IsAbs(s.Path) {
 		errs = append(errs, field.Invalid(p.Child("path"), s.Path, "must be an absolute path"))
 	}

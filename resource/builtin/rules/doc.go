@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -43,48 +44,67 @@ func (v GoString) String() string { return fmt.Sprintf("%#v", v.Value) }
 // MarshalJSON declines, which makes field.Error fall back to String.
 func (v GoString) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
 
-// Invalid turns messages about a value into errors of its field.
-func Invalid(p *field.Path, value any, messages []string) field.ErrorList {
+// at is the path of a field below p, or p itself. Rules make it only to complain: paths are most of the memory that
+// validation costs, and nearly all fields are well formed.
+func at(p *field.Path, child []string) *field.Path {
+	if len(child) == 0 {
+		return p
+	}
+	return p.Child(child[0], child[1:]...)
+}
+
+// Invalid turns messages about a value into errors of its field: p, or the child of it.
+func Invalid[T any](p *field.Path, value T, messages []string, child ...string) field.ErrorList {
 	var errs field.ErrorList
 	for _, m := range messages {
-		errs = append(errs, field.Invalid(p, value, m))
+		errs = append(errs, field.Invalid(at(p, child), value, m))
 	}
 	return errs
 }
 
-// Enum requires one of the given values, which the error lists in the order given.
-func Enum[T ~string](p *field.Path, value T, allowed ...T) field.ErrorList {
+// Enum requires of a child of p ("": of p itself) one of the given values, which the error lists in the order given.
+func Enum[T ~string](p *field.Path, child string, value T, allowed ...T) field.ErrorList {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return field.ErrorList{field.NotSupported(p, value, allowed)}
+	if child != "" {
+		p = p.Child(child)
+	}
+	return field.ErrorList{field.NotSupported(p, value, slices.Clone(allowed))}
 }
 
 // NonNegative requires zero or more.
-func NonNegative(p *field.Path, value int64) field.ErrorList {
+func NonNegative(p *field.Path, value int64, child ...string) field.ErrorList {
 	if value >= 0 {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(p, value, NotNegative)}
+	return field.ErrorList{field.Invalid(at(p, child), value, NotNegative)}
 }
 
 // Range requires lo <= value <= hi.
-func Range(p *field.Path, value, lo, hi int64) field.ErrorList {
+func Range(p *field.Path, value, lo, hi int64, child ...string) field.ErrorList {
 	if lo <= value && value <= hi {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(p, value, validation.InclusiveRangeError(int(lo), int(hi)))}
+	return field.ErrorList{field.Invalid(at(p, child), value, validation.InclusiveRangeError(int(lo), int(hi)))}
 }
 
 // ID requires a Unix user or group ID: 0 to 2^31-1.
-func ID(p *field.Path, id int64) field.ErrorList { return Range(p, id, 0, math.MaxInt32) }
+func ID(p *field.Path, id int64, child ...string) field.ErrorList {
+	return Range(p, id, 0, math.MaxInt32, child...)
+}
 
 // Port requires a port number: 1 to 65535.
-func Port(p *field.Path, n int32) field.ErrorList { return Range(p, int64(n), 1, 65535) }
+func Port(p *field.Path, n int32, child ...string) field.ErrorList {
+	return Range(p, int64(n), 1, 65535, child...)
+}
 
 // IP requires an IP address, in the lenient reading of fields that are older than canonical forms.
-func IP(p *field.Path, s string) field.ErrorList {
-	return validation.IsValidIPForLegacyField(p, s, false, nil)
+func IP(p *field.Path, s string, child ...string) field.ErrorList {
+	if _, err := netip.ParseAddr(s); err == nil && !strings.Contains(s, "%") {
+		return nil
+	}
+	return validation.IsValidIPForLegacyField(at(p, child), s, false, nil)
 }
 
 // Fixed requires that a field kept its value.
@@ -96,33 +116,31 @@ func Fixed(p *field.Path, value, old any) field.ErrorList {
 }
 
 // Required requires a string that is not empty.
-func Required(p *field.Path, s string) field.ErrorList {
+func Required(p *field.Path, s string, child ...string) field.ErrorList {
 	if s != "" {
 		return nil
 	}
-	return field.ErrorList{field.Required(p, "")}
+	return field.ErrorList{field.Required(at(p, child), "")}
 }
 
 // Descending requires a relative path that does not leave its root by "..".
-func Descending(p *field.Path, path string) field.ErrorList {
+func Descending(p *field.Path, path string, child ...string) field.ErrorList {
 	if strings.HasPrefix(path, "/") {
-		return field.ErrorList{field.Invalid(p, path, "must be a relative path")}
+		p = at(p, child)
+		return append(field.ErrorList{field.Invalid(p, path, "must be a relative path")}, NoBacksteps(p, path)...)
 	}
-	return NoBacksteps(p, path)
+	return NoBacksteps(p, path, child...)
 }
 
 // NoBacksteps requires a path none of whose parts is "..".
-func NoBacksteps(p *field.Path, path string) field.ErrorList {
+func NoBacksteps(p *field.Path, path string, child ...string) field.ErrorList {
 	if HasBackstep(path) {
-		return field.ErrorList{field.Invalid(p, path, "must not contain '..'")}
+		return field.ErrorList{field.Invalid(at(p, child), path, "must not contain '..'")}
 	}
 	return nil
 }
 
 // HasBackstep reports whether a part of the path is "..".
 func HasBackstep(path string) bool {
-	if !strings.Contains(path, "..") {
-		return false
-	}
-	return slices.Contains(strings.Split(strings.ReplaceAll(path, `\`, "/"), "/"), "..")
+	return strings.Contains(path, "..") && slices.Contains(strings.Split(path, "/"), "..")
 }

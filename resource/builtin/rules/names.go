@@ -128,3 +128,12 @@ func ConfigKey(s string) []string {
 func Selector(p *field.Path, s *metav1.LabelSelector) field.ErrorList {
 	return metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, p)
 }
+
+// PortName complains about what cannot name a port: at most 15 lower case letters, digits and single dashes within,
+// with a letter among them.
+func PortName(s string) []string {
+	if all(s, 15, lower, lower) {
+		return nil
+	}
+	return validation.IsValidPortName(s)
+}

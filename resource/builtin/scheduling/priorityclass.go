@@ -99,7 +99,7 @@ func validatePriorityClass(_ context.Context, _ *resource.Write, c, old *schedul
 			fmt.Sprintf("maximum allowed value of a user defined priority is %v", highestUserPriority)))
 	}
 	if c.PreemptionPolicy != nil {
-		errs = append(errs, rules.Enum(field.NewPath("preemptionPolicy"), *c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		errs = append(errs, rules.Enum(field.NewPath("preemptionPolicy"), "", *c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
 	return errs
 }
