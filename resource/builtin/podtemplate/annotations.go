@@ -140,18 +140,32 @@ func validateSeccompMatch(p *field.Path, annotations map[string]string, s *corev
 	return errs
 }
 
-// eachContainer calls f with the init containers, the containers and the ephemeral containers of a spec.
-func eachContainer(p *field.Path, s *corev1.PodSpec, f func(p *field.Path, c *corev1.Container)) {
+// place is where in a spec a container stands.
+type place struct {
+	list  string
+	index int
+}
+
+// path is the place below the spec's path.
+func (at place) path(spec *field.Path) *field.Path { return spec.Child(at.list).Index(at.index) }
+
+// eachPlace calls f with the init containers, the containers and the ephemeral containers of a spec.
+func eachPlace(s *corev1.PodSpec, f func(at place, c *corev1.Container)) {
 	for i := range s.InitContainers {
-		f(p.Child("initContainers").Index(i), &s.InitContainers[i])
+		f(place{"initContainers", i}, &s.InitContainers[i])
 	}
 	for i := range s.Containers {
-		f(p.Child("containers").Index(i), &s.Containers[i])
+		f(place{"containers", i}, &s.Containers[i])
 	}
 	for i := range s.EphemeralContainers {
 		c := corev1.Container(s.EphemeralContainers[i].EphemeralContainerCommon)
-		f(p.Child("ephemeralContainers").Index(i), &c)
+		f(place{"ephemeralContainers", i}, &c)
 	}
+}
+
+// eachContainer is eachPlace for those who need every container's path.
+func eachContainer(p *field.Path, s *corev1.PodSpec, f func(p *field.Path, c *corev1.Container)) {
+	eachPlace(s, func(at place, c *corev1.Container) { f(at.path(p), c) })
 }
 
 // validateAppArmorMatch requires that AppArmor annotations say what the fields say, where both are set.

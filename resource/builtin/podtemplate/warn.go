@@ -66,13 +66,13 @@ func (w *warner) all(m *metav1.ObjectMeta, s *corev1.PodSpec) {
 	w.volumes(s)
 	w.tokenPaths(s)
 	w.references(s)
-	for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
-		w.fraction(w.spec("overhead"), s.Overhead, name)
+	if len(s.Overhead) > 0 {
+		w.fractions(w.spec("overhead"), s.Overhead)
 	}
 	if s.SecurityContext == nil || s.SecurityContext.SeccompProfile == nil {
 		w.oldSeccomp(m, seccompPod)
 	}
-	eachContainer(w.spec(), s, func(p *field.Path, c *corev1.Container) { w.container(p, c, m, s) })
+	eachPlace(s, func(at place, c *corev1.Container) { w.container(at, c, m, s) })
 	w.ports(s)
 	if n := s.TerminationGracePeriodSeconds; n != nil && *n < 0 {
 		w.add(w.spec("terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1")
@@ -162,7 +162,14 @@ func (w *warner) oldSeccomp(m *metav1.ObjectMeta, key string) {
 
 func (w *warner) volumes(s *corev1.PodSpec) {
 	for i := range s.Volumes {
-		v, p := &s.Volumes[i], w.spec("volumes").Index(i)
+		v := &s.Volumes[i]
+		if v.Projected != nil && emptySources(v.Projected) {
+			w.texts = append(w.texts, fmt.Sprintf("volume %q (Projected) has no sources provided", v.Name))
+		}
+		if v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil {
+			continue
+		}
+		p := w.spec("volumes").Index(i)
 		for _, f := range [...]struct {
 			name string
 			set  bool
@@ -187,9 +194,6 @@ func (w *warner) volumes(s *corev1.PodSpec) {
 			rp := p.Child("ephemeral", "volumeClaimTemplate", "spec", "resources")
 			w.fraction(rp.Child("requests"), r.Requests, corev1.ResourceStorage)
 			w.fraction(rp.Child("limits"), r.Limits, corev1.ResourceStorage)
-		}
-		if v.Projected != nil && emptySources(v.Projected) {
-			w.texts = append(w.texts, fmt.Sprintf("volume %q (Projected) has no sources provided", v.Name))
 		}
 	}
 }
@@ -268,7 +272,22 @@ func (w *warner) fraction(p *field.Path, l corev1.ResourceList, name corev1.Reso
 	}
 }
 
-func (w *warner) container(p *field.Path, c *corev1.Container, m *metav1.ObjectMeta, s *corev1.PodSpec) {
+func (w *warner) fractions(p *field.Path, l corev1.ResourceList) {
+	w.fraction(p, l, corev1.ResourceMemory)
+	w.fraction(p, l, corev1.ResourceEphemeralStorage)
+}
+
+// fractional reports an amount of bytes that is no whole number.
+func fractional(l corev1.ResourceList) bool {
+	for _, name := range [...]corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+		if q, ok := l[name]; ok && q.MilliValue()%1000 != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *warner) container(at place, c *corev1.Container, m *metav1.ObjectMeta, s *corev1.PodSpec) {
 	if len(m.Annotations) > 0 {
 		if c.SecurityContext == nil || c.SecurityContext.SeccompProfile == nil {
 			w.oldSeccomp(m, seccompPrefix+c.Name)
@@ -279,13 +298,11 @@ func (w *warner) container(p *field.Path, c *corev1.Container, m *metav1.ObjectM
 			w.texts = append(w.texts, w.child("metadata", "annotations").Key(apparmorPrefix+c.Name).String()+apparmorDeprecated)
 		}
 	}
-	for _, name := range [...]corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
-		if len(c.Resources.Limits) > 0 {
-			w.fraction(p.Child("resources", "limits"), c.Resources.Limits, name)
-		}
-		if len(c.Resources.Requests) > 0 {
-			w.fraction(p.Child("resources", "requests"), c.Resources.Requests, name)
-		}
+	if fractional(c.Resources.Limits) {
+		w.fractions(at.path(w.spec()).Child("resources", "limits"), c.Resources.Limits)
+	}
+	if fractional(c.Resources.Requests) {
+		w.fractions(at.path(w.spec()).Child("resources", "requests"), c.Resources.Requests)
 	}
 	if len(c.Env) < 2 {
 		return
@@ -299,7 +316,7 @@ func (w *warner) container(p *field.Path, c *corev1.Container, m *metav1.ObjectM
 		}
 		// A value that builds on the one before it is meant to repeat the name.
 		if reference := "$(" + e.Name + ")"; e.ValueFrom != nil || e.Value == reference || !strings.Contains(e.Value, reference) {
-			w.add(p.Child("env").Index(i), "hides previous definition of %q, which may be dropped when using apply", e.Name)
+			w.add(at.path(w.spec()).Child("env").Index(i), "hides previous definition of %q, which may be dropped when using apply", e.Name)
 		}
 	}
 }
@@ -307,15 +324,17 @@ func (w *warner) container(p *field.Path, c *corev1.Container, m *metav1.ObjectM
 // ports warns of ports, of all containers, that are defined more than once or in ways that may conflict.
 func (w *warner) ports(s *corev1.PodSpec) {
 	type definition struct {
-		path *field.Path
-		port *corev1.ContainerPort
+		at    place
+		index int
+		port  *corev1.ContainerPort
 	}
+	path := func(d definition) *field.Path { return d.at.path(w.spec()).Child("ports").Index(d.index) }
 	var all []definition
-	eachContainer(w.spec(), s, func(p *field.Path, c *corev1.Container) {
+	eachPlace(s, func(at place, c *corev1.Container) {
 		for i := range c.Ports {
-			d := definition{p.Child("ports").Index(i), &c.Ports[i]}
+			d := definition{at, i, &c.Ports[i]}
 			if d.port.HostIP != "" && d.port.HostPort == 0 {
-				w.add(d.path, "hostIP set without hostPort: %+v", *d.port)
+				w.add(path(d), "hostIP set without hostPort: %+v", *d.port)
 			}
 			for _, o := range all {
 				if o.port.ContainerPort != d.port.ContainerPort || o.port.Protocol != d.port.Protocol {
@@ -323,11 +342,11 @@ func (w *warner) ports(s *corev1.PodSpec) {
 				}
 				switch {
 				case d.port.HostIP == o.port.HostIP && d.port.HostPort == o.port.HostPort:
-					w.add(d.path, "duplicate port definition with %s", o.path)
+					w.add(path(d), "duplicate port definition with %s", path(o))
 				case d.port.HostPort == 0 || o.port.HostPort == 0:
-					w.add(d.path, "overlapping port definition with %s", o.path)
+					w.add(path(d), "overlapping port definition with %s", path(o))
 				case d.port.HostPort == o.port.HostPort && (d.port.HostIP == "") != (o.port.HostIP == ""):
-					w.add(d.path, "dangerously ambiguous port definition with %s", o.path)
+					w.add(path(d), "dangerously ambiguous port definition with %s", path(o))
 				}
 			}
 			all = append(all, d)
