@@ -44,8 +44,8 @@ type Files interface {
 	Mounts(ctx context.Context, l *Launch) ([]Mount, []int64, error)
 	// Refresh brings volumes whose content follows the API up to date.
 	Refresh(ctx context.Context, pod *corev1.Pod) error
-	// Message is what the container left in its termination message file.
-	Message(uid types.UID, container string, attempt uint32) string
+	// Message is what an ended container left in its termination message file. spec is nil when it is not known.
+	Message(s *PodState, spec *corev1.Container, in *Instance) string
 	// Remove removes the pod's volumes and directory.
 	Remove(ctx context.Context, uid types.UID) error
 	// Present lists the pods that have a directory.
@@ -66,7 +66,6 @@ type Agent struct {
 	reported time.Time    // when the node's status was last written
 	lease    leaseState
 	work     sync.WaitGroup
-	services serviceCache
 }
 
 // New makes an Agent. It does nothing before Run, or before Begin where a fleet drives it.

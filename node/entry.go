@@ -164,7 +164,7 @@ type written struct {
 
 // step takes one Step and performs it.
 func (e *entry) step(ctx context.Context, pod *corev1.Pod) *written {
-	if err := e.observe(ctx); err != nil {
+	if err := e.observe(ctx, pod); err != nil {
 		if ctx.Err() == nil {
 			e.later(time.Now().Add(apiRetry))
 		}
@@ -192,7 +192,7 @@ func (e *entry) later(t time.Time) {
 }
 
 // observe brings the runtime's part of the state up to date.
-func (e *entry) observe(ctx context.Context) error {
+func (e *entry) observe(ctx context.Context, pod *corev1.Pod) error {
 	held, err := e.agent.cfg.Runtime.Sandboxes.Observe(ctx, e.state.UID)
 	if err != nil {
 		return fmt.Errorf("observing pod %s/%s: %w", e.state.Namespace, e.state.Name, err)
@@ -213,19 +213,19 @@ func (e *entry) observe(ctx context.Context) error {
 	for i := range h.Containers {
 		c := s.Container(h.Containers[i].Name)
 		c.Instances = h.Containers[i].Instances
-		e.messages(c)
+		e.messages(containerSpec(pod, c.Name), c)
 	}
 	return nil
 }
 
 // messages adds what ended containers left in their termination message files.
-func (e *entry) messages(c *Container) {
+func (e *entry) messages(spec *corev1.Container, c *Container) {
 	if e.agent.cfg.Files == nil {
 		return
 	}
 	for i := range c.Instances {
 		if in := &c.Instances[i]; in.Phase == Exited && in.Message == "" {
-			in.Message = e.agent.cfg.Files.Message(e.state.UID, c.Name, in.Attempt)
+			in.Message = e.agent.cfg.Files.Message(&e.state, spec, in)
 		}
 	}
 }

@@ -191,7 +191,7 @@ func (e *entry) postStart(ctx context.Context, pod *corev1.Pod, spec *corev1.Con
 	if e.agent.cfg.Probe == nil || spec.Lifecycle == nil || spec.Lifecycle.PostStart == nil {
 		return nil
 	}
-	if err := e.observe(ctx); err != nil {
+	if err := e.observe(ctx, pod); err != nil {
 		return err
 	}
 	err := e.agent.cfg.Probe.Hook(ctx, e.target(pod, spec, id), spec.Lifecycle.PostStart)

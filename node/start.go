@@ -68,6 +68,9 @@ func (e *entry) launch(ctx context.Context, pod *corev1.Pod, spec *corev1.Contai
 	}
 	rt := e.agent.cfg.Runtime.Containers
 	id, err := rt.Create(ctx, l)
+	if bad := (*ConfigError)(nil); errors.As(err, &bad) {
+		return &refusal{reason: "CreateContainerConfigError", err: bad.Err}
+	}
 	if err != nil {
 		return &refusal{reason: "CreateContainerError", err: err}
 	}

@@ -395,9 +395,9 @@ func QOS(pod *corev1.Pod) corev1.PodQOSClass {
 	return corev1.PodQOSBurstable
 }
 
-// oomScore is the oom_score_adj of a container: a guaranteed pod's is far below, a burstable one's falls with the
+// OOMScore is the oom_score_adj of a container: a guaranteed pod's is far below, a burstable one's falls with the
 // share of the node's memory it asks for.
-func oomScore(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) int64 {
+func OOMScore(pod *corev1.Pod, c *corev1.Container, nodeMemory int64) int64 {
 	switch QOS(pod) {
 	case corev1.PodQOSGuaranteed:
 		return -997

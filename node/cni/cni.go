@@ -1,0 +1,73 @@
+// Package cni writes the pod network's configuration for a node that has none: a bridge with addresses of the node's
+// pod CIDR, host ports, and masquerading to the outside. It configures no other node and enforces no policy.
+package cni
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+// Config is one node's pod network.
+type Config struct {
+	Dir    string // of the conflist
+	Bridge string // the network device, "pintle0" when empty
+	CIDR   string // of the node's pods
+	Data   string // where address leases are kept
+	MTU    int    // 0 for the device's default
+}
+
+// fileName sorts first among configurations, of which runtimes take the first.
+const fileName = "10-pintle.conflist"
+
+// Write makes the configuration, or brings it up to date. It returns the file's path.
+func Write(c Config) (string, error) {
+	p, err := netip.ParsePrefix(c.CIDR)
+	if err != nil {
+		return "", fmt.Errorf("pod CIDR %q: %w", c.CIDR, err)
+	}
+	if c.Bridge == "" {
+		c.Bridge = "pintle0"
+	}
+	everywhere := "0.0.0.0/0"
+	if p.Addr().Is6() {
+		everywhere = "::/0"
+	}
+	type m = map[string]any
+	bridge := m{
+		"type": "bridge", "bridge": c.Bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true, "promiscMode": false,
+		"ipam": m{"type": "host-local", "dataDir": c.Data, "ranges": [][]m{{{"subnet": p.Masked().String()}}}, "routes": []m{{"dst": everywhere}}},
+	}
+	if c.MTU > 0 {
+		bridge["mtu"] = c.MTU
+	}
+	b, err := json.MarshalIndent(m{
+		"cniVersion": "0.4.0", "name": "pintle",
+		"plugins": []m{bridge, {"type": "portmap", "capabilities": m{"portMappings": true}, "snat": true}},
+	}, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("encoding the pod network's configuration: %w", err)
+	}
+	b = append(b, '\n')
+	path := filepath.Join(c.Dir, fileName)
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(b) {
+		return path, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the pod network's configuration: %w", err)
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return "", fmt.Errorf("making the directory of the pod network's configuration: %w", err)
+	}
+	tmp := path + ".tmp" // runtimes read *.conf and *.conflist only
+	if err := os.WriteFile(tmp, b, 0o644); err != nil {
+		return "", fmt.Errorf("writing the pod network's configuration: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return "", fmt.Errorf("writing the pod network's configuration: %w", err)
+	}
+	return path, nil
+}
