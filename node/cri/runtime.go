@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -149,6 +150,23 @@ func (r *Runtime) Health(ctx context.Context) (Health, error) {
 	return h, nil
 }
 
+// SandboxImage is the image the runtime makes sandboxes from; "" when it does not say.
+func (r *Runtime) SandboxImage(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	s, err := r.rt.Status(ctx, &runtimeapi.StatusRequest{Verbose: true})
+	if err != nil {
+		return "", fmt.Errorf("asking the container runtime for its configuration: %w", err)
+	}
+	var c struct {
+		SandboxImage string `json:"sandboxImage"`
+	}
+	if err := json.Unmarshal([]byte(s.Info["config"]), &c); err != nil {
+		return "", nil // not every runtime tells
+	}
+	return c.SandboxImage, nil
+}
+
 // prefix is what IDs in the API start with: "containerd://".
 func (r *Runtime) prefix(ctx context.Context) (string, error) {
 	r.mu.Lock()
@@ -253,7 +271,7 @@ func (r *Runtime) RemoveSandbox(ctx context.Context, id string) error {
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
 	m := s.GetStatus().GetMetadata()
-	return removeEmpty(logDir(r.cfg.LogRoot, m.GetNamespace(), m.GetName(), m.GetUid()))
+	return removeEmpty(LogDirOf(r.cfg.LogRoot, m.GetNamespace(), m.GetName(), m.GetUid()))
 }
 
 func absent(err error) bool { return status.Code(err) == codes.NotFound }

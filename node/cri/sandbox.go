@@ -15,10 +15,11 @@ import (
 
 // LogDir is where a pod's containers write their logs, below root: one directory for each container.
 func LogDir(root string, pod *corev1.Pod) string {
-	return logDir(root, pod.Namespace, pod.Name, string(pod.UID))
+	return LogDirOf(root, pod.Namespace, pod.Name, string(pod.UID))
 }
 
-func logDir(root, namespace, name, uid string) string {
+// LogDirOf is LogDir of a pod known by name.
+func LogDirOf(root, namespace, name, uid string) string {
 	return filepath.Join(root, namespace+"_"+name+"_"+uid)
 }
 

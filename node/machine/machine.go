@@ -1,0 +1,252 @@
+// Package machine is a real node: it puts the node agent together with the machine's containerd, pod network, volumes
+// and probes, and describes the machine to the API.
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"pintle.dev/client"
+	"pintle.dev/node"
+	"pintle.dev/node/cni"
+	"pintle.dev/node/containerd"
+	"pintle.dev/node/cri"
+	"pintle.dev/node/oci"
+	"pintle.dev/node/probe"
+	"pintle.dev/node/stream"
+	"pintle.dev/node/volume"
+)
+
+// DefaultPodCIDR is the pods' network on a node that is given none.
+const DefaultPodCIDR = "10.244.0.0/24"
+
+// relist is how often containers that ended by themselves are looked for.
+const relist = time.Second
+
+// Config is what a Machine is made from.
+type Config struct {
+	Name   string // of the node; "" for the host's name
+	Client client.Client
+	// Dir keeps what belongs to the node: pods, logs, an own containerd.
+	Dir string
+	// Socket is the host's containerd: "" looks at the usual place, "none" always starts an own one.
+	Socket string
+	// IP is the node's address; "" finds the one the default route uses.
+	IP      string
+	PodCIDR string // "" for DefaultPodCIDR
+	Labels  map[string]string
+	DNS     []string // the cluster's name servers, if it has any
+	// Port is where the node's streaming handler is reached over TLS; 0 when only the same process reaches it.
+	Port int32
+}
+
+// Machine is this machine as a node.
+type Machine struct {
+	cfg        Config
+	containerd *containerd.Containerd
+	runtime    *cri.Runtime
+	agent      *node.Agent
+	handler    http.Handler
+	ip         string
+}
+
+// New finds or starts containerd, sees to the sandbox image and the pod network, and makes the agent. The error wraps
+// containerd.ErrAbsent where there is no containerd to be had: the caller may go on with a hollow node.
+func New(ctx context.Context, cfg Config) (*Machine, error) {
+	if cfg.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("finding the host's name: %w", err)
+		}
+		cfg.Name = strings.ToLower(name)
+	}
+	if cfg.PodCIDR == "" {
+		cfg.PodCIDR = DefaultPodCIDR
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding the node's directory: %w", err)
+	}
+	cfg.Dir = dir
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("making the node's directory: %w", err)
+	}
+	m := &Machine{cfg: cfg, ip: cfg.IP}
+	if m.ip == "" {
+		m.ip = address()
+	}
+	cniDir := filepath.Join(dir, "cni")
+	if m.containerd, err = containerd.Start(ctx, containerd.Config{Dir: filepath.Join(dir, "containerd"), Socket: cfg.Socket, CNIDir: cniDir}); err != nil {
+		return nil, err
+	}
+	if err := m.network(cniDir); err != nil {
+		return nil, err
+	}
+	logs := filepath.Join(dir, "log")
+	if m.runtime, err = cri.New(cri.Config{Socket: m.containerd.Socket, LogRoot: logs, Hostname: cfg.Name,
+		Seccomp: filepath.Join(dir, "seccomp"), DNS: cfg.DNS}); err != nil {
+		return nil, err
+	}
+	if err := m.sandboxImage(ctx); err != nil {
+		return nil, err
+	}
+	return m, m.makeAgent(logs)
+}
+
+// network writes the pod network's configuration: for an own containerd always, for the host's when it has none.
+func (m *Machine) network(dir string) error {
+	if !m.containerd.Own {
+		dir = "/etc/cni/net.d"
+		es, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reading the pod network's configuration: %w", err)
+		}
+		for _, e := range es {
+			if x := filepath.Ext(e.Name()); (x == ".conf" || x == ".conflist") && !strings.Contains(e.Name(), "pintle") {
+				return nil
+			}
+		}
+	}
+	_, err := cni.Write(cni.Config{Dir: dir, CIDR: m.cfg.PodCIDR, Data: filepath.Join(m.cfg.Dir, "addresses")})
+	return err
+}
+
+// readyWithin is how long CRI may take to come up behind containerd's socket.
+const readyWithin = 20 * time.Second
+
+// sandboxImage imports the sandbox image where the runtime does not have it.
+func (m *Machine) sandboxImage(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for {
+		if _, err := m.runtime.Health(ctx); err == nil {
+			break
+		} else if ctx.Err() != nil {
+			return fmt.Errorf("the container runtime at %s does not speak CRI: %w", m.containerd.Socket, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	name, err := m.runtime.SandboxImage(ctx)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		name = oci.PauseName
+	}
+	im, err := m.runtime.Node().Images.Image(ctx, name)
+	if err != nil {
+		return fmt.Errorf("looking for the sandbox image %s: %w", name, err)
+	}
+	if im != nil {
+		return nil
+	}
+	if err := containerd.ImportPause(ctx, m.containerd.Socket, name); err != nil {
+		return fmt.Errorf("bringing in the sandbox image %s: %w", name, err)
+	}
+	return nil
+}
+
+func (m *Machine) makeAgent(logs string) error {
+	files, err := volume.New(volume.Config{Root: m.cfg.Dir, Client: m.cfg.Client,
+		Allocatable: func() resourceList { return m.agent.Allocatable() },
+		LogDir:      func(s *node.PodState) string { return cri.LogDirOf(logs, s.Namespace, s.Name, string(s.UID)) },
+	})
+	if err != nil {
+		return err
+	}
+	m.agent, err = node.New(node.Config{
+		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files, Probe: probe.New(m.runtime),
+		Describe: m.describe, Labels: m.cfg.Labels, PodCIDR: m.cfg.PodCIDR, Relist: relist,
+	})
+	if err != nil {
+		return err
+	}
+	m.handler = stream.New(stream.Config{Find: m.agent.Find, Sessions: m.runtime.Sessions(),
+		LogDir: func(namespace, name, uid string) string { return cri.LogDirOf(logs, namespace, name, uid) }})
+	return nil
+}
+
+// Name is the node's name.
+func (m *Machine) Name() string { return m.cfg.Name }
+
+// Socket is the containerd in use, and Own whether Pintle runs it.
+func (m *Machine) Socket() (path string, own bool) { return m.containerd.Socket, m.containerd.Own }
+
+// rotateEvery is how often the sizes of logs are looked at.
+const rotateEvery = 10 * time.Second
+
+// Run runs the node until ctx ends. Containers go on running.
+func (m *Machine) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var logs sync.WaitGroup
+	defer logs.Wait()
+	defer cancel()
+	logs.Go(func() {
+		tick := time.NewTicker(rotateEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := m.runtime.RotateLogs(ctx); err != nil && ctx.Err() == nil {
+				slog.Warn("container logs not rotated", "err", err)
+			}
+		}
+	})
+	return m.agent.Run(ctx)
+}
+
+// Handler serves the node's logs, exec, attach and port-forward, as package stream describes.
+func (m *Machine) Handler() http.Handler { return m.handler }
+
+// Close lets go of the runtime. An own containerd in which nothing runs any more is ended; one with containers goes on,
+// and the next Machine finds it.
+func (m *Machine) Close(ctx context.Context) error {
+	held, err := m.runtime.Observe(ctx, "")
+	busy := false
+	for i := range held {
+		busy = busy || held[i].Sandbox != nil && held[i].Sandbox.Ready
+	}
+	if cerr := m.runtime.Close(); cerr != nil {
+		slog.Warn("closing the connection to the container runtime", "err", cerr)
+	}
+	if err != nil || busy {
+		return err
+	}
+	return m.containerd.Stop(ctx)
+}
+
+// address is the one the default route uses, or the first that is not the host's own; "127.0.0.1" without any.
+func address() string {
+	// Connecting a UDP socket sends nothing: it only asks the kernel for a route.
+	if c, err := net.Dial("udp", "192.0.2.1:9"); err == nil {
+		defer c.Close()
+		if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+			return a.IP.String()
+		}
+	}
+	as, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, a := range as {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
+				return n.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
+}

@@ -1,0 +1,353 @@
+package machine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"pintle.dev/api"
+	"pintle.dev/client"
+	"pintle.dev/node/containerd"
+	"pintle.dev/node/nodetest"
+	"pintle.dev/node/oci"
+)
+
+const appImage = "pintle.test/app:1"
+
+// bench is one real machine under test, with an API in memory.
+type bench struct {
+	*testing.T
+	api    *nodetest.Client
+	m      *Machine
+	cfg    Config
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// start makes a machine with a containerd of its own, or skips the test, saying why.
+func start(t *testing.T) *bench {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("running containers needs root")
+	}
+	for _, p := range []string{"containerd", "runc", "ctr"} {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("running containers needs the program %s", p)
+		}
+	}
+	dir, err := os.MkdirTemp("/tmp", "node-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, api: nodetest.New(), cfg: Config{Name: "n1", Dir: dir, Socket: "none", PodCIDR: "10.251.7.0/24"}}
+	b.cfg.Client = b.api
+	if b.m, err = New(t.Context(), b.cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.m.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := b.m.containerd.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	b.image()
+	b.run()
+	t.Cleanup(b.stop)
+	return b
+}
+
+// image builds the test program and imports it.
+func (b *bench) image() {
+	b.Helper()
+	dir := b.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "app"), "./testdata/app")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("building the test program: %v\n%s", err, out)
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "app"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var archive bytes.Buffer
+	if err := oci.Write(&archive, oci.Image{Name: appImage, Files: map[string][]byte{"/app": program, "/tmp/.keep": nil}, Entrypoint: []string{"/app"}}); err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(dir, "app.tar")
+	if err := os.WriteFile(path, archive.Bytes(), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	socket, _ := b.m.Socket()
+	names, err := containerd.Import(b.Context(), socket, path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if fmt.Sprint(names) != "["+appImage+"]" {
+		b.Errorf("imported %v, want %s", names, appImage)
+	}
+}
+
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel, b.done = cancel, make(chan error, 1)
+	go func() { b.done <- b.m.Run(ctx) }()
+}
+
+func (b *bench) stop() {
+	if b.cancel == nil {
+		return
+	}
+	b.cancel()
+	b.cancel = nil
+	if err := <-b.done; err != nil {
+		b.Errorf("Run: %v", err)
+	}
+}
+
+func pod(name string, edit func(*corev1.Pod)) *corev1.Pod {
+	grace := int64(5)
+	p := &corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{"app": name}},
+		Spec: corev1.PodSpec{NodeName: "n1", RestartPolicy: corev1.RestartPolicyAlways, TerminationGracePeriodSeconds: &grace,
+			ServiceAccountName: "default",
+			Containers: []corev1.Container{{Name: "c", Image: appImage, ImagePullPolicy: corev1.PullIfNotPresent,
+				TerminationMessagePath: "/dev/termination-log", TerminationMessagePolicy: corev1.TerminationMessageReadFile}}},
+		Status: corev1.PodStatus{Phase: corev1.PodPending},
+	}
+	if edit != nil {
+		edit(p)
+	}
+	return p
+}
+
+func (b *bench) create(p *corev1.Pod) {
+	b.Helper()
+	if _, err := client.Pods.Create(b.Context(), b.api, p); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) get(name string) *corev1.Pod {
+	p, err := client.Pods.Get(b.Context(), b.api, api.Key{Namespace: "default", Name: name})
+	if api.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// wait waits until a pod is as wanted.
+func (b *bench) wait(name, what string, ok func(p *corev1.Pod) bool) *corev1.Pod {
+	b.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		p := b.get(name)
+		if ok(p) {
+			return p
+		}
+		if time.Now().After(end) {
+			if p != nil {
+				b.Logf("status: %+v", p.Status)
+			}
+			b.events()
+			b.Fatalf("pod %s is not %s", name, what)
+		}
+	}
+}
+
+func ready(p *corev1.Pod) bool {
+	if p == nil {
+		return false
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func (b *bench) events() []string {
+	evs, err := client.Events.List(b.Context(), b.api, client.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var out []string
+	for _, e := range evs {
+		out = append(out, e.InvolvedObject.Name+" "+e.Reason+": "+e.Message)
+		b.Log(out[len(out)-1])
+	}
+	return out
+}
+
+func (b *bench) logs(path string) string {
+	b.Helper()
+	w := httptest.NewRecorder()
+	b.m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/containerLogs/default/"+path, nil))
+	return w.Body.String()
+}
+
+func (b *bench) delete(name string) {
+	b.Helper()
+	if _, err := client.Pods.Delete(b.Context(), b.api, api.Key{Namespace: "default", Name: name}, nil); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// TestPods runs pods for real: one machine for all, as starting containerd takes its time.
+func TestPods(t *testing.T) {
+	b := start(t)
+	b.create(pod("web", func(p *corev1.Pod) {
+		c := &p.Spec.Containers[0]
+		c.Env = []corev1.EnvVar{{Name: "POD", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}, {Name: "NAME", Value: "$(POD)!"}}
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi"), corev1.ResourceCPU: resource.MustParse("500m")}
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "config", MountPath: "/config"}, {Name: "config", MountPath: "/one", SubPath: "a"}}
+		c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(8080)}}}
+		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthy", Port: intstr.FromInt32(8080)}}}
+		p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: appImage, ImagePullPolicy: corev1.PullIfNotPresent,
+			Args: []string{"write", "/data/made", "by init"}, VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}}}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			{Name: "config", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+				{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: "a", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels"}}}}},
+			}}}},
+		}
+	}))
+	b.create(pod("fails", func(p *corev1.Pod) {
+		p.Spec.RestartPolicy = corev1.RestartPolicyNever
+		p.Spec.Containers[0].Args = []string{"exit", "3"}
+	}))
+	b.create(pod("crashes", func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"exit", "1"} }))
+	b.create(pod("absent", func(p *corev1.Pod) {
+		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = "pintle.test/none:1", corev1.PullNever
+	}))
+
+	p := b.wait("web", "ready", ready)
+	if p.Status.PodIP == "" || !strings.HasPrefix(p.Status.PodIP, "10.251.7.") {
+		t.Errorf("pod IP %q", p.Status.PodIP)
+	}
+	t.Run("logs", func(t *testing.T) {
+		if got := b.logs("web/c"); got != "serving as web!\n" {
+			t.Errorf("logs: %q", got)
+		}
+	})
+	t.Run("network", func(t *testing.T) {
+		res, err := http.Get("http://" + p.Status.PodIP + ":8080/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || string(body) != "hello from web!\n" {
+			t.Errorf("%q, %v", body, err)
+		}
+	})
+	id := p.Status.ContainerStatuses[0].ContainerID
+	in := func(args ...string) string {
+		t.Helper()
+		out, code, err := b.m.runtime.Exec(t.Context(), id, append([]string{"/app"}, args...), 5*time.Second)
+		if err != nil || code != 0 {
+			t.Errorf("%q: code %d, %v: %s", args, code, err, out)
+		}
+		return out
+	}
+	t.Run("volumes", func(t *testing.T) {
+		if got := in("cat", "/data/made", "/config/a", "/one"); got != `by initapp="web"app="web"` {
+			t.Errorf("files: %q", got)
+		}
+	})
+	t.Run("terminated", func(t *testing.T) {
+		p := b.wait("fails", "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
+		s := p.Status.ContainerStatuses[0].State.Terminated
+		if s == nil || s.ExitCode != 3 || s.Reason != "Error" || s.Message != "message of 3" {
+			t.Errorf("terminated: %+v", s)
+		}
+	})
+	t.Run("crash loop", func(t *testing.T) {
+		p := b.wait("crashes", "backing off", func(p *corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[0].State.Waiting.Reason == "CrashLoopBackOff"
+		})
+		if p.Status.ContainerStatuses[0].LastTerminationState.Terminated == nil || p.Status.ContainerStatuses[0].RestartCount != 1 {
+			t.Errorf("status: %+v", p.Status.ContainerStatuses[0])
+		}
+		if got := b.logs("crashes/c?previous=true"); got != "exiting 1\n" {
+			t.Errorf("previous logs: %q", got)
+		}
+	})
+	t.Run("image never pulled", func(t *testing.T) {
+		b.wait("absent", "waiting", func(p *corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[0].State.Waiting.Reason == "ErrImageNeverPull"
+		})
+	})
+	t.Run("adoption", func(t *testing.T) {
+		b.stop()
+		m, err := New(t.Context(), b.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.m = m
+		b.delete("crashes") // while no agent runs
+		b.run()
+		b.wait("crashes", "gone", func(p *corev1.Pod) bool { return p == nil })
+		p := b.get("web")
+		if !ready(p) || p.Status.ContainerStatuses[0].ContainerID != id || p.Status.ContainerStatuses[0].RestartCount != 0 {
+			t.Errorf("after a restart of the agent: %+v", p.Status)
+		}
+	})
+	t.Run("liveness", func(t *testing.T) {
+		in("write", "/data/sick", "yes")
+		b.wait("web", "restarted", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 })
+	})
+	t.Run("deletion", func(t *testing.T) {
+		for _, name := range []string{"web", "fails", "absent"} {
+			b.delete(name)
+		}
+		for _, name := range []string{"web", "fails", "absent"} {
+			b.wait(name, "gone", func(p *corev1.Pod) bool { return p == nil })
+		}
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			held, err := b.m.runtime.Observe(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			dirs, err := os.ReadDir(filepath.Join(b.cfg.Dir, "pods"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			logs, err := os.ReadDir(filepath.Join(b.cfg.Dir, "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(held) == 0 && len(dirs) == 0 && len(logs) == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("left behind: %v in the runtime, directories %v, logs %v", held, dirs, logs)
+			}
+		}
+	})
+	b.events()
+}
