@@ -11,7 +11,7 @@ import (
 // Op is what an Action does.
 type Op uint8
 
-// The operations. Those up to Remove act on the host, the others on the API and the agent itself.
+// The operations. Those before Tell act on the host, the others on the API and the agent itself.
 const (
 	SetUpVolumes  Op = iota // make the pod's volumes
 	RunSandbox              // Attempt
@@ -20,7 +20,8 @@ const (
 	Start                   // Container, Attempt
 	Kill                    // Container, ID, Grace; Message says why
 	Remove                  // ID of a dead instance
-	RemoveVolumes           // and the pod's directory
+	RemoveVolumes           // of a pod that has ended
+	RemoveFiles             // everything of the pod's directory
 	Tell                    // an event: Type, Reason, Message, about Container or the pod
 	Report                  // Status
 	Finish                  // delete the pod from the API
@@ -29,7 +30,7 @@ const (
 )
 
 var opNames = [...]string{"SetUpVolumes", "RunSandbox", "StopSandbox", "RemoveSandbox", "Start", "Kill", "Remove",
-	"RemoveVolumes", "Tell", "Report", "Finish", "Forget", "Wake"}
+	"RemoveVolumes", "RemoveFiles", "Tell", "Report", "Finish", "Forget", "Wake"}
 
 func (o Op) String() string { return opNames[o] }
 

@@ -116,8 +116,8 @@ func (e *entry) act(ctx context.Context, pod *corev1.Pod, a *Action) error {
 		e.startContainer(ctx, pod, a)
 	case Remove:
 		return rt.Containers.Remove(ctx, a.ID)
-	case RemoveVolumes:
-		return e.removeVolumes(ctx)
+	case RemoveVolumes, RemoveFiles:
+		return e.removeFiles(ctx, a.Op == RemoveFiles)
 	case Tell:
 		e.agent.tell(pod, a.Container, a.Type, a.Reason, a.Message)
 	case Finish:
@@ -130,9 +130,9 @@ func (e *entry) act(ctx context.Context, pod *corev1.Pod, a *Action) error {
 	return nil
 }
 
-func (e *entry) removeVolumes(ctx context.Context) error {
+func (e *entry) removeFiles(ctx context.Context, all bool) error {
 	if f := e.agent.cfg.Files; f != nil {
-		if err := f.Remove(ctx, e.state.UID); err != nil {
+		if err := f.Remove(ctx, e.state.UID, all); err != nil {
 			return err
 		}
 	}

@@ -93,6 +93,7 @@ func (p *plan) vanish() {
 	if p.have.Sandbox != nil {
 		p.do(Action{Op: RemoveSandbox, ID: p.have.Sandbox.ID})
 	}
+	p.do(Action{Op: RemoveFiles})
 	p.do(Action{Op: Forget})
 }
 

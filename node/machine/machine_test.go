@@ -226,7 +226,7 @@ func TestPods(t *testing.T) {
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi"), corev1.ResourceCPU: resource.MustParse("500m")}
 		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "config", MountPath: "/config"}, {Name: "config", MountPath: "/one", SubPath: "a"}}
 		c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(8080)}}}
-		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthy", Port: intstr.FromInt32(8080)}}}
+		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthy", Port: intstr.FromInt32(8080)}}}
 		p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: appImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			Args: []string{"write", "/data/made", "by init"}, VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}}}
 		p.Spec.Volumes = []corev1.Volume{

@@ -289,7 +289,7 @@ func fallback(log string) string {
 }
 
 // Remove implements node.Files.
-func (m *Manager) Remove(_ context.Context, uid types.UID) error {
+func (m *Manager) Remove(_ context.Context, uid types.UID, all bool) error {
 	if uid == "" || strings.ContainsAny(string(uid), "/.") {
 		return fmt.Errorf("removing the files of pod %q: not a UID", uid)
 	}
@@ -304,8 +304,15 @@ func (m *Manager) Remove(_ context.Context, uid types.UID) error {
 		}
 	}
 	m.mu.Unlock()
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("removing the pod's directory: %w", err)
+	if all {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("removing the pod's directory: %w", err)
+		}
+		return nil
+	}
+	// The termination messages of ended containers stay with them.
+	if err := errors.Join(os.RemoveAll(m.volumes(uid)), os.RemoveAll(filepath.Join(dir, "volume-subpaths"))); err != nil {
+		return fmt.Errorf("removing the pod's volumes: %w", err)
 	}
 	return nil
 }
