@@ -7,6 +7,7 @@ import (
 
 	"pintle.dev/client"
 	"pintle.dev/controller"
+	"pintle.dev/controller/crd"
 	"pintle.dev/controller/deployment"
 	"pintle.dev/controller/gc"
 	"pintle.dev/controller/replicaset"
@@ -36,6 +37,7 @@ func Controllers(cfg Config) []*controller.Controller {
 		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
+		crd.New(cfg.Client("crd-finalizer")),
 		serviceaccount.New(cfg.Client("service-account-controller")),
 		serviceaccount.NewTokens(cfg.Client("tokens-controller")),
 		rootca.New(cfg.Client("root-ca-cert-publisher"), cfg.RootCA),
