@@ -28,8 +28,10 @@ func (n *normalizer) learn(v any) {
 		}
 	case map[string]any:
 		gen, _ := x["generateName"].(string)
-		if name, _ := x["name"].(string); gen != "" && strings.HasPrefix(name, gen) {
-			n.generated[name] = gen + "<gen>"
+		// The generator cuts the prefix so that the name has at most 63 characters.
+		cut := gen[:min(len(gen), 58)]
+		if name, _ := x["name"].(string); gen != "" && strings.HasPrefix(name, cut) && len(name) == len(cut)+5 {
+			n.generated[name] = cut + "<gen>"
 		}
 		if ip, _ := x["clusterIP"].(string); strings.HasPrefix(ip, "10.") {
 			n.ips = append(n.ips, ip)
@@ -57,6 +59,7 @@ var replacements = []struct {
 	{regexp.MustCompile(`does not match the ResourceVersion in record \(\d+\)`), "does not match the ResourceVersion in record (<rv>)"},
 	{regexp.MustCompile(`resourceVersion: "[1-9]\d*"`), `resourceVersion: "<rv>"`},
 	{regexp.MustCompile(`resourceVersion":"[1-9]\d*"`), `resourceVersion":"<rv>"`},
+	{regexp.MustCompile(`resourceVersion\\":\\"[1-9]\d*\\"`), `resourceVersion\":\"<rv>\"`},
 }
 
 func (n *normalizer) text(s string) string {
@@ -260,4 +263,29 @@ func canonicalMessage(s string, status map[string]any) string {
 		return head + "errors:\n" + strings.Join(lines, "\n")
 	}
 	return s
+}
+
+// withoutEstablishing takes out of CustomResourceDefinitions what differs by design: Pintle establishes them in the
+// write itself, where upstream's controllers do it a little later.
+func withoutEstablishing(v any) any {
+	switch x := v.(type) {
+	case []any:
+		for i := range x {
+			x[i] = withoutEstablishing(x[i])
+		}
+	case map[string]any:
+		for k := range x {
+			x[k] = withoutEstablishing(x[k])
+		}
+		if m, ok := x["metadata"].(map[string]any); ok && x["kind"] == "CustomResourceDefinition" {
+			delete(x, "status")
+			if entries, ok := m["managedFields"].([]any); ok {
+				m["managedFields"] = slices.DeleteFunc(entries, func(e any) bool {
+					entry, ok := e.(map[string]any)
+					return ok && entry["subresource"] == "status"
+				})
+			}
+		}
+	}
+	return v
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -25,7 +26,7 @@ func errTooLarge() error {
 func (x *exchange) readBody(q *request) error {
 	r := x.r
 	q.ContentType = mediaType(r.Header.Get("Content-Type"))
-	if q.Verb == api.Patch {
+	if q.Verb == api.Patch && types.PatchType(q.ContentType) != types.ApplyYAMLPatchType {
 		if err := checkPatchType(q); err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func (q *request) jsonBody() ([]byte, error) {
 	case typeYAML:
 		b, err := object.FromYAML(q.Body)
 		if err != nil {
-			return nil, api.BadRequest("error decoding YAML: %s", err)
+			return nil, api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(q.Body))
 		}
 		return b, nil
 	}

@@ -27,10 +27,14 @@ func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, err
 		r.Version, r.Resource.Group = v.Name, v.Group
 	}
 	resp, err := s.dispatch(ctx, r, d, v)
-	if err == nil && v.Warning != "" {
-		resp.Warnings = append(resp.Warnings, v.Warning)
+	if v.Warning == "" {
+		return resp, err
 	}
-	return resp, err
+	if err != nil {
+		return nil, withWarnings(err, []string{v.Warning})
+	}
+	resp.Warnings = append(resp.Warnings, v.Warning)
+	return resp, nil
 }
 
 // lookup finds what a request is about. In-process callers may leave the version open: they get the stored one.
@@ -45,11 +49,18 @@ func (s *Server) lookup(r *api.Request) (*resource.Definition, *resource.Version
 }
 
 func errNoResource() error {
-	return api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	return routerError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+}
+
+// routerError is an Error as upstream's router makes them: with details that say nothing.
+func routerError(code int, reason metav1.StatusReason, message string) error {
+	e := api.NewError(code, reason, "%s", message)
+	e.Status.Details = new(metav1.StatusDetails)
+	return e
 }
 
 func errMethod() error {
-	return api.NewError(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
+	return routerError(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
 		"the server does not allow this method on the requested resource")
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -97,7 +98,8 @@ func internalGroup(group string) string {
 	if group == "" {
 		return "core"
 	}
-	return group
+	first, _, _ := strings.Cut(group, ".")
+	return first
 }
 
 // summary shows the beginning of a body that could not be read.

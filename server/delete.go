@@ -125,6 +125,10 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 	if err != nil {
 		return nil, err
 	}
+	if o.Meta.DeletionTimestamp == nil && q.d.Hooks.Terminate != nil {
+		w.New = o
+		q.d.Hooks.Terminate(ctx, w)
+	}
 	fate := q.condemn(o, options)
 	if fate == fatePending {
 		return q.deleted(rec), nil
@@ -156,10 +160,6 @@ func (q *request) deletedNow(rec *api.Record, o *resource.Object) (*api.Response
 // mark stores that the object is being deleted and answers with it.
 func (q *request) mark(ctx context.Context, w *resource.Write, o *resource.Object) (*api.Response, error) {
 	rec := w.OldRecord
-	w.New = o
-	if w.Old.Meta.DeletionTimestamp == nil && q.d.Hooks.Terminate != nil {
-		q.d.Hooks.Terminate(ctx, w)
-	}
 	owners := rec.Owners()
 	json, err := resource.EncodeBlank(nil, q.d, o)
 	if err != nil {
@@ -241,13 +241,18 @@ func (q *request) condemn(o *resource.Object, options *metav1.DeleteOptions) fat
 	case !held:
 		return fateNow
 	}
-	if m.DeletionTimestamp == nil && m.Generation > 0 {
+	// Kinds whose end is a process of its own (namespaces, CRDs) neither count it as a change of what is wanted nor
+	// have a grace period.
+	process := q.d.Hooks.Terminate != nil
+	if m.DeletionTimestamp == nil && m.Generation > 0 && !process {
 		m.Generation++
 	}
 	if t := now(); m.DeletionTimestamp == nil || m.DeletionTimestamp.After(t.Time) {
 		m.DeletionTimestamp = &t
 	}
-	m.DeletionGracePeriodSeconds = ptr(int64(0))
+	if !process {
+		m.DeletionGracePeriodSeconds = ptr(int64(0))
+	}
 	return fateMarked
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -185,13 +186,24 @@ func (fw *frameWriter) bookmark(rev api.Revision, end bool) {
 		b = append(b, `,"creationTimestamp":null`...)
 	}
 	if end {
-		b = append(b, `,"annotations":{"k8s.io/initial-events-end":"true"}`...)
+		b = append(b, `,"annotations":{"k8s.io/initial-events-end":"true"`...)
+		if !fw.q.d.Custom && f.shape == asObject {
+			b = append(append(b, `,"kubernetes.io/initial-events-list-blueprint":"`...), fw.q.blueprint()...)
+			b = append(b, '"')
+		}
+		b = append(b, '}')
 	}
 	b = append(b, '}')
 	if f.shape == asTable {
 		b = append(b, `,"columnDefinitions":null,"rows":[]`...)
 	}
 	fw.pending = append(b, "}}\n"...)
+}
+
+// blueprint is an empty list of the kind, encoded: what upstream tells clients of a watch that starts with a list.
+func (q *request) blueprint() string {
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil,
+		"{\"kind\":%q,\"apiVersion\":%q,\"metadata\":{},\"items\":null}\n", q.listKind(), q.v.APIVersion()))
 }
 
 // failure adds the event that ends a watch which cannot go on.

@@ -74,7 +74,8 @@ func negotiate(accept string, e endpoint) (form, error) {
 		return form{}, nil
 	}
 	if !e.custom && !routeAccepts(accept, e) {
-		return form{}, notAcceptable("406: Not Acceptable\n\nAvailable representations: " + strings.Join(e.representations(), ", "))
+		return form{}, routerError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"406: Not Acceptable\n\nAvailable representations: "+strings.Join(e.representations(), ", "))
 	}
 	clauses := parseAccept(accept)
 	var proto *form

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+	"strings"
 	"sync"
 
 	"pintle.dev/api"
@@ -36,7 +38,7 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	}
 	var before *object.Value
 	if rec != nil {
-		s.owners = rec.Owners()
+		s.owners = q.sameGroup(rec.Owners())
 		have, err := q.s.rendition(q.d, q.v, rec)
 		if err == nil {
 			before, err = object.Parse(have.json)
@@ -60,18 +62,55 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	return s, nil
 }
 
+// sameGroup leaves out owners whose fields are expressed in another group's version of the kind: upstream cannot
+// convert between groups here either, and forgets them.
+func (q *request) sameGroup(owners api.Owners) api.Owners {
+	if len(q.d.Versions) == 1 {
+		return owners
+	}
+	return slices.DeleteFunc(owners, func(o api.Owner) bool {
+		group, _, found := strings.Cut(o.APIVersion, "/")
+		if !found {
+			group = ""
+		}
+		return group != q.v.Group
+	})
+}
+
 // owner is who writes, and what this endpoint does not let them write.
 func (q *request) owner(manager, subresource string) object.Write {
 	w := object.Write{Owner: api.Owner{
 		Manager: manager, APIVersion: q.v.APIVersion(), Subresource: subresource, Time: now().Unix(),
 	}}
-	if _, status := q.d.Subresources["status"]; status && subresource == "" {
+	switch _, status := q.d.Subresources["status"]; {
+	case subresource == "status":
+		w.Ignore = q.statusIgnores()
+	case status && subresource == "":
 		w.Ignore = ignoreStatus
 	}
 	return w
 }
 
-var ignoreStatus = []string{"status"}
+// What writes of the object, and of its status, reset: upstream's GetResetFields.
+var (
+	ignoreStatus     = []string{"status"}
+	ignoreSpec       = []string{"spec"}
+	ignoreWorkload   = []string{"spec", "metadata.labels"}
+	ignorePod        = []string{"spec", "metadata.deletionTimestamp", "metadata.ownerReferences"}
+	ignoreDefinition = []string{"spec", "metadata"}
+)
+
+func (q *request) statusIgnores() []string {
+	switch q.d.Resource {
+	case api.Deployments:
+		return ignoreWorkload
+	case api.Pods:
+		return ignorePod
+	case api.CustomResourceDefinitions:
+		return ignoreDefinition
+	}
+	return ignoreSpec
+}
 
 // encodeVersion writes o in the version the request speaks, which owners' fields are expressed in.
 func (q *request) encodeVersion(dst []byte, o *resource.Object) ([]byte, error) {

@@ -32,10 +32,10 @@ func checkPatchType(q *request) error {
 	}
 	if q.d.Custom {
 		return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-			"the body of the request was in an unknown format - accepted media types include: %s, %s",
-			types.JSONPatchType, types.MergePatchType)
+			"the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
+			types.JSONPatchType, types.MergePatchType, types.ApplyYAMLPatchType)
 	}
-	return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+	return routerError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
 }
 
 // patch changes an object, or the part of it that a subresource stands for, as the body says.
@@ -208,19 +208,33 @@ func (q *request) patchedText(rec *api.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The slot's padding is Pintle's own.
-	var tight bytes.Buffer
-	if err := json.Compact(&tight, doc); err != nil {
+	tight, err := q.tight(doc)
+	if err != nil {
 		return nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
 	}
 	if types.PatchType(q.ContentType) == types.MergePatchType {
-		return jsonpatch.MergePatch(tight.Bytes(), q.Body)
+		return jsonpatch.MergePatch(tight, q.Body)
 	}
 	p, err := jsonpatch.DecodePatch(q.Body)
 	if err != nil {
 		return nil, api.BadRequest("error decoding patch: %s", err)
 	}
-	return p.Apply(tight.Bytes())
+	return p.Apply(tight)
+}
+
+// tight is a document as upstream encodes it: without the padding of the slot, and for custom resources, which are maps
+// there, with all members in order of their names.
+func (q *request) tight(doc []byte) ([]byte, error) {
+	if q.d.Custom {
+		v, err := object.Parse(doc)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(v.ToAny())
+	}
+	var b bytes.Buffer
+	err := json.Compact(&b, doc)
+	return b.Bytes(), err
 }
 
 // mergedWhy asks upstream's converter what it has against the result of a strategic merge patch: it goes through maps

@@ -203,7 +203,7 @@ func (x *exchange) appendRecord(dst []byte, q *request, rec *api.Record) ([]byte
 	case x.form.shape == asMetadata:
 		return x.s.appendPartial(dst, q, x.form, rec, rec.Revision())
 	case x.form.shape == asMetadataList:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (*%s)", q.kind()))
+		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (*%s.%s)", internalGroup(q.v.Group), q.kind()))
 	}
 	return x.s.appendObject(dst, q.d, q.v, rec, rec.Revision(), false)
 }
@@ -251,7 +251,7 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 	case x.form.shape == asTable:
 		return x.s.appendTable(dst, q, x.form, l)
 	case x.form.shape == asMetadata:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (*%sList)", q.kind()))
+		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)", internalGroup(q.v.Group), q.listKind()))
 	}
 	partial := x.form.shape == asMetadataList
 	if partial {
@@ -332,9 +332,11 @@ func (x *exchange) fail(err error) {
 		}
 		return
 	}
-	if w := (*warned)(nil); errors.As(err, &w) {
-		addWarnings(x.w.Header(), w.warnings)
+	var texts []string
+	for w := (*warned)(nil); errors.As(err, &w); err = w.error {
+		texts = append(texts, w.warnings...)
 	}
+	addWarnings(x.w.Header(), texts)
 	e := api.AsError(err)
 	if e.Err != nil || e.Status.Code >= http.StatusInternalServerError && e.Status.Code != http.StatusGatewayTimeout {
 		x.s.Log.Error("request failed", "method", x.r.Method, "path", x.r.URL.Path, "code", e.Status.Code, "err", err)
@@ -351,7 +353,10 @@ func (x *exchange) fail(err error) {
 	if code == 0 {
 		code = http.StatusInternalServerError
 	}
-	x.form.pretty = false
+	if x.form.shape != asObject {
+		// A Status has no other shape: it goes out as if only that had been asked for.
+		x.form, _ = negotiate(x.r.Header.Get("Accept"), endpoint{})
+	}
 	if err := x.writeObject(code, &st); err != nil {
 		x.s.Log.Debug("error not delivered", "path", x.r.URL.Path, "err", err)
 	}

@@ -25,6 +25,9 @@ func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.De
 	case r.Subresource == "eviction":
 		return q.evict(ctx)
 	}
+	if r.Subresource != "status" && r.Subresource != "finalize" {
+		return nil, errNoResource() // declared, but nothing here serves it
+	}
 	switch r.Verb {
 	case api.Get:
 		return q.get(ctx)

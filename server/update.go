@@ -144,10 +144,6 @@ func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *re
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
 		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
 	}
-	// What a subresource does not let a client write goes before ownership is decided: it changed nothing there.
-	if q.Subresource != "" {
-		q.prepareMeta(ctx, w)
-	}
 	owned, err := q.own(rec, o)
 	if err != nil {
 		return nil, nil, err
@@ -163,9 +159,7 @@ func (q *request) judgeUpdate(ctx context.Context, w *resource.Write) error {
 	if err := q.admit(ctx, w); err != nil {
 		return err
 	}
-	if q.Subresource == "" {
-		q.prepareMeta(ctx, w)
-	}
+	q.prepareMeta(ctx, w)
 	if err := q.validate(ctx, w); err != nil {
 		return err
 	}

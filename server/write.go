@@ -194,7 +194,8 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
 	}
 	if len(errs) > 0 {
-		return api.Invalid(q.v.Group, q.kind(), w.New.Meta.Name, errs)
+		// Upstream names the kind by the group it is stored in, whatever version was asked for.
+		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
 	}
 	return nil
 }
