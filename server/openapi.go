@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,24 +73,29 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 		return errPage
 	}
 	h := w.Header()
-	h.Set("Vary", "Accept")
-	if hash := r.URL.Query().Get("hash"); hash != "" {
-		if hash != doc.hash {
-			http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
-			return nil
+	hash := r.URL.Query().Get("hash")
+	if hash != "" && hash != doc.hash {
+		http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
+		return nil
+	}
+	tag := strconv.Quote(doc.hash)
+	fresh := r.Header.Get("If-None-Match") == tag
+	var packed []byte
+	if !fresh {
+		var err error
+		if packed, err = doc.packed(); err != nil {
+			return fmt.Errorf("building the OpenAPI document of %s: %w", name, err)
 		}
+	}
+	h.Set("Vary", "Accept")
+	h.Set("ETag", tag)
+	if hash != "" {
 		h.Set("Cache-Control", "public, immutable")
 		h.Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
 	}
-	tag := strconv.Quote(doc.hash)
-	h.Set("ETag", tag)
-	if r.Header.Get("If-None-Match") == tag {
+	if fresh {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
-	}
-	packed, err := doc.packed()
-	if err != nil {
-		return fmt.Errorf("building the OpenAPI document of %s: %w", name, err)
 	}
 	h.Set("Content-Type", typeJSON)
 	return writePacked(w, r, packed)
@@ -220,7 +226,8 @@ func (d *openAPIDocument) pack() ([]byte, error) {
 // json builds the document.
 func (d *openAPIDocument) json() ([]byte, error) {
 	p := openAPIPaths{group: d.group, version: d.version, items: map[string]*pathItem{}, models: map[string]bool{}}
-	custom := map[string][]byte{}
+	p.addRoot()
+	custom := map[string][]byte{} // and, in the end, all schemas
 	for def, v := range d.served() {
 		p.add(def, v)
 		if !def.Custom {
@@ -231,6 +238,9 @@ func (d *openAPIDocument) json() ([]byte, error) {
 			return nil, err
 		}
 		custom[modelName(def, v)], custom[modelListName(def, v)] = object, list
+	}
+	if p.err != nil {
+		return nil, p.err
 	}
 	var names []string
 	for m := range p.models {
@@ -245,31 +255,65 @@ func (d *openAPIDocument) json() ([]byte, error) {
 			}
 		}
 	}
-	components, err := schemas.Closure(names...)
+	components, err := closure(names, len(custom) > 0)
 	if err != nil {
 		return nil, err
 	}
-	for name, c := range custom {
-		components[name] = c
-	}
-	if doc, ok := components[deleteOptionsModel]; ok {
-		components[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
-	}
-	schemas := make(map[string]json.RawMessage, len(components))
 	for name, c := range components {
-		schemas[name] = c
+		if custom[name] == nil {
+			custom[name] = c
+		}
 	}
-	return json.Marshal(map[string]any{
-		"openapi": "3.0.0",
-		"info":    map[string]string{"title": "Kubernetes", "version": Version().GitVersion},
-		"paths":   p.items,
-		"components": map[string]any{
-			"schemas": schemas,
-			"securitySchemes": map[string]any{"BearerToken": map[string]string{
-				"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey",
-			}},
-		},
-	})
+	if doc, ok := custom[deleteOptionsModel]; ok {
+		custom[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
+	}
+	paths, err := json.Marshal(p.items)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(paths, custom), nil
+}
+
+// assemble puts the document together. The schemas are JSON already, and most of it.
+func assemble(paths []byte, components map[string][]byte) []byte {
+	size := len(paths)
+	for name, c := range components {
+		size += len(name) + len(c) + 4
+	}
+	b := make([]byte, 0, size+512)
+	b = fmt.Appendf(b, `{"openapi":"3.0.0","info":{"title":"Kubernetes","version":%q},"paths":`, Version().GitVersion)
+	b = append(append(b, paths...), `,"components":{"schemas":`...)
+	sep := byte('{')
+	for _, name := range slices.Sorted(maps.Keys(components)) {
+		b = fmt.Appendf(append(b, sep), "%q:", name)
+		b = append(b, components[name]...)
+		sep = ','
+	}
+	return append(b, `},"securitySchemes":{"BearerToken":{"description":"Bearer Token authentication","in":"header","name":"authorization","type":"apiKey"}}}}`...)
+}
+
+// closures keeps the schemas that documents of custom resources share: metadata, Status, Scale. There are only as many
+// sets as combinations of what a CRD can switch on.
+var closures sync.Map // of map[string][]byte by names
+
+func closure(names []string, custom bool) (map[string][]byte, error) {
+	if !custom {
+		return schemas.Closure(names...)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	key := strings.Join(names, " ")
+	if c, ok := closures.Load(key); ok {
+		return c.(map[string][]byte), nil
+	}
+	c, err := schemas.Closure(names...)
+	if err == nil {
+		for name, doc := range c {
+			c[name] = slices.Clone(doc) // lets the unpacked file go
+		}
+		closures.Store(key, c)
+	}
+	return c, err
 }
 
 // withKind adds the extension that says of which kind a schema is.

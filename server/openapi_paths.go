@@ -1,6 +1,9 @@
 package server
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -10,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/schemas"
 )
 
 // The models that requests and answers use beside the kinds themselves.
@@ -34,14 +38,14 @@ type pathItem struct {
 }
 
 type operation struct {
-	Tags        []string                `json:"tags"`
-	Description string                  `json:"description"`
-	ID          string                  `json:"operationId"`
-	Parameters  []parameter             `json:"parameters,omitempty"`
-	Body        *content                `json:"requestBody,omitempty"`
-	Responses   map[string]content      `json:"responses"`
-	Action      string                  `json:"x-kubernetes-action,omitempty"`
-	Kind        metav1.GroupVersionKind `json:"x-kubernetes-group-version-kind"`
+	Tags        []string                 `json:"tags"`
+	Description string                   `json:"description"`
+	ID          string                   `json:"operationId"`
+	Parameters  []parameter              `json:"parameters,omitempty"`
+	Body        *content                 `json:"requestBody,omitempty"`
+	Responses   map[string]content       `json:"responses"`
+	Action      string                   `json:"x-kubernetes-action,omitempty"`
+	Kind        *metav1.GroupVersionKind `json:"x-kubernetes-group-version-kind,omitempty"`
 }
 
 type content struct {
@@ -67,6 +71,7 @@ type openAPIPaths struct {
 	group, version string
 	items          map[string]*pathItem
 	models         map[string]bool
+	err            error
 }
 
 // route is what the operations of one path have in common.
@@ -81,6 +86,15 @@ type route struct {
 	model     string // of bodies and answers
 	listModel string
 	params    []parameter
+}
+
+// addRoot describes the list of resources itself.
+func (p *openAPIPaths) addRoot() {
+	r := route{openAPIPaths: p, def: &resource.Definition{}}
+	op := r.operation("get", "", "APIResources", "get available resources")
+	op.Kind = nil
+	op.Responses["200"] = r.answer("OK", metaModel+"APIResourceList", false)
+	p.items["/"+apiPath(p.group, p.version)+"/"] = &pathItem{Get: op}
 }
 
 // add describes a kind: its collection, its objects and their subresources.
@@ -138,13 +152,9 @@ func (r *route) collection(verbs []string, suffix string) {
 }
 
 func (r *route) create() *operation {
-	article := "a "
-	if strings.ContainsRune("AEIOUaeiou", firstRune(r.kind)) {
-		article = "an "
-	}
-	description := "create " + article + r.kind
+	description := "create " + withArticle(r.kind)
 	if r.sub != "" {
-		description = "create " + r.sub + " of " + article + r.def.Kind
+		description = "create " + r.sub + " of " + withArticle(r.kind)
 	}
 	op := r.operation("create", "post", "", description)
 	op.Parameters = createParameters
@@ -180,7 +190,7 @@ func (r *route) object(verbs []string) {
 		if r.def.ReturnDeleted {
 			answer = r.model
 		}
-		op := r.operation("delete", "delete", "", "delete a "+r.kind)
+		op := r.operation("delete", "delete", "", "delete "+withArticle(r.kind))
 		op.Parameters = deleteParameters
 		op.Body = r.body(deleteOptionsModel)
 		op.Responses["200"], op.Responses["202"] = r.answer("OK", answer, false), r.answer("Accepted", answer, false)
@@ -218,38 +228,65 @@ func (r route) subresource(s discoverySubresource) {
 	}
 }
 
-// connect describes a subresource that takes the connection over, or answers in plain text.
+// connect describes a subresource that takes the connection over, or answers in plain text. Its options are a kind of
+// their own, whose members come in the query.
 func (r route) connect(s discoverySubresource, kind metav1.GroupVersionKind) {
+	options := kind
+	if s.name == "log" {
+		options.Kind = "PodLogOptions"
+	}
+	params, err := optionParameters(builtinModel(options))
+	if err != nil {
+		r.err = errors.Join(r.err, err)
+		return
+	}
 	item := r.item()
 	for _, verb := range s.verbs {
-		id, action := "connect"+groupName(r.group)+upper(r.version)+upper(verbMethod(verb))+r.scope+r.kind+upper(s.name), "connect"
-		if s.name == "log" {
-			id, action = "read"+groupName(r.group)+upper(r.version)+r.scope+r.kind+"Log", "get"
-		}
-		op := &operation{
-			Tags: []string{tagName(r.group, r.version)}, ID: id, Action: action, Kind: kind,
-			Description: action + " " + verbMethod(verb) + " requests to " + s.name + " of " + r.kind,
-			Responses: map[string]content{
-				"200": {Description: "OK", Content: map[string]mediaBody{"*/*": {Schema: map[string]string{"type": "string"}}}},
-				"401": {Description: "Unauthorized"},
-			},
-		}
-		if s.name == "log" {
-			op.Description = "read log of the specified " + r.kind
-		}
+		method, field := "Get", &item.Get
 		if verb == "create" {
-			item.Post = op
-		} else {
-			item.Get = op
+			method, field = "Post", &item.Post
 		}
+		op := r.operation("connect", "connect", "", "connect "+strings.ToUpper(method)+" requests to "+s.name+" of "+r.kind)
+		op.ID = "connect" + groupName(r.group) + upper(r.version) + method + r.scope + r.kind + upper(s.name)
+		if s.name == "log" {
+			op = r.operation("read", "get", "", "read log of the specified "+r.kind)
+		}
+		op.Kind, op.Parameters = &kind, params
+		op.Responses["200"] = content{Description: "OK", Content: map[string]mediaBody{"*/*": {Schema: map[string]string{"type": "string"}}}}
+		*field = op
 	}
 }
 
-func verbMethod(verb string) string {
-	if verb == "create" {
-		return "POST"
+// optionParameters are the members of an options kind as query parameters.
+func optionParameters(model string) ([]parameter, error) {
+	docs, err := schemas.Closure(model)
+	if err != nil {
+		return nil, err
 	}
-	return "GET"
+	var schema struct {
+		Properties map[string]struct {
+			Type, Description string
+			Items             struct{ Type string }
+		}
+	}
+	if err := json.Unmarshal(docs[model], &schema); err != nil {
+		return nil, fmt.Errorf("schema of %s: %w", model, err)
+	}
+	var params []parameter
+	for name, p := range schema.Properties {
+		typ := p.Type
+		switch {
+		case name == "apiVersion" || name == "kind":
+			continue
+		case typ == "array":
+			typ = p.Items.Type
+		case typ == "": // a time
+			typ = "string"
+		}
+		params = append(params, parameter{Name: name, In: "query", Description: p.Description, Schema: scalarSchema(typ)})
+	}
+	slices.SortFunc(params, func(a, b parameter) int { return strings.Compare(a.Name, b.Name) })
+	return params, nil
 }
 
 // operation begins an operation. Upstream's ID is the verb, the group and version, the scope, the kind and the
@@ -265,7 +302,7 @@ func (r *route) operation(verb, action, suffix, description string) *operation {
 	}
 	id += r.scope + r.kind + upper(r.sub) + suffix
 	return &operation{
-		Tags: []string{tagName(r.group, r.version)}, Description: description, ID: id, Action: action, Kind: r.gvk,
+		Tags: []string{tagName(r.group, r.version)}, Description: description, ID: id, Action: action, Kind: &r.gvk,
 		Responses: map[string]content{"401": {Description: "Unauthorized"}},
 	}
 }
@@ -295,9 +332,15 @@ func upper(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-func firstRune(s string) rune {
-	r, _ := utf8.DecodeRuneInString(s)
-	return r
+// withArticle puts the article before a kind; plurals have none.
+func withArticle(kind string) string {
+	switch {
+	case strings.HasSuffix(kind, "s") && !strings.HasSuffix(kind, "ss"):
+		return kind
+	case strings.ContainsRune("AEIOUaeiou", rune(kind[0])):
+		return "an " + kind
+	}
+	return "a " + kind
 }
 
 func (r *route) use(model string) map[string]string {

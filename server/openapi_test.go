@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -12,11 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	cliresource "k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/openapi/openapitest"
 	"k8s.io/client-go/rest"
 	explain "k8s.io/kubectl/pkg/explain/v2"
 
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin"
+	"pintle.dev/resource/builtin/schemas"
 )
 
 const cronTab = `{"metadata":{"name":"crontabs.example.com"},"spec":{"group":"example.com","scope":"Namespaced",
@@ -136,6 +139,305 @@ func TestKubectlFieldValidation(t *testing.T) {
 	} {
 		if err := v.HasSupport(gvk); err != nil {
 			t.Errorf("%s: %v", gvk, err)
+		}
+	}
+}
+
+type openAPIOperation struct {
+	ID          string `json:"operationId"`
+	Description string
+	Action      string `json:"x-kubernetes-action"`
+	Kind        any    `json:"x-kubernetes-group-version-kind"`
+	Parameters  []struct{ Name string }
+	Body        struct{ Content map[string]any } `json:"requestBody"`
+	Responses   map[string]any
+}
+
+type openAPIDoc struct {
+	Paths      map[string]map[string]json.RawMessage
+	Components struct {
+		Schemas map[string]map[string]any
+	}
+}
+
+// operations are the document's operations by "method path", each with the parameters of its path.
+func (d openAPIDoc) operations(t *testing.T) map[string]openAPIOperation {
+	t.Helper()
+	ops := map[string]openAPIOperation{}
+	for path, item := range d.Paths {
+		for method, raw := range item {
+			if method == "parameters" {
+				continue
+			}
+			var op openAPIOperation
+			if err := json.Unmarshal(raw, &op); err != nil {
+				t.Fatal(err)
+			}
+			if shared := item["parameters"]; shared != nil {
+				if err := json.Unmarshal(shared, &op.Parameters); err != nil {
+					t.Fatal(err)
+				}
+				var own openAPIOperation
+				if err := json.Unmarshal(raw, &own); err != nil {
+					t.Fatal(err)
+				}
+				op.Parameters = append(op.Parameters, own.Parameters...)
+			}
+			ops[method+" "+path] = op
+		}
+	}
+	return ops
+}
+
+func openAPIDocOf(t *testing.T, reg *resource.Registry, name string) openAPIDoc {
+	t.Helper()
+	s := open(t, func(c *Config) { c.Registry = reg })
+	a := ask(t, s, "GET /openapi/v3/"+name, "")
+	var doc openAPIDoc
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || a.code != 200 {
+		t.Fatalf("%s: %d %v", name, a.code, err)
+	}
+	return doc
+}
+
+// TestOpenAPIAgainstUpstream compares with the documents of an earlier upstream release that client-go's tests carry:
+// the operations of the kinds served here, and the types of the fields that both have. Excepted is what upstream itself
+// has changed since.
+func TestOpenAPIAgainstUpstream(t *testing.T) {
+	paths, err := openapitest.NewEmbeddedFileClient().Paths()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := resource.NewRegistry(builtin.All()...)
+	for _, name := range []string{"api/v1", "apis/apps/v1"} {
+		raw, err := paths[name].Schema("application/json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var upstream openAPIDoc
+		if err := json.Unmarshal(raw, &upstream); err != nil {
+			t.Fatal(err)
+		}
+		doc := openAPIDocOf(t, reg, name)
+		ours, theirs := doc.operations(t), upstream.operations(t)
+		ids := map[string]string{}
+		for at, op := range ours {
+			if other, taken := ids[op.ID]; taken {
+				t.Errorf("%s and %s have the ID %s", at, other, op.ID)
+			}
+			ids[op.ID] = at
+			up, ok := theirs[at]
+			if !ok {
+				t.Errorf("%s is not upstream's", at)
+				continue
+			}
+			if op.ID != up.ID || op.Action != up.Action || op.Description != up.Description || !reflect.DeepEqual(op.Kind, up.Kind) {
+				t.Errorf("%s: %s %s %q %v; upstream %s %s %q %v", at, op.ID, op.Action, op.Description, op.Kind, up.ID, up.Action, up.Description, up.Kind)
+			}
+			for _, p := range up.Parameters {
+				if !slices.ContainsFunc(op.Parameters, func(q struct{ Name string }) bool { return q.Name == p.Name }) {
+					t.Errorf("%s: no parameter %s", at, p.Name)
+				}
+			}
+			for code := range up.Responses {
+				if op.Responses[code] == nil {
+					t.Errorf("%s: no response %s", at, code)
+				}
+			}
+			if len(op.Body.Content) == 0 && len(up.Body.Content) > 0 {
+				t.Errorf("%s: no body", at)
+			}
+		}
+		for at := range theirs {
+			if served := ours[at].ID != ""; !served && openAPIExpected(reg, name, at) {
+				t.Errorf("%s is missing", at)
+			}
+		}
+		compareSchemas(t, doc, upstream)
+	}
+}
+
+// openAPIExpected reports whether an upstream operation is one of a kind that is served here.
+func openAPIExpected(reg *resource.Registry, name, at string) bool {
+	_, path, _ := strings.Cut(at, " ")
+	p, ok := parsePath(path)
+	if !ok || p.Watch || p.Resource == "" {
+		return false
+	}
+	d, _ := reg.Lookup(p.Group, p.Version, p.Resource)
+	return d != nil && p.Subresource != "proxy" && p.Subresource != "proxy/{path}" && p.Subresource != "ephemeralcontainers"
+}
+
+func compareSchemas(t *testing.T, doc, upstream openAPIDoc) {
+	t.Helper()
+	compared := 0
+	for model, up := range upstream.Components.Schemas {
+		own, ok := doc.Components.Schemas[model]
+		if !ok {
+			continue // of a kind that is not served
+		}
+		for _, ext := range []string{"type", "format", "x-kubernetes-map-type"} {
+			if !reflect.DeepEqual(own[ext], up[ext]) {
+				t.Errorf("%s: %s is %v, upstream %v", model, ext, own[ext], up[ext])
+			}
+		}
+		props, _ := own["properties"].(map[string]any)
+		upProps, _ := up["properties"].(map[string]any)
+		for field, u := range upProps {
+			o, ok := props[field].(map[string]any)
+			if !ok {
+				if field != "source" && field != "resourceClaims" {
+					t.Errorf("%s has no %s", model, field)
+				}
+				continue
+			}
+			compared++
+			for _, ext := range []string{"type", "format", "x-kubernetes-patch-merge-key", "x-kubernetes-patch-strategy"} {
+				if u := u.(map[string]any); !reflect.DeepEqual(o[ext], u[ext]) && model != metaModel+"LabelSelectorRequirement" {
+					t.Errorf("%s.%s: %s is %v, upstream %v", model, field, ext, o[ext], u[ext])
+				}
+			}
+			if a, b := reference(o), reference(u.(map[string]any)); a != b && !strings.HasSuffix(a, "VolumeResourceRequirements") {
+				t.Errorf("%s.%s refers to %s, upstream %s", model, field, a, b)
+			}
+		}
+	}
+	if compared < 300 {
+		t.Errorf("only %d fields compared", compared)
+	}
+}
+
+// reference is what a schema, or its items, refer to.
+func reference(s map[string]any) string {
+	if r, ok := s["$ref"].(string); ok {
+		return r
+	}
+	if all, ok := s["allOf"].([]any); ok && len(all) == 1 {
+		return reference(all[0].(map[string]any))
+	}
+	for _, in := range []string{"items", "additionalProperties"} {
+		if sub, ok := s[in].(map[string]any); ok {
+			return reference(sub)
+		}
+	}
+	return ""
+}
+
+// TestOpenAPIDocumentsAreWhole checks that every reference of every document resolves.
+func TestOpenAPIDocumentsAreWhole(t *testing.T) {
+	reg := resource.NewRegistry(append(builtin.All(), customDefinition(t, cronTab))...)
+	s := open(t, func(c *Config) { c.Registry = reg })
+	var index struct {
+		Paths map[string]struct{ ServerRelativeURL string }
+	}
+	if err := json.Unmarshal([]byte(ask(t, s, "GET /openapi/v3", "").body), &index); err != nil {
+		t.Fatal(err)
+	}
+	if len(index.Paths) < 7 {
+		t.Errorf("index: %v", index.Paths)
+	}
+	for name, p := range index.Paths {
+		a := ask(t, s, "GET "+p.ServerRelativeURL, "")
+		if a.code != 200 || a.header.Get("Cache-Control") != "public, immutable" {
+			t.Errorf("%s: %d %v", name, a.code, a.header)
+		}
+		var doc openAPIDoc
+		if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range schemas.References([]byte(a.body)) {
+			if doc.Components.Schemas[r] == nil {
+				t.Errorf("%s refers to %s, which is missing", name, r)
+			}
+		}
+	}
+}
+
+func TestOpenAPICaching(t *testing.T) {
+	reg := resource.NewRegistry(builtin.All()...)
+	s := open(t, func(c *Config) { c.Registry = reg })
+	core := ask(t, s, "GET /openapi/v3/api/v1", "")
+	tag := core.header.Get("ETag")
+	if core.code != 200 || tag == "" || core.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v", core.code, core.header)
+	}
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "If-None-Match: "+tag); a.code != 304 || a.body != "" {
+		t.Errorf("same tag: %d", a.code)
+	}
+	if a := ask(t, s, "GET /openapi/v3/api/v1?hash=OLD", ""); a.code != 301 || a.header.Get("Location") != "/openapi/v3/api/v1?hash="+strings.Trim(tag, `"`) {
+		t.Errorf("old hash: %d %v", a.code, a.header)
+	}
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "Accept-Encoding: gzip"); a.header.Get("Content-Encoding") != "gzip" || len(a.body) > len(core.body)/3 {
+		t.Errorf("compressed: %v, %d of %d bytes", a.header, len(a.body), len(core.body))
+	}
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "Accept: application/xml"); a.code != 406 {
+		t.Errorf("XML: %d", a.code)
+	}
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); a.code != 404 {
+		t.Errorf("unknown: %d", a.code)
+	}
+	before := s.openapi.document("api/v1")
+	index := ask(t, s, "GET /openapi/v3", "").header.Get("ETag")
+	reg.Put(customDefinition(t, cronTab))
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); a.code != 200 || !strings.Contains(a.body, "com.example.v1.CronTab") {
+		t.Errorf("a new CRD: %d", a.code)
+	}
+	if s.openapi.document("api/v1") != before {
+		t.Error("a new CRD made the document of another group anew")
+	}
+	if ask(t, s, "GET /openapi/v3", "").header.Get("ETag") == index {
+		t.Error("a new CRD left the index as it was")
+	}
+	custom := s.openapi.document("apis/example.com/v1").hash
+	reg.Put(customDefinition(t, strings.Replace(cronTab, "when to run", "when it runs", 1)))
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); !strings.Contains(a.body, "when it runs") || s.openapi.document("apis/example.com/v1").hash == custom {
+		t.Error("a changed description is not shown")
+	}
+}
+
+func TestCustomSchemas(t *testing.T) {
+	object, list, err := customSchemas(customDefinition(t, cronTab), &customDefinition(t, cronTab).Versions[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"port":{"anyOf":[{"type":"integer"},{"type":"string"}],"x-kubernetes-int-or-string":true}`,
+		`"required":["kind","apiVersion"]`,
+		`"metadata":{"allOf":[{"$ref":"#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}],"description":`,
+		`"x-kubernetes-group-version-kind":[{"group":"example.com","kind":"CronTab","version":"v1"}]`,
+	} {
+		if !strings.Contains(string(object), want) {
+			t.Errorf("no %s in %s", want, object)
+		}
+	}
+	for _, want := range []string{
+		`"items":{"description":"List of crontabs. More info: `, `"description":"CronTabList is a list of CronTab"`,
+		`"$ref":"#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"`, `"required":["items"]`,
+	} {
+		if !strings.Contains(string(list), want) {
+			t.Errorf("no %s in %s", want, list)
+		}
+	}
+}
+
+func BenchmarkOpenAPICore(b *testing.B) {
+	o := NewOpenAPI(resource.NewRegistry(builtin.All()...))
+	doc := o.document("api/v1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := doc.pack(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenAPICustom(b *testing.B) {
+	o := NewOpenAPI(resource.NewRegistry(customDefinition(b, cronTab)))
+	doc := o.document("apis/example.com/v1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := doc.pack(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
