@@ -122,9 +122,6 @@ func (e *endpoint) cpu() time.Duration {
 // memory is the resident size of the server's processes, in bytes.
 func (e *endpoint) memory() int64 { return e.status("VmRSS:") }
 
-// peak is the largest resident size they have had.
-func (e *endpoint) peak() int64 { return e.status("VmHWM:") }
-
 func (e *endpoint) status(field string) int64 {
 	var total int64
 	for _, pid := range e.pids {

@@ -1,0 +1,38 @@
+# Everything a newcomer needs: `make up` runs a cluster, `make test` checks the tree. Both install what a Debian machine
+# lacks when run as root, and say what is missing otherwise.
+export CGO_ENABLED = 0
+
+.PHONY: up build setup test lint bench soak generate clean
+
+up: setup build
+	bin/pintle up
+
+build:
+	go build -trimpath -o bin/ ./cmd/...
+
+# What containers and the tests with kubectl need from the system.
+setup:
+	@./setup.sh
+
+test: setup
+	go test -timeout 15m ./...
+	cd conformance && go test -timeout 10m ./...
+
+lint:
+	go vet ./...
+	go tool staticcheck ./...
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
+
+# Figures of this machine against the floor; see README.md.
+bench: build
+	./bench.sh
+
+# Hours of what `make test` does in minutes.
+soak:
+	PINTLE_SOAK=1 go test -timeout 6h -count 1 ./store/... ./cluster/...
+
+generate:
+	go generate ./...
+
+clean:
+	rm -rf bin

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs what running and testing Pintle needs from Debian's archive: containerd, runc and the CNI plugins for real
+# containers, iproute2 and nftables for their network. Without root, or elsewhere than on Debian, it says what is missing;
+# Pintle then runs hollow nodes and the tests that need containers say that they were skipped.
+set -u
+missing=
+need() { # need COMMAND-OR-FILE PACKAGE
+	command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"
+}
+need containerd containerd
+need runc runc
+need /usr/lib/cni/bridge containernetworking-plugins
+need ip iproute2
+need iptables iptables
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	echo "missing:$missing (install them for real containers; going on with hollow nodes)" >&2
+	exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null || {
+	echo "could not install:$missing (going on with hollow nodes)" >&2
+	exit 0
+}
+# The distribution starts a containerd of its own; Pintle runs one with its own configuration.
