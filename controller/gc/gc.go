@@ -65,16 +65,19 @@ type groupKind struct{ group, kind string }
 
 // New returns the controller. It learns from catalog which resources there are.
 func New(c client.Client, catalog controller.Catalog, rec *client.Recorder) *controller.Controller {
-	g := &collector{
+	return controller.New("garbage-collector", nil).Also(newCollector(c, catalog, rec).run)
+}
+
+func newCollector(c client.Client, catalog controller.Catalog, rec *client.Recorder) *collector {
+	return &collector{
 		client: controller.Fresh(c), events: rec, catalog: catalog,
 		kinds: map[groupKind]controller.Kind{}, owned: map[api.Resource]int{}, waiting: map[string]ref{},
 		alive: lru.New(checkedOwners), deleted: lru.New(checkedOwners), absent: lru.New(checkedOwners),
+		queue: controller.NewQueue[ref](0),
 	}
-	return controller.New("garbage-collector", nil).Also(g.run)
 }
 
 func (g *collector) run(ctx context.Context) error {
-	g.queue = controller.NewQueue[ref](0)
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() { g.work(ctx) })

@@ -275,16 +275,36 @@ func TestCustomResources(t *testing.T) {
 	})
 }
 
+// TestLostHistory loses the deletion of an owner: only one stream has a gap, that of the owner's resource.
 func TestLostHistory(t *testing.T) {
-	run(t, func(w world) {
-		for _, n := range []string{"a", "b", "c"} {
-			w.cm(n)
-			w.cm(n+"-of", n)
+	c := controllertest.New()
+	kinds := append(slices.Clone(builtins), controller.Kind{Resource: widgets, Version: "v1", Kind: "Widget", Namespaced: true})
+	g := newCollector(c, func() ([]controller.Kind, <-chan struct{}) { return kinds, nil }, nil)
+	g.learn(kinds)
+	owner := c.Create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a", UID: "a"}})
+	o := &widget{metav1.TypeMeta{APIVersion: "example.com/v1", Kind: "Widget"}, metav1.ObjectMeta{Namespace: "ns", Name: "v", UID: "v", OwnerReferences: []metav1.OwnerReference{ownerRef("v1", "ConfigMap", "a")}}}
+	c.Create(o)
+	list := func(r api.Resource, gap bool) {
+		v, err := c.View(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		w.left()
-		// All in one moment of the fake clock: the streams cannot have read the deletions before they are forgotten.
-		w.delete(api.ConfigMaps, api.Key{Namespace: "ns", Name: "a"}, background)
-		w.Forget()
-		w.want("a deleted unseen", "b b-of(b) c c-of(c)")
-	})
+		g.list(r, v, gap)
+		for g.queue.Len() > 0 {
+			r, _ := g.queue.Get()
+			if err := g.look(t.Context(), r); err != nil {
+				t.Error(err)
+			}
+			g.queue.Done(r)
+		}
+	}
+	list(api.ConfigMaps, false)
+	list(widgets, false)
+	if _, err := c.Commit(t.Context(), client.Change{Verb: api.Delete, Resource: api.ConfigMaps, Key: owner.Key()}); err != nil {
+		t.Fatal(err)
+	}
+	list(api.ConfigMaps, true)
+	if _, err := c.Get(t.Context(), widgets, client.KeyOf(o)); !api.IsNotFound(err) {
+		t.Errorf("dependent of an owner that went unseen: %v, want it gone", err)
+	}
 }
