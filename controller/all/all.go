@@ -9,7 +9,10 @@ import (
 	"pintle.dev/controller"
 	"pintle.dev/controller/crd"
 	"pintle.dev/controller/deployment"
+	"pintle.dev/controller/expiry"
 	"pintle.dev/controller/gc"
+	"pintle.dev/controller/namespace"
+	"pintle.dev/controller/podgc"
 	"pintle.dev/controller/replicaset"
 	"pintle.dev/controller/rootca"
 	"pintle.dev/controller/serviceaccount"
@@ -38,6 +41,9 @@ func Controllers(cfg Config) []*controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
 		crd.New(cfg.Client("crd-finalizer")),
+		namespace.New(cfg.Client("namespace-controller"), cfg.Catalog),
+		podgc.New(cfg.Client("pod-garbage-collector"), podgc.TerminatedThreshold),
+		expiry.New(cfg.Client("event-expiry-controller"), expiry.TTL),
 		serviceaccount.New(cfg.Client("service-account-controller")),
 		serviceaccount.NewTokens(cfg.Client("tokens-controller")),
 		rootca.New(cfg.Client("root-ca-cert-publisher"), cfg.RootCA),
