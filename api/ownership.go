@@ -64,13 +64,17 @@ func next(s string) (o Owner, rest string, ok bool) {
 }
 
 func decodeOwnership(b []byte) (Ownership, error) {
-	for s := string(b); s != ""; {
+	if len(b) == 0 {
+		return Ownership{noOwnership}, nil
+	}
+	all := unsafe.String(&b[0], len(b)) // Make copies what it does not know yet
+	for s := all; s != ""; {
 		var ok bool
 		if _, s, ok = next(s); !ok {
 			return Ownership{}, errors.New("record: malformed ownership")
 		}
 	}
-	return Ownership{unique.Make(string(b))}, nil
+	return Ownership{unique.Make(all)}, nil
 }
 
 func (w Ownership) value() string {

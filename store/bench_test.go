@@ -14,6 +14,7 @@ import (
 	"pintle.dev/store"
 	"pintle.dev/store/mem"
 	"pintle.dev/store/pebble"
+	"pintle.dev/store/storetest"
 )
 
 func openDir(tb testing.TB, dir string) *store.Store {
@@ -22,6 +23,11 @@ func openDir(tb testing.TB, dir string) *store.Store {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return openBackend(tb, b)
+}
+
+func openBackend(tb testing.TB, b store.Backend) *store.Store {
+	tb.Helper()
 	s, err := store.Open(tb.Context(), store.Config{Backend: b})
 	if err != nil {
 		tb.Fatal(err)
@@ -199,5 +205,51 @@ func BenchmarkLoad(b *testing.B) {
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkDisk creates and updates objects with random names from 32 writers and reports what the disk has to take for
+// a byte of their JSON as clients see it.
+func BenchmarkDisk(b *testing.B) {
+	var fields strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&fields, `,"f:field-%d":{}`, i)
+	}
+	owners := api.Owners{{Manager: "kubectl", Operation: "Update", APIVersion: "v1", Fields: "{" + fields.String()[1:] + "}", Time: 17}}
+	for b.Loop() {
+		backend, err := pebble.Open(b.TempDir(), pebble.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := openBackend(b, backend)
+		const n = 20000
+		var js atomic.Int64
+		revs := make([]api.Revision, n)
+		for range 3 {
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			for range 32 {
+				wg.Go(func() {
+					for i := next.Add(1) - 1; i < n; i = next.Add(1) - 1 {
+						k := api.Key{Namespace: "ns", Name: fmt.Sprintf("o-%x", uint32(i)*2654435761)}
+						rec := storetest.Object{Key: k, Data: jsonish(int(i), 1100), UID: fmt.Sprint(i), Owners: owners}.Record()
+						js.Add(int64(len(rec.AppendJSON(nil))))
+						rev, err := s.Commit(context.Background(), store.Put(things, rec, revs[i]))
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						revs[i] = rev
+					}
+				})
+			}
+			wg.Wait()
+		}
+		st := backend.Stats()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(st.Log+st.Flushed+st.Compacted)/float64(js.Load()), "written/json")
+		b.ReportMetric(float64(st.Disk)/float64(js.Load()/3), "kept/json")
 	}
 }
