@@ -134,7 +134,8 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 	for _, e := range errs {
 		switch e.Type {
 		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
-			return append(errs, field.Invalid(nil, nil, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
+			// The value is the text "null", as upstream showed it until it printed values as JSON.
+			return append(errs, field.Invalid(nil, "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
 		}
 	}
 	return append(errs, w.rules(ctx)...)
