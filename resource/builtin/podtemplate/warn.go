@@ -103,11 +103,11 @@ func (w *warner) nodeLabels(s *corev1.PodSpec) {
 		n := s.Affinity.NodeAffinity
 		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
 			for i := range r.NodeSelectorTerms {
-				w.nodeTerm(w.spec("affinity", "nodeAffinity", requiredField, "nodeSelectorTerms").Index(i), &r.NodeSelectorTerms[i])
+				w.nodeTerm(w.spec("affinity", "nodeAffinity", requiredField, "nodeSelectorTerms").Index(i), &r.NodeSelectorTerms[i], false)
 			}
 		}
 		for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
-			w.nodeTerm(w.spec("affinity", "nodeAffinity", preferredField).Index(i).Child("preference"), &n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference)
+			w.nodeTerm(w.spec("affinity", "nodeAffinity", preferredField).Index(i).Child("preference"), &n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, true)
 		}
 	}
 	for i := range s.TopologySpreadConstraints {
@@ -121,16 +121,19 @@ func (w *warner) nodeLabels(s *corev1.PodSpec) {
 	}
 }
 
-// nodeTerm warns of old labels, and of values that no node's label can have.
-func (w *warner) nodeTerm(p *field.Path, t *corev1.NodeSelectorTerm) {
+// nodeTerm warns of old labels, and in a preference, where they are no error, of values that no label can have.
+func (w *warner) nodeTerm(p *field.Path, t *corev1.NodeSelectorTerm, preference bool) {
 	for i := range t.MatchExpressions {
 		r, rp := &t.MatchExpressions[i], p.Child("matchExpressions").Index(i)
 		if text, ok := oldNodeLabels[r.Key]; ok {
 			w.add(rp.Child("key"), "%s is %s", r.Key, text)
 		}
+		if !preference {
+			continue
+		}
 		for j, v := range r.Values {
-			if msgs := rules.LabelValue(v); len(msgs) > 0 {
-				w.add(rp.Child("values").Index(j), "value %q is invalid, %s", v, strings.Join(msgs, "; "))
+			for _, msg := range rules.LabelValue(v) {
+				w.add(rp.Child("values").Index(j), "%s", msg)
 			}
 		}
 	}

@@ -9,7 +9,6 @@ package rules
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -34,15 +33,6 @@ func (v Verbatim) String() string { return string(v) }
 
 // MarshalJSON declines, which makes field.Error fall back to String.
 func (v Verbatim) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
-
-// GoString is a value that an error shows as upstream's Go syntax for it.
-type GoString struct{ Value any }
-
-// String implements fmt.Stringer.
-func (v GoString) String() string { return fmt.Sprintf("%#v", v.Value) }
-
-// MarshalJSON declines, which makes field.Error fall back to String.
-func (v GoString) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
 
 // at is the path of a field below p, or p itself. Rules make it only to complain: paths are most of the memory that
 // validation costs, and nearly all fields are well formed.
