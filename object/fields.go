@@ -256,8 +256,8 @@ func contains(a, b []fieldNode) bool {
 	return true
 }
 
-// overlaps reports whether a path is in both.
-func overlaps(a, b []fieldNode) bool {
+// reaches reports whether a path in a, or one above it, is in b: whether without(b, a) takes anything away.
+func reaches(a, b []fieldNode) bool {
 	for len(a) > 0 && len(b) > 0 {
 		switch c := compareElements(&a[0].element, &b[0].element); {
 		case c < 0:
@@ -265,8 +265,7 @@ func overlaps(a, b []fieldNode) bool {
 		case c > 0:
 			b = b[1:]
 		default:
-			n, m := &a[0], &b[0]
-			if n.member && m.member || !n.leaf() && !m.leaf() && (n.text != "" && n.text == m.text || overlaps(n.nodes(), m.nodes())) {
+			if n, m := &a[0], &b[0]; n.member || !n.leaf() && !m.leaf() && reaches(n.nodes(), m.nodes()) {
 				return true
 			}
 			a, b = a[1:], b[1:]

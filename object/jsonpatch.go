@@ -147,7 +147,8 @@ func applyOp(doc, op *Value, copied *int) error {
 		if op.Get("op") == nil {
 			kind = "unknown"
 		}
-		return fmt.Errorf("Unexpected kind: %s", kind) //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream's words
+		return fmt.Errorf("Unexpected kind: %s", kind)
 	}
 }
 
@@ -202,7 +203,8 @@ func itemIndex(key string, n int) (int, error) {
 		return 0, err
 	}
 	if i >= n || i < -n {
-		return 0, fmt.Errorf("Unable to access invalid index: %d: %w", i, errPatchIndex) //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream's words
+		return 0, fmt.Errorf("Unable to access invalid index: %d: %w", i, errPatchIndex)
 	}
 	if i < 0 {
 		i += n
@@ -234,7 +236,8 @@ func put(con *Value, key string, v Value) error {
 func take(con *Value, key string) error {
 	if con.kind == Map {
 		if !con.Remove(key) {
-			return fmt.Errorf("Unable to remove nonexistent key: %s: %w", key, errPatchMissing) //nolint:staticcheck // upstream's words
+			//lint:ignore ST1005 upstream's words
+			return fmt.Errorf("Unable to remove nonexistent key: %s: %w", key, errPatchMissing)
 		}
 		return nil
 	}
@@ -385,7 +388,8 @@ func patchCopy(doc, op *Value, copied *int) error {
 		return fmt.Errorf("copy operation failed to decode path: %w", errPatchMissing)
 	}
 	if *copied += len(appendValue(nil, at)); at != nil && *copied > maxJSONPatchCopies {
-		return fmt.Errorf("Unable to complete the copy, the accumulated size increase of copy is %d, exceeding the limit %d", //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream's words
+		return fmt.Errorf("Unable to complete the copy, the accumulated size increase of copy is %d, exceeding the limit %d",
 			*copied, maxJSONPatchCopies)
 	}
 	v := at.Clone()

@@ -136,8 +136,10 @@ func lose(old, by api.Owner, own, gone Fields) (o owned, ok bool) {
 	if o.is(writer(by)) {
 		gone = gone.Difference(own)
 	}
-	if overlaps(o.fields.nodes, gone.nodes) {
-		o.fields, o.changed = o.fields.Difference(gone), true
+	// What is below a field that changed as a whole goes with it: it was owned piecemeal before the schema made the
+	// field atomic.
+	if reaches(gone.nodes, o.fields.nodes) {
+		o.fields, o.changed = o.fields.Without(gone), true
 	}
 	return o, !o.fields.Empty()
 }

@@ -400,8 +400,8 @@ func TestFieldsLikeUpstream(t *testing.T) {
 		if got, want := f.Contains(f2), s2.Difference(s).Empty(); got != want {
 			t.Fatalf("%s contains %s: %v", f, f2, got)
 		}
-		if got, want := overlaps(f.nodes, f2.nodes), !s.Intersection(s2).Empty(); got != want {
-			t.Fatalf("%s overlaps %s: %v", f, f2, got)
+		if got, want := reaches(f2.nodes, f.nodes), !s.RecursiveDifference(s2).Equals(s); got != want {
+			t.Fatalf("%s reaches into %s: %v", f2, f, got)
 		}
 	}
 }
@@ -519,14 +519,36 @@ func TestOwnKeeps(t *testing.T) {
 	}
 }
 
-// TestOwnGolden replays the recorded creation of a Deployment: what an empty one always has is owned by nobody.
-func TestOwnGolden(t *testing.T) {
-	before := parsed(t, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}`)
-	after := parsed(t, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"n","labels":{"x":"y"},"uid":"u"},"data":{"a":"1"}}`)
-	owners := Own(nil, before, after, nil, Write{Owner: api.Owner{Manager: "golden", APIVersion: "v1", Time: 1}})
-	want := `golden Update v1 "" 1 {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:x":{}}}}` + "\n"
-	if got := show(t, entries(owners)); got != want {
-		t.Errorf("owners %swant %s", got, want)
+func TestOwnOfWhatBecameAtomic(t *testing.T) {
+	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"b"}}}`), parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"c"}}}`)
+	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{"f:spec":{"f:replicas":{},"f:selector":{".":{},"f:a":{}}}}`, Time: 5}}
+	got := show(t, entries(Own(old, before, after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
+	want := "m Update v1 \"\" 5 {\"f:spec\":{\"f:replicas\":{}}}\nn Update v1 \"\" 9 {\"f:spec\":{\"f:selector\":{}}}\n"
+	if got != want {
+		t.Errorf("owners\n%swant\n%s", got, want)
+	}
+}
+
+// TestOwnOnCreate: what an empty object of a kind always has is owned by nobody, as recorded of upstream.
+func TestOwnOnCreate(t *testing.T) {
+	for _, c := range []struct{ before, after, want string }{
+		{`{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}`,
+			`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"n","labels":{"x":"y"},"uid":"u"},"data":{"a":"1"}}`,
+			`{"f:data":{".":{},"f:a":{}},"f:metadata":{"f:labels":{".":{},"f:x":{}}}}`},
+		{`{"metadata":{},"spec":{"items":null},"status":{}}`,
+			`{"metadata":{"name":"c"},"spec":{"items":[{"name":"c","tags":[]}],"ports":[{"port":80}]},"status":{}}`,
+			`{"f:spec":{"f:items":{"k:{\"name\":\"c\"}":{".":{},"f:name":{},"f:tags":{}}},"f:ports":{".":{},"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{}}}}}`},
+		{`{}`, `{"metadata":{"name":"c","generation":1},"spec":{"args":["x"]}}`, `{"f:spec":{".":{},"f:args":{}}}`},
+		{`{}`, `{"apiVersion":"v1","metadata":{"name":"c"}}`, ``},
+	} {
+		owners := Own(nil, parsed(t, c.before), parsed(t, c.after), widgetShape(t), Write{Owner: api.Owner{APIVersion: "v1", Time: 1}})
+		want := ""
+		if c.want != "" {
+			want = `unknown Update v1 "" 1 ` + c.want + "\n"
+		}
+		if got := show(t, entries(owners)); got != want {
+			t.Errorf("%s\nowned by %swant     %s", c.after, got, want)
+		}
 	}
 }
 
@@ -593,7 +615,7 @@ func FuzzOwners(f *testing.F) {
 			if !both.Contains(fa) || !both.Contains(fb) {
 				t.Fatalf("%s does not contain both %s and %s", both, fa, fb)
 			}
-			if left := fa.Difference(fb); !fa.Contains(left) || overlaps(left.nodes, fb.nodes) {
+			if left := fa.Difference(fb); !fa.Contains(left) || !left.Intersection(fb).Empty() {
 				t.Fatalf("%s without %s is %s", fa, fb, left)
 			}
 		}

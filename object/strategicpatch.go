@@ -555,7 +555,8 @@ func (l *listMerge) checkOrder(patch, order []Value) error {
 		}
 	}
 	if len(items) > 0 {
-		return fmt.Errorf("The order in patch list:\n%v\n doesn't match %s list:\n%v\n", //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream's words
+		return fmt.Errorf("The order in patch list:\n%v\n doesn't match %s list:\n%v\n",
 			goList(patch), dirSetElementOrder, goList(order))
 	}
 	return nil
