@@ -8,6 +8,7 @@ func commands() []*cobra.Command {
 		upCommand(),
 		serverCommand(),
 		benchCommand(),
+		imageCommand(),
 		kubectlCommand(),
 		versionCommand(),
 	}

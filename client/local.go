@@ -100,6 +100,23 @@ func (l *Local) Follow(ctx context.Context, r api.Resource, after api.Revision, 
 
 // Commit implements Client.
 func (l *Local) Commit(ctx context.Context, c Change) (*api.Record, error) {
+	resp, err := l.change(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Record, nil
+}
+
+// Call implements Caller.
+func (l *Local) Call(ctx context.Context, c Change) (any, error) {
+	resp, err := l.change(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Object, nil
+}
+
+func (l *Local) change(ctx context.Context, c Change) (*api.Response, error) {
 	r := &api.Request{
 		Verb: c.Verb, Resource: c.Resource, Version: c.Version, Subresource: c.Subresource, Key: c.Key,
 		Object: c.Object, Body: c.Patch, ContentType: string(c.PatchType), UserAgent: l.manager,
@@ -114,9 +131,5 @@ func (l *Local) Commit(ctx context.Context, c Change) (*api.Record, error) {
 		}
 		r.Body, r.ContentType = body, "application/json"
 	}
-	resp, err := l.do(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return resp.Record, nil
+	return l.do(ctx, r)
 }

@@ -36,6 +36,8 @@ type Config struct {
 	NoNode bool
 	// NodeName is the name of this machine's node. Default: the host's name.
 	NodeName string
+	// Containerd is the socket of the host's containerd; "" looks at the usual place, "none" always starts an own one.
+	Containerd string
 	// HollowNodes is the number of simulated nodes to run.
 	HollowNodes int
 

@@ -1,10 +1,57 @@
 package cluster
 
-import "pintle.dev/api"
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"pintle.dev/api"
+	"pintle.dev/auth"
+)
 
 // connections are the subresources that are answered outside the request path.
 func (s *System) connections() map[string]api.Handler {
 	return map[string]api.Handler{
 		"serviceaccounts/token": s.tokens.Request,
+		"pods/log":              s.toNode("containerLogs"),
+		"pods/exec":             s.toNode("exec"),
+		"pods/attach":           s.toNode("attach"),
+		"pods/portforward":      s.toNode("portForward"),
+	}
+}
+
+// toNode hands a connection to a pod over to the streams of its node, which are served below paths of their own.
+func (s *System) toNode(path string) api.Handler {
+	return func(ctx context.Context, r *api.Request) (*api.Response, error) {
+		v, err := s.store.View(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		pod := v.Get(api.Pods, r.Key)
+		if pod == nil {
+			return nil, api.NotFound(api.Pods, r.Key.Name)
+		}
+		node := ""
+		for name, value := range pod.Indexes() {
+			if name == auth.IndexPodNode {
+				node = value
+			}
+		}
+		if node == "" {
+			return nil, api.BadRequest("pod %s does not have a host assigned", r.Key.Name)
+		}
+		h, ok := s.streams.Load(node)
+		if !ok {
+			return nil, api.NewError(http.StatusServiceUnavailable, "ServiceUnavailable", "node %s cannot be reached for the streams of its pods", node)
+		}
+		to := []string{"", path, r.Key.Namespace, r.Key.Name}
+		if c := r.Query.Get("container"); c != "" && path != "portForward" {
+			to = append(to, c)
+		}
+		return &api.Response{Handler: http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+			next := hr.Clone(hr.Context())
+			next.URL.Path, next.URL.RawPath = strings.Join(to, "/"), ""
+			h.(http.Handler).ServeHTTP(w, next)
+		})}, nil
 	}
 }

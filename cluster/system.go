@@ -40,6 +40,7 @@ type System struct {
 	http      *http.Server
 	listener  net.Listener
 
+	streams sync.Map // http.Handler by node name: logs, exec, attach and port-forward
 	ready   atomic.Bool
 	running sync.WaitGroup // the workers: controllers, scheduler, nodes
 	stop    context.CancelFunc

@@ -8,7 +8,6 @@ import (
 	"pintle.dev/client"
 	"pintle.dev/controller"
 	"pintle.dev/controller/all"
-	"pintle.dev/node/hollow"
 	"pintle.dev/scheduler"
 	"pintle.dev/scheduler/plugin"
 )
@@ -39,28 +38,6 @@ func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 		kinds = append(kinds, controller.Kind{Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced})
 	}
 	return kinds, snapshot.Changed()
-}
-
-// startNodes starts the hollow nodes and this machine's own.
-func (s *System) startNodes(ctx, run context.Context) error {
-	if s.config.HollowNodes == 0 {
-		return nil
-	}
-	fleet, err := hollow.New(hollow.Config{
-		Nodes:    s.config.HollowNodes,
-		Client:   s.Client("kubelet", auth.UserAdmin, auth.GroupMasters), // one stream for the pods of all nodes
-		ClientOf: func(node string) client.Client { return s.Client("kubelet", auth.NodeUser(node), auth.GroupNodes) },
-	})
-	if err != nil {
-		return err
-	}
-	s.work(run, "hollow nodes", fleet.Run)
-	select {
-	case <-fleet.Ready():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // work runs a worker until the system ends. A worker that ends before that ends the system.

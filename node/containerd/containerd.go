@@ -120,6 +120,14 @@ func socketPath(dir string) string {
 	return "/run/pintle-" + digest(dir) + ".sock"
 }
 
+// OwnSocket is where a containerd with this directory listens.
+func OwnSocket(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return socketPath(dir)
+}
+
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:6])
@@ -318,14 +326,27 @@ func Import(ctx context.Context, socket, archive string) ([]string, error) {
 		return nil, fmt.Errorf("opening the image archive: %w", err)
 	}
 	defer f.Close()
-	names, err := oci.Names(f)
+	// Names reads while ctr does, so that the archive may come through a pipe.
+	r, w := io.Pipe()
+	imported := make(chan error, 1)
+	go func() {
+		err := importFrom(ctx, socket, r)
+		r.CloseWithError(err)
+		imported <- err
+	}()
+	tee := io.TeeReader(f, w)
+	names, err := oci.Names(tee)
+	if err == nil {
+		_, err = io.Copy(io.Discard, tee) // what follows the archive's end
+	}
+	w.CloseWithError(err)
+	if ierr := <-imported; err == nil {
+		err = ierr
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the image archive %s: %w", archive, err)
+		return nil, fmt.Errorf("importing the image archive %s: %w", archive, err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("reading the image archive %s: %w", archive, err)
-	}
-	return names, importFrom(ctx, socket, f)
+	return names, nil
 }
 
 func importFrom(ctx context.Context, socket string, r io.Reader) error {

@@ -56,6 +56,7 @@ type Machine struct {
 	containerd *containerd.Containerd
 	runtime    *cri.Runtime
 	agent      *node.Agent
+	files      *volume.Manager
 	handler    http.Handler
 	ip         string
 }
@@ -160,7 +161,8 @@ func (m *Machine) sandboxImage(ctx context.Context) error {
 }
 
 func (m *Machine) makeAgent(logs string) error {
-	files, err := volume.New(volume.Config{Root: m.cfg.Dir, Client: m.cfg.Client,
+	var err error
+	m.files, err = volume.New(volume.Config{Root: m.cfg.Dir, Client: m.cfg.Client,
 		Allocatable: func() resourceList { return m.agent.Allocatable() },
 		LogDir:      func(s *node.PodState) string { return cri.LogDirOf(logs, s.Namespace, s.Name, string(s.UID)) },
 	})
@@ -168,7 +170,7 @@ func (m *Machine) makeAgent(logs string) error {
 		return err
 	}
 	m.agent, err = node.New(node.Config{
-		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files, Probe: probe.New(m.runtime),
+		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: m.files, Probe: probe.New(m.runtime),
 		Describe: m.describe, Labels: m.cfg.Labels, PodCIDR: m.cfg.PodCIDR, Relist: relist,
 	})
 	if err != nil {
@@ -229,6 +231,19 @@ func (m *Machine) Close(ctx context.Context) error {
 		return err
 	}
 	return m.containerd.Stop(ctx)
+}
+
+// Destroy ends all containers, without much ado, and an own containerd.
+func (m *Machine) Destroy(ctx context.Context) error {
+	held, err := m.runtime.Observe(ctx, "")
+	errs := []error{err}
+	for i := range held {
+		if sb := held[i].Sandbox; sb != nil {
+			errs = append(errs, m.runtime.StopSandbox(ctx, sb.ID), m.runtime.RemoveSandbox(ctx, sb.ID))
+		}
+		errs = append(errs, m.files.Remove(ctx, held[i].UID, true))
+	}
+	return errors.Join(append(errs, m.Close(ctx))...)
 }
 
 // address is the one the default route uses, or the first that is not the host's own; "127.0.0.1" without any.

@@ -34,7 +34,7 @@ type change struct {
 type Client struct {
 	Writes atomic.Int64 // all that were accepted
 	// Token answers TokenRequests; nil refuses them.
-	Token func(c client.Change) (runtime.Object, error)
+	Token func(c client.Change) (any, error)
 
 	mu      sync.Mutex
 	objects map[api.Resource]map[api.Key]*api.Record
@@ -114,18 +114,19 @@ func (v view) each(r api.Resource, o client.Options) iter.Seq[*api.Record] {
 	}
 }
 
+// Call implements client.Caller.
+func (c *Client) Call(_ context.Context, ch client.Change) (any, error) {
+	if ch.Subresource == "token" && c.Token != nil {
+		return c.Token(ch)
+	}
+	return nil, fmt.Errorf("nodetest: no way to call %s/%s", ch.Resource, ch.Subresource)
+}
+
 // Commit implements client.Client. Only Events can be patched.
 func (c *Client) Commit(_ context.Context, ch client.Change) (*api.Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.objects[ch.Resource][ch.Key]
-	if ch.Subresource == "token" && c.Token != nil {
-		o, err := c.Token(ch)
-		if err != nil {
-			return nil, err
-		}
-		return record(ch.Resource, o, 0)
-	}
 	switch ch.Verb {
 	case api.Create:
 		if old != nil {

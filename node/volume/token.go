@@ -9,7 +9,6 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
@@ -64,33 +63,23 @@ func (s *sources) token(p *corev1.ServiceAccountTokenProjection, def os.FileMode
 }
 
 func (s *sources) request(audience string, seconds int64) (token, error) {
-	req := &authenticationv1.TokenRequest{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenRequest"},
-		ObjectMeta: metav1.ObjectMeta{Name: s.pod.Spec.ServiceAccountName, Namespace: s.pod.Namespace},
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, BoundObjectRef: &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: s.pod.Name, UID: s.pod.UID,
-		}},
-	}
+	spec := authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, BoundObjectRef: &authenticationv1.BoundObjectReference{
+		Kind: "Pod", APIVersion: "v1", Name: s.pod.Name, UID: s.pod.UID,
+	}}
 	if audience != "" {
-		req.Spec.Audiences = []string{audience}
+		spec.Audiences = []string{audience}
 	}
-	key := api.Key{Namespace: s.pod.Namespace, Name: s.pod.Spec.ServiceAccountName}
 	asked := time.Now()
-	rec, err := s.m.cfg.Client.Commit(s.ctx, client.Change{Verb: api.Create, Resource: api.ServiceAccounts, Version: "v1",
-		Subresource: "token", Key: key, Object: req})
+	got, err := client.RequestToken(s.ctx, s.m.cfg.Client, api.Key{Namespace: s.pod.Namespace, Name: s.pod.Spec.ServiceAccountName}, spec)
 	if err != nil {
 		return token{}, fmt.Errorf("failed to fetch token: %w", said(err))
 	}
-	got, err := client.Decode[authenticationv1.TokenRequest](rec)
-	if err != nil {
-		return token{}, fmt.Errorf("failed to fetch token: %w", err)
-	}
 	life := time.Duration(seconds) * time.Second
-	if exp := got.Status.ExpirationTimestamp; !exp.IsZero() {
+	if exp := got.ExpirationTimestamp; !exp.IsZero() {
 		life = exp.Sub(asked)
 	}
 	jitter := time.Duration(rand.Int64N(int64(10 * time.Second)))
-	return token{got.Status.Token, asked.Add(min(life*4/5, 24*time.Hour) - jitter)}, nil
+	return token{got.Token, asked.Add(min(life*4/5, 24*time.Hour) - jitter)}, nil
 }
 
 // soleUser is the user all containers of a pod run as; nil when they differ or do not say.
