@@ -287,6 +287,19 @@ func SchemaJSON(v *Version) []byte {
 	return nil
 }
 
+// HasSubresource reports whether a version has a subresource that its Definition declares: the versions of a custom kind
+// may differ in that.
+func HasSubresource(v *Version, name string) bool {
+	c, ok := v.Codec.(*customVersion)
+	switch {
+	case !ok:
+		return true
+	case name == "status":
+		return c.hasStatus()
+	}
+	return c.scale() != nil
+}
+
 // columnsOf are the columns a version declares; the age when it declares none.
 func columnsOf(declared []apiextensionsv1.CustomResourceColumnDefinition) []column {
 	if len(declared) == 0 {

@@ -307,6 +307,9 @@ type discoverySubresource struct {
 func discoverySubresources(def *resource.Definition, v *resource.Version) []discoverySubresource {
 	var list []discoverySubresource
 	for name, sub := range def.Subresources {
+		if !resource.HasSubresource(v, name) {
+			continue
+		}
 		s := discoverySubresource{name: name, verbs: verbNames(sub.Verbs), kind: metav1.GroupVersionKind{Group: sub.Group, Version: sub.Version, Kind: sub.Kind}}
 		if sub.Kind == "" {
 			s.kind = metav1.GroupVersionKind{Kind: def.KindOf(v)}

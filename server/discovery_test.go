@@ -307,3 +307,25 @@ func TestGoldenDiscovery(t *testing.T) {
 		t.Errorf("only %d resources compared", compared)
 	}
 }
+
+// TestSubresourcesByVersion covers a custom kind whose versions differ in their subresources.
+func TestSubresourcesByVersion(t *testing.T) {
+	plain := `,{"name":"v1beta1","served":true,"storage":false,"schema":{"openAPIV3Schema":{"type":"object"}}}]},"status"`
+	def := customDefinition(t, strings.Replace(cronTab, `]},
+"status"`, plain, 1))
+	s := open(t, func(c *Config) { c.Registry = resource.NewRegistry(append(builtin.All(), def)...) })
+	for version, want := range map[string]string{"v1": "crontabs crontabs/status crontabs/scale", "v1beta1": "crontabs"} {
+		list := discover[metav1.APIResourceList](t, s.discovery, "/apis/example.com/"+version, "")
+		var names []string
+		for _, r := range list.APIResources {
+			names = append(names, r.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s, want %s", version, got, want)
+		}
+		a := ask(t, s, "GET /apis/example.com/"+version+"/namespaces/default/crontabs/c/status", "")
+		if found := strings.Contains(a.body, `crontabs.example.com \"c\" not found`); a.code != 404 || found != (version == "v1") {
+			t.Errorf("%s: %d %s", version, a.code, a.body)
+		}
+	}
+}

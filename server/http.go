@@ -107,7 +107,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 		return errNoResource()
 	}
 	if p.Subresource != "" {
-		if _, known := q.d.Subresources[p.Subresource]; !known {
+		if _, known := q.d.Subresources[p.Subresource]; !known || !resource.HasSubresource(q.v, p.Subresource) {
 			return errNoResource()
 		}
 	}
