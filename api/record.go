@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -318,6 +319,12 @@ func (r *Record) time(i int) int64 { return int64(binary.LittleEndian.Uint64(r.b
 
 // Ownership is the record's interned field ownership; equal ones are shared.
 func (r *Record) Ownership() Ownership { return r.ownership }
+
+// OwnedAlike reports whether both records have the same managedFields, times included.
+func (r *Record) OwnedAlike(o *Record) bool {
+	n := 8 * r.u16(hTimes)
+	return r.ownership == o.ownership && n == 8*o.u16(hTimes) && bytes.Equal(r.buf[hSize:hSize+n], o.buf[hSize:hSize+n])
+}
 
 // Owners lists who owns which fields: the record's managedFields.
 func (r *Record) Owners() Owners {

@@ -33,6 +33,38 @@ func (s *Server) rendition(d *resource.Definition, v *resource.Version, rec *api
 // appendObject appends rec as a client of version v sees it, showing revision rev: its own, that of its deletion, or
 // none (0) for what was not stored. bare leaves out apiVersion and kind, as the lists of built-in kinds do.
 func (s *Server) appendObject(dst []byte, d *resource.Definition, v *resource.Version, rec *api.Record, rev api.Revision, bare bool) ([]byte, error) {
+	return s.appendObjectOf(dst, d, v, shown{rec, rev, bare, nil})
+}
+
+// shown is an object as appendObject shows it.
+type shown struct {
+	rec   *api.Record
+	rev   api.Revision
+	bare  bool
+	owned *lastOwners // nil for an object alone
+}
+
+// lastOwners is the managedFields member last written: the objects of a list often have the same.
+type lastOwners struct {
+	rec  *api.Record
+	text []byte
+}
+
+func (l *lastOwners) append(dst []byte, rec *api.Record) []byte {
+	if l == nil {
+		return appendOwners(dst, rec)
+	}
+	if l.rec == nil || !rec.OwnedAlike(l.rec) {
+		start := len(dst)
+		dst = appendOwners(dst, rec)
+		l.rec, l.text = rec, append(l.text[:0], dst[start:]...)
+		return dst
+	}
+	return append(dst, l.text...)
+}
+
+func (s *Server) appendObjectOf(dst []byte, d *resource.Definition, v *resource.Version, o shown) ([]byte, error) {
+	rec, rev, bare, owned := o.rec, o.rev, o.bare, o.owned
 	doc, err := s.rendition(d, v, rec)
 	if err != nil {
 		return dst, err
@@ -50,7 +82,7 @@ func (s *Server) appendObject(dst []byte, d *resource.Definition, v *resource.Ve
 	}
 	shift := len(dst) - head
 	dst = append(dst, doc.json[head:doc.meta.End-1]...)
-	dst = appendOwners(dst, rec)
+	dst = owned.append(dst, rec)
 	dst = append(dst, doc.json[doc.meta.End-1:]...)
 	return fixRevision(dst, start, doc.slot+shift, rec, rev), nil
 }

@@ -21,8 +21,9 @@ import (
 // gzipAbove is the size in bytes from which answers are compressed for clients that ask for it: upstream's.
 const gzipAbove = 128 << 10
 
-// chunkSize is how much of a list is gathered before it goes out, in bytes.
-const chunkSize = gzipAbove
+// chunkSize is how much of a list is gathered before it goes out, in bytes: each write of HTTP/2 costs two changes of
+// goroutine, which below this size show.
+const chunkSize = 512 << 10
 
 // Header values that never change are shared: net/http only reads them.
 var (
@@ -265,6 +266,7 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 		return append(dst, `,"items":null}`...), nil
 	}
 	dst = append(dst, `,"items":[`...)
+	var owned lastOwners
 	for i, rec := range l.Records {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -273,7 +275,7 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 		if partial {
 			dst, err = x.s.appendPartial(dst, q, x.form, rec, rec.Revision())
 		} else {
-			dst, err = x.s.appendObject(dst, q.d, q.v, rec, rec.Revision(), !q.d.Custom)
+			dst, err = x.s.appendObjectOf(dst, q.d, q.v, shown{rec, rec.Revision(), !q.d.Custom, &owned})
 		}
 		if err != nil {
 			return dst, err

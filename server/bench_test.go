@@ -1,0 +1,292 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The benchmarks compare the server with the floor: a bare net/http handler that answers with constant bytes of the
+// same size over the same TLS and HTTP/2. Both include the client, which costs the same for each; ns/op is wall time
+// of one connection, so what matters is the ratio of a benchmark to its Floor.
+
+func overTLS(b *testing.B, h http.Handler) (*http.Client, string) {
+	s := httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	b.Cleanup(s.Close)
+	return s.Client(), s.URL
+}
+
+func floor(b *testing.B, code int, body []byte) (*http.Client, string) {
+	return overTLS(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			b.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		if _, err := w.Write(body); err != nil {
+			b.Error(err)
+		}
+	}))
+}
+
+// cpu reports the process's CPU time per operation of b, which other work on the machine disturbs less than wall time.
+func cpu(b *testing.B) func() {
+	used := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	start := used()
+	return func() { b.ReportMetric(float64(used()-start)/float64(b.N), "cpu-ns/op") }
+}
+
+// do sends a request and returns the size of the answer.
+func do(b *testing.B, c *http.Client, method, url, contentType, body string) int64 {
+	r, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept-Encoding", "identity")
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	p, err := c.Do(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Body.Close()
+	n, err := io.Copy(io.Discard, p.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if p.StatusCode >= 300 {
+		b.Fatalf("%s %s: %d", method, url, p.StatusCode)
+	}
+	return n
+}
+
+// benchConfigMap is the ConfigMap of the project's benchmark: 1.3 KB.
+func benchConfigMap(name string) string {
+	data := make([]string, 8)
+	for i := range data {
+		data[i] = fmt.Sprintf(`"key-%d":%q`, i, strings.Repeat("x", 128))
+	}
+	return `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"` + name +
+		`","labels":{"app":"bench","tier":"a"}},"data":{` + strings.Join(data, ",") + `}}`
+}
+
+const benchPath = "/api/v1/namespaces/default/configmaps"
+
+func BenchmarkGet(b *testing.B) {
+	s := open(b)
+	ask(b, s, "POST "+benchPath, benchConfigMap("c"))
+	want := ask(b, s, "GET "+benchPath+"/c", "").body
+	get := func(c *http.Client, url string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpu(b)()
+			for b.Loop() {
+				do(b, c, "GET", url+benchPath+"/c", "", "")
+			}
+		}
+	}
+	c, url := floor(b, 200, []byte(want))
+	b.Run("Floor", get(c, url))
+	c, url = overTLS(b, s)
+	b.Run("Server", get(c, url))
+}
+
+func BenchmarkList(b *testing.B) {
+	s := open(b)
+	for i := range 10000 {
+		ask(b, s, "POST "+benchPath, benchConfigMap(fmt.Sprintf("c%05d", i)))
+	}
+	want := ask(b, s, "GET "+benchPath, "").body
+	list := func(c *http.Client, url string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.SetBytes(int64(len(want)))
+			b.ReportAllocs()
+			defer cpu(b)()
+			for b.Loop() {
+				do(b, c, "GET", url+benchPath, "", "")
+			}
+		}
+	}
+	c, url := floor(b, 200, []byte(want))
+	b.Run("Floor", list(c, url))
+	c, url = overTLS(b, s)
+	b.Run("Server", list(c, url))
+}
+
+func BenchmarkCreate(b *testing.B) {
+	var n atomic.Int64
+	create := func(c *http.Client, url string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpu(b)()
+			for b.Loop() {
+				do(b, c, "POST", url+benchPath, "application/json", benchConfigMap(fmt.Sprintf("c%08d", n.Add(1))))
+			}
+		}
+	}
+	c, url := floor(b, 201, bytes.Repeat([]byte("x"), 1600))
+	b.Run("Floor", create(c, url))
+	c, url = overTLS(b, open(b))
+	b.Run("Server", create(c, url))
+}
+
+func BenchmarkMergePatch(b *testing.B) {
+	s := open(b)
+	ask(b, s, "POST "+benchPath, benchConfigMap("c"))
+	var n atomic.Int64
+	patch := func(c *http.Client, url string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpu(b)()
+			for b.Loop() {
+				do(b, c, "PATCH", url+benchPath+"/c", "application/merge-patch+json", fmt.Sprintf(`{"data":{"key-0":"%d"}}`, n.Add(1)))
+			}
+		}
+	}
+	c, url := floor(b, 200, bytes.Repeat([]byte("x"), 1600))
+	b.Run("Floor", patch(c, url))
+	c, url = overTLS(b, s)
+	b.Run("Server", patch(c, url))
+}
+
+// discard is a ResponseWriter that keeps nothing.
+type discard struct{ h http.Header }
+
+func (d *discard) Header() http.Header         { return d.h }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+func (d *discard) Flush()                      {}
+
+// BenchmarkHandler measures the server's own work, without a network.
+func BenchmarkHandler(b *testing.B) {
+	s := open(b)
+	for i := range 10000 {
+		ask(b, s, "POST "+benchPath, benchConfigMap(fmt.Sprintf("c%05d", i)))
+	}
+	serve := func(method, path, contentType, body string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpu(b)()
+			for i := 0; b.Loop(); i++ {
+				text := strings.ReplaceAll(body, "$N", fmt.Sprintf("%08d", i)+fmt.Sprint(b.N))
+				r := httptest.NewRequest(method, path, strings.NewReader(text))
+				r.Header.Set("Content-Type", contentType)
+				r.Header.Set("User-Agent", "bench/1.0")
+				s.ServeHTTP(&discard{http.Header{}}, r)
+			}
+		}
+	}
+	b.Run("Get", serve("GET", benchPath+"/c00001", "", ""))
+	b.Run("List", serve("GET", benchPath, "", ""))
+	b.Run("Create", serve("POST", benchPath, "application/json", benchConfigMap("c$N")))
+	b.Run("MergePatch", serve("PATCH", benchPath+"/c00001", "application/merge-patch+json", `{"data":{"key-0":"$N"}}`))
+	b.Run("Update", serve("PUT", benchPath+"/c00001", "application/json", strings.Replace(benchConfigMap("c00001"), "xxx", "$N", 1)))
+}
+
+// fanOut opens watchers streams, each on a connection of its own, makes b.N changes and waits until every stream has
+// told of each.
+func fanOut(b *testing.B, h http.Handler, path string, change func(i int)) {
+	const watchers = 100
+	var got atomic.Int64
+	s := httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for range watchers {
+		t := s.Client().Transport.(*http.Transport).Clone()
+		r, err := http.NewRequestWithContext(ctx, "GET", s.URL+path, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p, err := (&http.Client{Transport: t}).Do(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		go func() {
+			defer p.Body.Close()
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := p.Body.Read(buf)
+				got.Add(int64(bytes.Count(buf[:n], []byte("\n"))))
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+	time.Sleep(100 * time.Millisecond) // the floor's handlers register without an answer to wait for
+	done := cpu(b)
+	start := got.Load()
+	n := 0
+	for b.Loop() {
+		change(n)
+		for n++; got.Load()-start < int64(n*watchers); {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	done()
+	b.ReportMetric(float64(n*watchers)/float64(b.N), "events/op")
+}
+
+func BenchmarkFanOut(b *testing.B) {
+	b.Run("Floor", func(b *testing.B) {
+		var mu sync.Mutex
+		var chans []chan []byte
+		event := append(bytes.Repeat([]byte("x"), 1700), '\n')
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := make(chan []byte, 100)
+			w.WriteHeader(200)
+			w.(http.Flusher).Flush()
+			mu.Lock()
+			chans = append(chans, c)
+			mu.Unlock()
+			for {
+				select {
+				case e := <-c:
+					if _, err := w.Write(e); err != nil {
+						return
+					}
+					w.(http.Flusher).Flush()
+				case <-r.Context().Done():
+					return
+				}
+			}
+		})
+		fanOut(b, h, "/", func(int) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, c := range chans {
+				c <- event
+			}
+		})
+	})
+	b.Run("Server", func(b *testing.B) {
+		s := open(b)
+		ask(b, s, "POST "+benchPath, benchConfigMap("c"))
+		rev := s.Store.Revision()
+		fanOut(b, s, benchPath+"?watch=1&resourceVersion="+rev.String(), func(i int) {
+			ask(b, s, "PATCH "+benchPath+"/c", fmt.Sprintf(`{"data":{"key-0":"%d"}}`, i), mergePatch)
+		})
+	})
+}
