@@ -110,7 +110,8 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		s.dropped[r] = at
 	}
 	if !s.noLog {
-		s.workers.Go(s.retain)
+		opened := mark{time.Now(), state.Revision}
+		s.workers.Go(func() { s.retain(opened) })
 	}
 	if state.Failed != nil {
 		s.workers.Go(func() {
@@ -259,13 +260,15 @@ func (s *Store) forgetAhead(w *aheadView) {
 	}
 }
 
+// mark is when the store was at a revision: what is not later is at least that old.
+type mark struct {
+	at       time.Time
+	revision api.Revision
+}
+
 // retain compacts the backend's log and the ones in memory as events outlive their retention.
-func (s *Store) retain() {
-	type mark struct {
-		at       time.Time
-		revision api.Revision
-	}
-	marks := []mark{{time.Now(), s.published()}}
+func (s *Store) retain(opened mark) {
+	marks := []mark{opened}
 	tick := time.NewTicker(s.config.Retention / 10)
 	defer tick.Stop()
 	for {
