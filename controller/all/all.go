@@ -12,10 +12,12 @@ import (
 	"pintle.dev/controller/expiry"
 	"pintle.dev/controller/gc"
 	"pintle.dev/controller/namespace"
+	"pintle.dev/controller/nodelifecycle"
 	"pintle.dev/controller/podgc"
 	"pintle.dev/controller/replicaset"
 	"pintle.dev/controller/rootca"
 	"pintle.dev/controller/serviceaccount"
+	"pintle.dev/controller/tainteviction"
 )
 
 // Config is what the controllers need of the system they run in.
@@ -41,6 +43,8 @@ func Controllers(cfg Config) []*controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
 		crd.New(cfg.Client("crd-finalizer")),
+		recording(cfg, "node-controller", nodelifecycle.New),
+		recording(cfg, "taint-eviction-controller", tainteviction.New),
 		namespace.New(cfg.Client("namespace-controller"), cfg.Catalog),
 		podgc.New(cfg.Client("pod-garbage-collector"), podgc.TerminatedThreshold),
 		expiry.New(cfg.Client("event-expiry-controller"), expiry.TTL),
