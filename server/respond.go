@@ -72,6 +72,17 @@ func (b *body) room() {
 	}
 }
 
+// pass sends dst, all that has been gathered, once it fills a chunk, and returns what to go on with. Without a body
+// nothing is sent.
+func (b *body) pass(dst []byte) ([]byte, error) {
+	if b == nil || len(dst) < chunkSize {
+		return dst, nil
+	}
+	b.buf = dst
+	b.room()
+	return b.buf, b.err
+}
+
 func (b *body) flush() {
 	if !b.sent {
 		b.sent = true
@@ -200,7 +211,7 @@ func (x *exchange) appendRecord(dst []byte, q *request, rec *api.Record) ([]byte
 	case x.form.media == mediaProtobuf:
 		return x.s.appendProtobuf(dst, q, rec)
 	case x.form.shape == asTable:
-		return x.s.appendTable(dst, q, x.form, &api.RecordList{Records: []*api.Record{rec}, Revision: rec.Revision()})
+		return x.s.appendTable(dst, q, x.form, &api.RecordList{Records: []*api.Record{rec}, Revision: rec.Revision()}, nil)
 	case x.form.shape == asMetadata:
 		return x.s.appendPartial(dst, q, x.form, rec, rec.Revision())
 	case x.form.shape == asMetadataList:
@@ -220,7 +231,7 @@ func (s *Server) appendPartial(dst []byte, q *request, f form, rec *api.Record, 
 func (x *exchange) writeList(q *request, code int, l *api.RecordList) error {
 	buf := takeBuffer()
 	defer func() { giveBuffer(buf) }()
-	if x.form.media != mediaJSON || x.form.shape == asTable || x.pretty() {
+	if x.form.media != mediaJSON || x.pretty() {
 		b, err := x.appendList((*buf)[:0], q, l, nil)
 		*buf = b
 		if err != nil {
@@ -250,7 +261,7 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 	case x.form.media == mediaProtobuf:
 		return x.s.appendProtobufList(dst, q, l)
 	case x.form.shape == asTable:
-		return x.s.appendTable(dst, q, x.form, l)
+		return x.s.appendTable(dst, q, x.form, l, out)
 	case x.form.shape == asMetadata:
 		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)", internalGroup(q.v.Group), q.listKind()))
 	}
@@ -277,15 +288,11 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 		} else {
 			dst, err = x.s.appendObjectOf(dst, q.d, q.v, shown{rec, rec.Revision(), !q.d.Custom, &owned})
 		}
+		if err == nil {
+			dst, err = out.pass(dst)
+		}
 		if err != nil {
 			return dst, err
-		}
-		if out != nil && len(dst) >= chunkSize {
-			out.buf = dst
-			out.room()
-			if dst = out.buf; out.err != nil {
-				return dst, out.err
-			}
 		}
 	}
 	return append(dst, "]}"...), nil

@@ -28,16 +28,19 @@ func parseInclude(q url.Values) (metav1.IncludeObjectPolicy, error) {
 	return "", api.BadRequest("Unable to convert to Table as requested: %v", err)
 }
 
-// appendTable appends a page of objects, or one object by itself, as a Table. Rows go straight to the output; an object
-// is decoded only when its kind has columns to compute.
-func (s *Server) appendTable(dst []byte, q *request, f form, l *api.RecordList) ([]byte, error) {
+// appendTable appends a page of objects, or one object by itself, as a Table; with out, what fills a chunk is sent on the
+// way. Rows go straight to the output; an object is decoded only when its kind has columns to compute.
+func (s *Server) appendTable(dst []byte, q *request, f form, l *api.RecordList, out *body) ([]byte, error) {
 	dst = appendTableHead(dst, q, f, l, true)
 	var err error
 	for i, rec := range l.Records {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		if dst, err = s.appendRow(dst, q, f, rec, rec.Revision()); err != nil {
+		if dst, err = s.appendRow(dst, q, f, rec, rec.Revision()); err == nil {
+			dst, err = out.pass(dst)
+		}
+		if err != nil {
 			return dst, err
 		}
 	}
