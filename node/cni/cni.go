@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -14,11 +15,18 @@ import (
 
 // Config is one node's pod network.
 type Config struct {
-	Dir    string // of the conflist
-	Bridge string // the network device, "pintle0" when empty
-	CIDR   string // of the node's pods
-	Data   string // where address leases are kept
-	MTU    int    // 0 for the device's default
+	Dir  string // of the conflist
+	CIDR string // of the node's pods
+	Data string // where address leases are kept
+	MTU  int    // 0 for the device's default
+}
+
+// Bridge is the name of the network device: one for each place that leases are kept in and each range of addresses, so
+// that two nodes of one machine do not meet.
+func (c Config) Bridge() string {
+	h := fnv.New32a()
+	h.Write([]byte(c.Data + " " + c.CIDR))
+	return fmt.Sprintf("pintle-%08x", h.Sum32())
 }
 
 // fileName sorts first among configurations, of which runtimes take the first.
@@ -30,16 +38,13 @@ func Write(c Config) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("pod CIDR %q: %w", c.CIDR, err)
 	}
-	if c.Bridge == "" {
-		c.Bridge = "pintle0"
-	}
 	everywhere := "0.0.0.0/0"
 	if p.Addr().Is6() {
 		everywhere = "::/0"
 	}
 	type m = map[string]any
 	bridge := m{
-		"type": "bridge", "bridge": c.Bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true, "promiscMode": false,
+		"type": "bridge", "bridge": c.Bridge(), "isGateway": true, "ipMasq": true, "hairpinMode": true, "promiscMode": false,
 		"ipam": m{"type": "host-local", "dataDir": c.Data, "ranges": [][]m{{{"subnet": p.Masked().String()}}}, "routes": []m{{"dst": everywhere}}},
 	}
 	if c.MTU > 0 {

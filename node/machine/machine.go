@@ -57,6 +57,7 @@ type Machine struct {
 	runtime    *cri.Runtime
 	agent      *node.Agent
 	files      *volume.Manager
+	cni        cni.Config
 	handler    http.Handler
 	ip         string
 }
@@ -118,7 +119,8 @@ func (m *Machine) network(dir string) error {
 			}
 		}
 	}
-	_, err := cni.Write(cni.Config{Dir: dir, CIDR: m.cfg.PodCIDR, Data: filepath.Join(m.cfg.Dir, "addresses")})
+	m.cni = cni.Config{Dir: dir, CIDR: m.cfg.PodCIDR, Data: filepath.Join(m.cfg.Dir, "addresses")}
+	_, err := cni.Write(m.cni)
 	return err
 }
 
@@ -233,7 +235,7 @@ func (m *Machine) Close(ctx context.Context) error {
 	return m.containerd.Stop(ctx)
 }
 
-// Destroy ends all containers, without much ado, and an own containerd.
+// Destroy ends all containers, without much ado, an own containerd, and its pod network's device.
 func (m *Machine) Destroy(ctx context.Context) error {
 	held, err := m.runtime.Observe(ctx, "")
 	errs := []error{err}
@@ -243,7 +245,11 @@ func (m *Machine) Destroy(ctx context.Context) error {
 		}
 		errs = append(errs, m.files.Remove(ctx, held[i].UID, true))
 	}
-	return errors.Join(append(errs, m.Close(ctx))...)
+	errs = append(errs, m.Close(ctx))
+	if m.containerd.Own {
+		errs = append(errs, m.cni.Remove())
+	}
+	return errors.Join(errs...)
 }
 
 // address is the one the default route uses, or the first that is not the host's own; "127.0.0.1" without any.

@@ -61,10 +61,7 @@ func start(t *testing.T) *bench {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := b.m.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := b.m.containerd.Stop(ctx); err != nil {
+		if err := b.m.Destroy(ctx); err != nil {
 			t.Error(err)
 		}
 		if err := os.RemoveAll(dir); err != nil {
