@@ -53,7 +53,11 @@ func bootstrap(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
 	}})
 	for _, o := range objects {
 		key := api.Key{Namespace: o.object.GetNamespace(), Name: o.object.GetName()}
-		_, err := c.Commit(ctx, client.Change{Verb: api.Create, Resource: o.res, Key: key, Object: o.object})
+		// Looked for first: to create the kubernetes Service again would be refused for its address, which is taken.
+		_, err := c.Get(ctx, o.res, key)
+		if api.IsNotFound(err) {
+			_, err = c.Commit(ctx, client.Change{Verb: api.Create, Resource: o.res, Key: key, Object: o.object})
+		}
 		if err != nil && !api.IsAlreadyExists(err) {
 			return fmt.Errorf("making %s %s: %w", o.res, key, err)
 		}
