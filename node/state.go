@@ -177,6 +177,16 @@ func (s *PodState) Container(name string) *Container {
 	return &s.Containers[len(s.Containers)-1]
 }
 
+// any reports whether the runtime holds an instance of any container.
+func (s *PodState) any() bool {
+	for i := range s.Containers {
+		if len(s.Containers[i].Instances) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // running reports whether any container may be running.
 func (s *PodState) running() bool {
 	for i := range s.Containers {

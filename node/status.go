@@ -24,7 +24,10 @@ func Status(pod *corev1.Pod, have PodState, now time.Time) *corev1.PodStatus {
 	if s.QOSClass == "" {
 		s.QOSClass = QOS(pod)
 	}
-	if have.Rejected != nil && !terminal(old.Phase) {
+	if terminal(old.Phase) && (have.Rejected != nil || !have.any()) {
+		return s // what ended stays as it was reported
+	}
+	if have.Rejected != nil {
 		s.Phase, s.Reason, s.Message = corev1.PodFailed, have.Rejected.Reason, "Pod was rejected: "+have.Rejected.Message
 		return s
 	}
@@ -122,6 +125,7 @@ func (b *reporter) container(spec *corev1.Container, old *corev1.ContainerStatus
 	case Running:
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: second(in.Started)}
 		b.probed(&s, spec, c, old)
+		s.Ready = s.Ready && !init // an init container is ready when it has succeeded
 		if len(spec.Resources.Requests)+len(spec.Resources.Limits) > 0 {
 			s.AllocatedResources, s.Resources = spec.Resources.Requests, spec.Resources.DeepCopy()
 		}
@@ -131,7 +135,9 @@ func (b *reporter) container(spec *corev1.Container, old *corev1.ContainerStatus
 		s.State = ended(in)
 		s.Ready = init && in.Phase == Exited && in.ExitCode == 0
 	}
-	b.comesBack(&s, c, in, init)
+	if b.comesBack(in, init) {
+		b.backsOff(&s, c, in, old)
+	}
 	return s
 }
 
@@ -219,25 +225,31 @@ func (b *reporter) probed(s *corev1.ContainerStatus, spec *corev1.Container, c *
 	s.Ready = started && ready && c.Failure == nil
 }
 
-// comesBack turns the state of an ended container that will be started again into what it waits for.
-func (b *reporter) comesBack(s *corev1.ContainerStatus, c *Container, in *Instance, init bool) {
-	if in.Phase == Running || b.pod.DeletionTimestamp != nil || terminal(b.pod.Status.Phase) {
-		return
+// comesBack reports whether a container that does not run will be started again.
+func (b *reporter) comesBack(in *Instance, init bool) bool {
+	switch {
+	case in.Phase == Running || b.pod.DeletionTimestamp != nil || terminal(b.pod.Status.Phase):
+		return false
+	case init:
+		return (in.Phase != Exited || in.ExitCode != 0) && b.pod.Spec.RestartPolicy != corev1.RestartPolicyNever
 	}
-	if init && (in.Phase == Exited && in.ExitCode == 0 || b.pod.Spec.RestartPolicy == corev1.RestartPolicyNever) {
-		return
-	}
-	if !init && !restarts(b.pod, in) {
-		return
-	}
-	wait := corev1.ContainerStateWaiting{}
+	return restarts(b.pod, in)
+}
+
+const crashLoop = "CrashLoopBackOff"
+
+// backsOff turns the state of a container that will be started again into what it waits for, if it waits.
+func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instance, old *corev1.ContainerStatus) {
+	var wait corev1.ContainerStateWaiting
 	switch {
 	case c.Failure != nil:
 		f := c.Failure.current(b.now)
 		wait.Reason, wait.Message = f.Reason, f.Message
 	case c.Backoff.until(in.Finished).After(b.now):
-		wait.Reason = "CrashLoopBackOff"
+		wait.Reason = crashLoop
 		wait.Message = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, s.Name, fullName(b.pod))
+	case old != nil && old.State.Waiting != nil && old.State.Waiting.Reason == crashLoop && old.RestartCount == s.RestartCount:
+		wait = *old.State.Waiting // its time is over: it is about to run
 	default:
 		return
 	}
@@ -349,7 +361,7 @@ func transitions(pod *corev1.Pod, s *corev1.PodStatus, now time.Time) []Action {
 				continue
 			}
 			switch w.Reason {
-			case "CrashLoopBackOff":
+			case crashLoop:
 				warn(new[i].Name, "BackOff", "Back-off restarting failed container "+new[i].Name+" in pod "+fullName(pod))
 			case "ImagePullBackOff":
 				image := new[i].Image
