@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -118,7 +119,7 @@ func (b *environment) from(ctx context.Context, f *corev1.EnvFromSource) error {
 			return nil
 		}
 		if err != nil {
-			return said(err)
+			return said("configmap", f.ConfigMapRef.Name, err)
 		}
 		data = cm.Data
 	case f.SecretRef != nil:
@@ -127,7 +128,7 @@ func (b *environment) from(ctx context.Context, f *corev1.EnvFromSource) error {
 			return nil
 		}
 		if err != nil {
-			return said(err)
+			return said("secret", f.SecretRef.Name, err)
 		}
 		for k, v := range s.Data {
 			data[k] = string(v)
@@ -151,8 +152,13 @@ func (b *environment) from(ctx context.Context, f *corev1.EnvFromSource) error {
 
 func set(b *bool) bool { return b != nil && *b }
 
-// said is an API error in the API's own words, without the cause behind it.
-func said(err error) error { return fmt.Errorf("%s", api.AsError(err).Status.Message) }
+// said is an error about an object a pod refers to, in the kubelet's words.
+func said(kind, name string, err error) error {
+	if api.IsNotFound(err) {
+		return fmt.Errorf("%s %q not found", kind, name)
+	}
+	return errors.New(api.AsError(err).Status.Message)
+}
 
 // value resolves one source; ok is false for an optional one that is absent.
 func (b *environment) value(ctx context.Context, f *corev1.EnvVarSource) (value string, ok bool, err error) {
@@ -176,7 +182,7 @@ func (b *environment) value(ctx context.Context, f *corev1.EnvVarSource) (value 
 			return "", false, nil
 		}
 		if err != nil {
-			return "", false, said(err)
+			return "", false, said("configmap", r.Name, err)
 		}
 		v, ok := cm.Data[r.Key]
 		if !ok && !set(r.Optional) {
@@ -190,7 +196,7 @@ func (b *environment) value(ctx context.Context, f *corev1.EnvVarSource) (value 
 			return "", false, nil
 		}
 		if err != nil {
-			return "", false, said(err)
+			return "", false, said("secret", r.Name, err)
 		}
 		v, ok := s.Data[r.Key]
 		if !ok && !set(r.Optional) {

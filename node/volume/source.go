@@ -64,7 +64,7 @@ func (s *sources) configMap(name string, items []corev1.KeyToPath, mode os.FileM
 		return nil
 	}
 	if err != nil {
-		return said(err)
+		return said("configmap", name, err)
 	}
 	data := make(map[string][]byte, len(cm.Data)+len(cm.BinaryData))
 	for k, v := range cm.Data {
@@ -80,13 +80,18 @@ func (s *sources) secret(name string, items []corev1.KeyToPath, mode os.FileMode
 		return nil
 	}
 	if err != nil {
-		return said(err)
+		return said("secret", name, err)
 	}
 	return s.take("secret references non-existent secret key: ", sec.Data, items, mode, optional)
 }
 
-// said is an API error in the API's own words.
-func said(err error) error { return errors.New(api.AsError(err).Status.Message) }
+// said is an error about an object a pod refers to, in the kubelet's words.
+func said(kind, name string, err error) error {
+	if api.IsNotFound(err) {
+		return fmt.Errorf("%s %q not found", kind, name)
+	}
+	return errors.New(api.AsError(err).Status.Message)
+}
 
 // take adds all of data, or just the items.
 func (s *sources) take(missing string, data map[string][]byte, items []corev1.KeyToPath, def os.FileMode, optional bool) error {

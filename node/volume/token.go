@@ -72,7 +72,7 @@ func (s *sources) request(audience string, seconds int64) (token, error) {
 	asked := time.Now()
 	got, err := client.RequestToken(s.ctx, s.m.cfg.Client, api.Key{Namespace: s.pod.Namespace, Name: s.pod.Spec.ServiceAccountName}, spec)
 	if err != nil {
-		return token{}, fmt.Errorf("failed to fetch token: %w", said(err))
+		return token{}, fmt.Errorf("failed to fetch token: %w", said("serviceaccount", s.pod.Spec.ServiceAccountName, err))
 	}
 	life := time.Duration(seconds) * time.Second
 	if exp := got.ExpirationTimestamp; !exp.IsZero() {

@@ -1,0 +1,158 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pintle.dev/api"
+)
+
+const sample = `2026-01-01T10:00:00.000000001Z stdout F one
+2026-01-01T10:00:01Z stderr F two
+2026-01-01T10:00:02Z stdout P three, 
+2026-01-01T10:00:03Z stdout F continued
+2026-01-01T10:00:04Z stdout F 
+2026-01-01T10:00:05Z stdout F last
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "0.log")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCopy(t *testing.T) {
+	at := time.Date(2026, 1, 1, 10, 0, 4, 0, time.UTC)
+	for _, tt := range []struct {
+		name string
+		o    Options
+		log  string
+		want string
+	}{
+		{"all", Options{Tail: -1, Limit: -1}, sample, "one\ntwo\nthree, continued\n\nlast\n"},
+		{"tail", Options{Tail: 2, Limit: -1}, sample, "\nlast\n"},
+		{"tail of more than there is", Options{Tail: 99, Limit: -1}, sample, "one\ntwo\nthree, continued\n\nlast\n"},
+		{"tail of nothing", Options{Tail: 0, Limit: -1}, sample, ""},
+		{"since", Options{Tail: -1, Limit: -1, Since: at}, sample, "\nlast\n"},
+		{"limit", Options{Tail: -1, Limit: 6}, sample, "one\ntw"},
+		{"limit of nothing", Options{Tail: -1, Limit: 0}, sample, ""},
+		{"stderr", Options{Tail: -1, Limit: -1, Stream: "stderr"}, sample, "two\n"},
+		{"timestamps", Options{Tail: 1, Limit: -1, Timestamps: true}, sample, "2026-01-01T10:00:05Z last\n"},
+		{"no CRI format", Options{Tail: -1, Limit: -1}, "free text\n", "free text\n"},
+		{"half a line", Options{Tail: -1, Limit: -1}, sample + "2026-01-01T10:00:06Z stdout F half", "one\ntwo\nthree, continued\n\nlast\n"},
+		{"empty", Options{Tail: -1, Limit: -1}, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := Copy(t.Context(), &b, write(t, tt.log), tt.o, func() bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+			if b.String() != tt.want {
+				t.Errorf("got %q, want %q", b.String(), tt.want)
+			}
+		})
+	}
+	t.Run("no file", func(t *testing.T) {
+		var b bytes.Buffer
+		if err := Copy(t.Context(), &b, filepath.Join(t.TempDir(), "none"), Options{Tail: -1, Limit: -1}, nil); err != nil || b.Len() > 0 {
+			t.Errorf("%q, %v", b.String(), err)
+		}
+	})
+}
+
+// safe is a buffer for two goroutines.
+type safe struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safe) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safe) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func TestFollowThroughRotation(t *testing.T) {
+	path := write(t, "2026-01-01T10:00:00Z stdout F one\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var out safe
+	done := make(chan error, 1)
+	var ended bool
+	var mu sync.Mutex
+	go func() {
+		done <- Copy(ctx, &out, path, Options{Follow: true, Tail: -1, Limit: -1}, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return ended
+		})
+	}()
+	until := func(want string) {
+		t.Helper()
+		for out.String() != want {
+			if ctx.Err() != nil {
+				t.Fatalf("have %q, want %q", out.String(), want)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	until("one\n")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("2026-01-01T10:00:01Z stdout F two\n"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	until("one\ntwo\n")
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("2026-01-01T10:00:02Z stdout F three\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	until("one\ntwo\nthree\n")
+	mu.Lock()
+	ended = true
+	mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	o, err := parse(url.Values{"follow": {"true"}, "tailLines": {"5"}, "limitBytes": {"7"}, "sinceSeconds": {"60"}, "timestamps": {"1"}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Options{Follow: true, Tail: 5, Limit: 7, Timestamps: true, Since: now.Add(-time.Minute)}); o != want {
+		t.Errorf("got %+v, want %+v", o, want)
+	}
+	for _, q := range []string{"follow=maybe", "tailLines=-1", "tailLines=x", "limitBytes=1.5", "sinceTime=yesterday", "stream=Stdin"} {
+		v, err := url.ParseQuery(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(v, now); api.AsError(err).Status.Code != 400 || !strings.Contains(err.Error(), strings.SplitN(q, "=", 2)[0]) {
+			t.Errorf("%s: %v, want a 400 that names it", q, err)
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package volume
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/client"
+	"pintle.dev/node"
+	"pintle.dev/node/nodetest"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// tree is a directory's files by path, links followed, without what starts with "..".
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	var walk func(rel string)
+	walk = func(rel string) {
+		es, err := os.ReadDir(filepath.Join(dir, rel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range es {
+			p := filepath.Join(rel, e.Name())
+			if strings.HasPrefix(e.Name(), "..") {
+				continue
+			}
+			st, err := os.Stat(filepath.Join(dir, p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st.IsDir() {
+				walk(p)
+				continue
+			}
+			b, err := os.ReadFile(filepath.Join(dir, p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[p] = st.Mode().Perm().String() + " " + string(b)
+		}
+	}
+	walk("")
+	return out
+}
+
+func same(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for p, w := range want {
+		if got[p] != w {
+			t.Errorf("%s: %q, want %q", p, got[p], w)
+		}
+	}
+}
+
+func TestProjectIsAtomic(t *testing.T) {
+	dir := t.TempDir()
+	put := func(files map[string]file) {
+		t.Helper()
+		if err := project(dir, files, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(map[string]file{"a": {data: []byte("1"), mode: 0o644}, "sub/b": {data: []byte("2"), mode: 0o400}})
+	same(t, tree(t, dir), map[string]string{"a": "-rw-r--r-- 1", "sub/b": "-r-------- 2"})
+	first, err := os.Readlink(filepath.Join(dir, dataLink))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(map[string]file{"a": {data: []byte("1"), mode: 0o644}, "sub/b": {data: []byte("2"), mode: 0o400}})
+	if again, err := os.Readlink(filepath.Join(dir, dataLink)); err != nil || again != first {
+		t.Errorf("the same content was written again: %s, %v", again, err)
+	}
+	put(map[string]file{"a": {data: []byte("3"), mode: 0o644}, "c": {data: nil, mode: 0o644}})
+	same(t, tree(t, dir), map[string]string{"a": "-rw-r--r-- 3", "c": "-rw-r--r-- "})
+	if _, err := os.Stat(filepath.Join(dir, first)); !os.IsNotExist(err) {
+		t.Errorf("the former state is still there: %v", err)
+	}
+	for _, bad := range []string{"../x", "/x", "..x", "a/../../x"} {
+		if err := project(dir, map[string]file{bad: {}}, nil); err == nil {
+			t.Errorf("path %q was accepted", bad)
+		}
+	}
+}
+
+// manager is a Manager that mounts nothing, over an API with one ConfigMap and one Secret.
+func manager(t *testing.T) (*Manager, *nodetest.Client) {
+	t.Helper()
+	c := nodetest.New()
+	if _, err := client.ConfigMaps.Create(t.Context(), c, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cm", Namespace: "ns"},
+		Data: map[string]string{"k": "v", "l": "w"}, BinaryData: map[string][]byte{"b": {0, 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Secrets.Create(t.Context(), c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "ns"},
+		Data: map[string][]byte{"p": []byte("secret")}}); err != nil {
+		t.Fatal(err)
+	}
+	c.Token = func(client.Change) (any, error) {
+		return &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{Token: "tok", ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Hour))}}, nil
+	}
+	m, err := New(Config{Root: t.TempDir(), Client: c, Allocatable: func() corev1.ResourceList {
+		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.root = false
+	return m, c
+}
+
+func withVolume(v corev1.VolumeSource) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u1", Labels: map[string]string{"b": "2", "a": "1"}},
+		Spec: corev1.PodSpec{ServiceAccountName: "default", Volumes: []corev1.Volume{{Name: "v", VolumeSource: v}},
+			Containers: []corev1.Container{{Name: "c", TerminationMessagePath: "/dev/termination-log", VolumeMounts: []corev1.VolumeMount{{Name: "v", MountPath: "/v"}},
+				Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}}}},
+	}
+}
+
+func TestSources(t *testing.T) {
+	cm := func(o bool, items ...corev1.KeyToPath) corev1.VolumeSource {
+		return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "cm"}, Items: items, Optional: &o}}
+	}
+	for _, tt := range []struct {
+		name   string
+		source corev1.VolumeSource
+		want   map[string]string
+		err    string
+	}{
+		{"config map", cm(false), map[string]string{"k": "-rw-r--r-- v", "l": "-rw-r--r-- w", "b": "-rw-r--r-- \x00\x01"}, ""},
+		{"items", cm(false, corev1.KeyToPath{Key: "k", Path: "x/y", Mode: ptr(int32(0o600))}), map[string]string{"x/y": "-rw------- v"}, ""},
+		{"missing item", cm(false, corev1.KeyToPath{Key: "none", Path: "x"}), nil, `MountVolume.SetUp failed for volume "v" : configmap references non-existent config key: none`},
+		{"optional item", cm(true, corev1.KeyToPath{Key: "none", Path: "x"}), map[string]string{}, ""},
+		{"no config map", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "none"}}}, nil,
+			`MountVolume.SetUp failed for volume "v" : configmap "none" not found`},
+		{"optional config map", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "none"}, Optional: ptr(true)}}, map[string]string{}, ""},
+		{"secret", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s", DefaultMode: ptr(int32(0o400))}}, map[string]string{"p": "-r-------- secret"}, ""},
+		{"downward API", corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{
+			{Path: "labels", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels"}},
+			{Path: "mem", ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: "c", Resource: "limits.memory", Divisor: resource.MustParse("1Mi")}},
+			{Path: "cpu", ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: "c", Resource: "limits.cpu"}},
+		}}}, map[string]string{"labels": "-rw-r--r-- a=\"1\"\nb=\"2\"", "mem": "-rw-r--r-- 64", "cpu": "-rw-r--r-- 2"}, ""},
+		{"projected", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},
+			{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "s"}}},
+		}}}, map[string]string{"token": "-rw-r--r-- tok", "p": "-rw-r--r-- secret"}, ""},
+		{"empty", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, map[string]string{}, ""},
+		{"claim", corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "x"}}, nil,
+			`MountVolume.SetUp failed for volume "v" : volumes of this kind need a storage driver, which this node does not have`},
+		{"host path", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/none-such", Type: ptr(corev1.HostPathDirectory)}}, nil,
+			`MountVolume.SetUp failed for volume "v" : hostPath type check failed: /none-such is not a directory`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, _ := manager(t)
+			pod := withVolume(tt.source)
+			err := m.SetUp(t.Context(), pod)
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Fatalf("error %v, want %s", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, tree(t, m.volume(pod, "v")), tt.want)
+		})
+	}
+}
+
+func TestRefreshFollowsTheAPI(t *testing.T) {
+	m, c := manager(t)
+	pod := withVolume(corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "cm"}}})
+	if err := m.SetUp(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ConfigMaps.Update(t.Context(), c, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cm", Namespace: "ns"}, Data: map[string]string{"new": "1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Refresh(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	same(t, tree(t, m.volume(pod, "v")), map[string]string{"new": "-rw-r--r-- 1"})
+}
+
+func TestMounts(t *testing.T) {
+	m, _ := manager(t)
+	pod := withVolume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	pod.Spec.HostAliases = []corev1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"x", "y"}}}
+	if err := m.SetUp(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	l := &node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0], Sandbox: &node.Sandbox{IPs: []string{"10.0.0.7"}}, Attempt: 2}
+	ms, _, err := m.Mounts(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]string{}
+	for _, mt := range ms {
+		at[mt.Container] = mt.Host
+	}
+	if len(at) != 3 || at["/v"] != m.volume(pod, "v") {
+		t.Errorf("mounts: %v", at)
+	}
+	hosts, err := os.ReadFile(at["/etc/hosts"])
+	if err != nil || !strings.Contains(string(hosts), "10.0.0.7\tp\n") || !strings.Contains(string(hosts), "192.0.2.9\tx\ty\n") {
+		t.Errorf("hosts: %s, %v", hosts, err)
+	}
+	if err := os.WriteFile(at["/dev/termination-log"], []byte("why"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	in := node.Instance{ID: "x", Attempt: 2}
+	s := &node.PodState{UID: "u1", Containers: []node.Container{{Name: "c", Instances: []node.Instance{in}}}}
+	if got := m.Message(s, l.Spec, &in); got != "why" {
+		t.Errorf("message %q", got)
+	}
+	if err := m.Remove(t.Context(), "u1", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Message(s, l.Spec, &in); got != "why" {
+		t.Errorf("message after the volumes went: %q", got)
+	}
+	if err := m.Remove(t.Context(), "u1", true); err != nil {
+		t.Fatal(err)
+	}
+	if us, err := m.Present(); err != nil || len(us) > 0 {
+		t.Errorf("left: %v, %v", us, err)
+	}
+}
+
+func TestSubPathStaysInTheVolume(t *testing.T) {
+	m, _ := manager(t)
+	pod := withVolume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	if err := m.SetUp(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	v := m.volume(pod, "v")
+	if err := os.Symlink("/etc", filepath.Join(v, "out")); err != nil {
+		t.Fatal(err)
+	}
+	for sub, ok := range map[string]bool{"made/here": true, "out/passwd": false, "../x": false, "/etc": false} {
+		vm := &corev1.VolumeMount{Name: "v", MountPath: "/v", SubPath: sub}
+		_, err := m.mount(&node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0]}, vm, 0)
+		if (err == nil) != ok {
+			t.Errorf("subPath %q: %v", sub, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(v, "made/here")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFallbackToLogs(t *testing.T) {
+	m, _ := manager(t)
+	logs := t.TempDir()
+	m.cfg.LogDir = func(*node.PodState) string { return logs }
+	if err := os.MkdirAll(filepath.Join(logs, "c"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := "2026-01-01T10:00:00Z stdout F all went\n2026-01-01T10:00:00Z stderr P wr\n2026-01-01T10:00:00Z stderr F ong\n"
+	if err := os.WriteFile(filepath.Join(logs, "c", "0.log"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	in := node.Instance{ID: "x", ExitCode: 1}
+	s := &node.PodState{UID: "u1", Containers: []node.Container{{Name: "c", Instances: []node.Instance{in}}}}
+	spec := &corev1.Container{Name: "c", TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError}
+	if got := m.Message(s, spec, &in); got != "all went\nwrong\n" {
+		t.Errorf("message %q", got)
+	}
+	in.ExitCode = 0
+	if got := m.Message(s, spec, &in); got != "" {
+		t.Errorf("message of a success: %q", got)
+	}
+}
