@@ -49,6 +49,14 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 		f.Later = &Failure{Reason: "ImagePullBackOff", At: now.Add(settle),
 			Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", spec.Image, f.Message)}
 	}
+	if f.Reason == "RunContainerError" {
+		// The container is there and has ended: the restart back-off rules when the next may run.
+		c.Backoff.Delay = max(c.Backoff.Delay, firstBackoff)
+		c.Backoff.Used = now
+		f.Retry = now
+		f.Later = &Failure{Reason: crashLoop, At: now.Add(settle), Message: fmt.Sprintf(
+			"back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, a.Container, fullName(pod))}
+	}
 	c.Failure = f
 	if r == nil || !r.told {
 		e.agent.tell(pod, a.Container, corev1.EventTypeWarning, "Failed", "Error: "+f.Message)
@@ -76,9 +84,6 @@ func (e *entry) launch(ctx context.Context, pod *corev1.Pod, spec *corev1.Contai
 	}
 	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Created", "Created container: "+spec.Name)
 	if err := rt.Start(ctx, id); err != nil {
-		if rerr := rt.Remove(context.WithoutCancel(ctx), id); rerr != nil {
-			slog.Warn("container that did not start was not removed", "container", id, "err", rerr)
-		}
 		return &refusal{reason: "RunContainerError", err: err}
 	}
 	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Started", "Started container "+spec.Name)

@@ -304,7 +304,11 @@ func (p *plan) start(spec *corev1.Container) {
 		}
 		if in := c.Newest(); in != nil {
 			attempt = in.Attempt + 1
-			if until := c.Backoff.until(in.Finished); until.After(p.now) {
+			ended := in.Finished
+			if ended.IsZero() { // it has never run
+				ended = in.Created
+			}
+			if until := c.Backoff.until(ended); until.After(p.now) {
 				p.at(until)
 				return
 			}

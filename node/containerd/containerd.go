@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -263,6 +264,36 @@ func (c *Containerd) run(ctx context.Context, program string) error {
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("containerd does not answer after %v; its log is %s:\n%s", startWithin, logPath, lastLines(logPath)), cmd.Process.Kill())
 		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// keepEvery is how often an own containerd is looked after.
+const keepEvery = time.Second
+
+// Keep starts an own containerd again whenever it has ended, until ctx does. Its containers have gone on meanwhile.
+func (c *Containerd) Keep(ctx context.Context) {
+	if !c.Own {
+		return
+	}
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if answers(c.Socket) {
+			continue
+		}
+		slog.Warn("containerd does not answer; starting it again", "socket", c.Socket)
+		program, err := installed()
+		if err == nil {
+			err = c.run(ctx, program)
+		}
+		if err != nil && ctx.Err() == nil {
+			slog.Error("containerd does not start; it is tried again", "err", err)
 		}
 	}
 }

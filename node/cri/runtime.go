@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -36,6 +37,8 @@ const (
 	callTimeout    = 2 * time.Minute
 	observeTimeout = 10 * time.Second
 )
+
+var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
 
 // Config is what a Runtime is made from.
 type Config struct {
@@ -68,6 +71,8 @@ type Runtime struct {
 func New(cfg Config) (*Runtime, error) {
 	conn, err := grpc.NewClient("unix://"+cfg.Socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// A runtime that comes back is wanted back soon.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the container runtime at %s: %w", cfg.Socket, err)

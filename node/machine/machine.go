@@ -195,10 +195,11 @@ const rotateEvery = 10 * time.Second
 // Run runs the node until ctx ends. Containers go on running.
 func (m *Machine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var logs sync.WaitGroup
-	defer logs.Wait()
+	var loops sync.WaitGroup
+	defer loops.Wait()
 	defer cancel()
-	logs.Go(func() {
+	loops.Go(func() { m.containerd.Keep(ctx) })
+	loops.Go(func() {
 		tick := time.NewTicker(rotateEvery)
 		defer tick.Stop()
 		for {
