@@ -80,6 +80,9 @@ func indexEntries(d *Definition, o *Object) []api.Index {
 		entries = append(entries, x)
 	}
 	for i := range d.Index {
+		if d.Index[i].Unindexed {
+			continue
+		}
 		for _, v := range d.Index[i].Values(o) {
 			add(d.Index[i].Name, v)
 		}

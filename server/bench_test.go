@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin"
 )
 
 // The benchmarks compare the server with the floor: a bare net/http handler that answers with constant bytes of the
@@ -289,4 +292,51 @@ func BenchmarkFanOut(b *testing.B) {
 			ask(b, s, "PATCH "+benchPath+"/c", fmt.Sprintf(`{"data":{"key-0":"%d"}}`, i), mergePatch)
 		})
 	})
+}
+
+// benchDefinition is the CRD of the project's benchmark: an integer with a default, and a list of items keyed by name.
+const benchDefinition = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.bench.dev"},
+"spec":{"group":"bench.dev","scope":"Namespaced","names":{"plural":"widgets","singular":"widget","kind":"Widget","listKind":"WidgetList"},
+"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{
+"replicas":{"type":"integer","default":1},"note":{"type":"string"},
+"items":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"],"items":{"type":"object","required":["name"],
+"properties":{"name":{"type":"string"},"value":{"type":"string"},"weight":{"type":"integer"}}}}}}}}}}]},
+"status":{"acceptedNames":{"plural":"widgets","singular":"widget","kind":"Widget","listKind":"WidgetList"},"storedVersions":["v1"],
+"conditions":[{"type":"NamesAccepted","status":"True"},{"type":"Established","status":"True"}]}}`
+
+func benchWidget(name string) string {
+	items := make([]string, 16)
+	for i := range items {
+		items[i] = fmt.Sprintf(`{"name":"item-%02d","value":"%s","weight":%d}`, i, strings.Repeat("v", 20), i)
+	}
+	return `{"apiVersion":"bench.dev/v1","kind":"Widget","metadata":{"name":"` + name + `","labels":{"app":"bench"}},"spec":{"note":"n","items":[` +
+		strings.Join(items, ",") + `]}}`
+}
+
+func BenchmarkCustom(b *testing.B) {
+	def := customDefinition(b, benchDefinition)
+	s := open(b, func(c *Config) { c.Registry = resource.NewRegistry(append(builtin.All(), def)...) })
+	if a := ask(b, s, "POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions", benchDefinition); a.code != 201 {
+		b.Fatal(a.body) // what is created must find its definition in the store
+	}
+	const path = "/apis/bench.dev/v1/namespaces/default/widgets"
+	if a := ask(b, s, "POST "+path, benchWidget("w")); a.code != 201 {
+		b.Fatal(a.body)
+	}
+	serve := func(method, path, contentType, body string) func(b *testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			defer cpu(b)()
+			for i := 0; b.Loop(); i++ {
+				text := strings.ReplaceAll(body, "$N", fmt.Sprintf("%08d", i)+fmt.Sprint(b.N))
+				r := httptest.NewRequest(method, path, strings.NewReader(text))
+				r.Header.Set("Content-Type", contentType)
+				r.Header.Set("User-Agent", "bench/1.0")
+				s.ServeHTTP(&discard{http.Header{}}, r)
+			}
+		}
+	}
+	b.Run("Get", serve("GET", path+"/w", "", ""))
+	b.Run("Create", serve("POST", path, "application/json", benchWidget("c$N")))
+	b.Run("MergePatch", serve("PATCH", path+"/w", "application/merge-patch+json", `{"spec":{"note":"$N"}}`))
 }

@@ -328,7 +328,7 @@ func (q *request) deleteCollection(ctx context.Context) (*api.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := parseListOptions(q.d, q.Query, false)
+	o, err := parseListOptions(q.d, q.v, q.Query, false)
 	if err != nil {
 		return nil, err
 	}

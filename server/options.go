@@ -33,6 +33,7 @@ type listOptions struct {
 type selector struct {
 	labels labels.Selector // nil: everything
 	fields []requirement
+	d      *resource.Definition
 }
 
 // empty reports whether the selector lets everything pass.
@@ -40,11 +41,12 @@ func (s *selector) empty() bool { return s.labels == nil && len(s.fields) == 0 }
 
 // parseListOptions reads the query of a request for d. Errors are upstream's: 400 for what cannot be read, 422 for what
 // does not go together.
-func parseListOptions(d *resource.Definition, q url.Values, watch bool) (listOptions, error) {
+func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values, watch bool) (listOptions, error) {
 	var o listOptions
 	if len(q) == 0 {
 		return o, nil
 	}
+	o.selector.d = d
 	var err error
 	// A parameter that may come in any list request is read even where it means nothing, so that it is refused alike.
 	if o.limit, err = intParam(q, "limit"); err != nil {
@@ -71,7 +73,7 @@ func parseListOptions(d *resource.Definition, q url.Values, watch bool) (listOpt
 			o.selector.labels = nil
 		}
 	}
-	if o.selector.fields, err = parseFieldSelector(d, q.Get("fieldSelector")); err != nil {
+	if o.selector.fields, err = parseFieldSelector(d, v, q.Get("fieldSelector")); err != nil {
 		return o, err
 	}
 	version := q.Get("resourceVersion")

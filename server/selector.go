@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/fields"
@@ -16,11 +17,13 @@ import (
 type requirement struct {
 	field, value string
 	not          bool
+	// values reads the field off an object, where no index keeps it.
+	values func(o *resource.Object) []string
 }
 
 // parseFieldSelector reads a field selector of d. What can be selected is the object's key and d's public indexes; the
 // texts for what cannot differ, as upstream's do, between kinds that declare fields of their own and those that do not.
-func parseFieldSelector(d *resource.Definition, s string) ([]requirement, error) {
+func parseFieldSelector(d *resource.Definition, v *resource.Version, s string) ([]requirement, error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -30,45 +33,63 @@ func parseFieldSelector(d *resource.Definition, s string) ([]requirement, error)
 	}
 	var rs []requirement
 	for _, r := range sel.Requirements() {
-		if err := selectable(d, r.Field); err != nil {
+		x, err := selectable(d, v, r.Field)
+		if err != nil {
 			return nil, err
 		}
-		rs = append(rs, requirement{r.Field, r.Value, r.Operator == selection.NotEquals})
+		q := requirement{field: r.Field, value: r.Value, not: r.Operator == selection.NotEquals}
+		if x != nil && x.Unindexed {
+			q.values = x.Values
+		}
+		rs = append(rs, q)
 	}
 	return rs, nil
 }
 
-func selectable(d *resource.Definition, name string) error {
+// selectable finds what declares a field; nil for the object's key.
+func selectable(d *resource.Definition, v *resource.Version, name string) (*resource.IndexField, error) {
 	if name == store.IndexName || name == store.IndexNamespace {
-		return nil
+		return nil, nil
 	}
 	own := d.Custom
 	for i := range d.Index {
 		if x := &d.Index[i]; !x.Internal {
-			if x.Name == name {
-				return nil
+			if x.Name == name && (x.Only == "" || x.Only == v.APIVersion()) {
+				return x, nil
 			}
 			own = true
 		}
 	}
 	if own {
-		return api.BadRequest("field label not supported: %s", name)
+		return nil, api.BadRequest("field label not supported: %s", name)
 	}
-	return api.BadRequest("%s", fmt.Sprintf("%q is not a known field selector: only %q, %q", name, store.IndexName, store.IndexNamespace))
+	return nil, api.BadRequest("%s", fmt.Sprintf("%q is not a known field selector: only %q, %q", name, store.IndexName, store.IndexNamespace))
 }
 
 // matches reports whether rec passes.
 func (s *selector) matches(rec *api.Record) bool {
+	var o *resource.Object
 	for i := range s.fields {
-		if s.fields[i].matches(rec) == s.fields[i].not {
+		r := &s.fields[i]
+		if r.values != nil && o == nil {
+			var err error
+			if o, err = decodeRecord(s.d, rec); err != nil {
+				return false // what cannot be read cannot be said to pass; reading it fails by itself
+			}
+		}
+		if r.matches(rec, o) == r.not {
 			return false
 		}
 	}
 	return s.labels == nil || s.labels.Matches(rec)
 }
 
-// matches ignores r.not.
-func (r *requirement) matches(rec *api.Record) bool {
+// matches ignores r.not. o is rec decoded, where r needs it.
+func (r *requirement) matches(rec *api.Record, o *resource.Object) bool {
+	if r.values != nil {
+		values := r.values(o)
+		return slices.Contains(values, r.value) || r.value == "" && len(values) == 0
+	}
 	switch r.field {
 	case store.IndexName:
 		return rec.Name() == r.value
@@ -85,7 +106,7 @@ func (r *requirement) matches(rec *api.Record) bool {
 // index finds an equality of the selector that an index of the store answers.
 func (s *selector) index() (api.Index, bool) {
 	for _, r := range s.fields {
-		if !r.not && r.value != "" && !strings.HasPrefix(r.field, "metadata.") {
+		if !r.not && r.value != "" && r.values == nil && !strings.HasPrefix(r.field, "metadata.") {
 			return api.Index{Name: r.field, Value: r.value}, true
 		}
 	}
@@ -109,7 +130,7 @@ func (s *selector) entries(namespace string) []api.Index {
 		xs = append(xs, api.Index{Name: store.IndexNamespace, Value: namespace})
 	}
 	for _, r := range s.fields {
-		if !r.not && r.value != "" {
+		if !r.not && r.value != "" && r.values == nil {
 			xs = append(xs, api.Index{Name: r.field, Value: r.value})
 		}
 	}

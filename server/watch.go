@@ -26,7 +26,7 @@ const snapshotPage = 500
 
 // watch opens a stream of the events that pass the request's selectors.
 func (q *request) watch(ctx context.Context) (*api.Response, error) {
-	o, err := parseListOptions(q.d, q.Query, true)
+	o, err := parseListOptions(q.d, q.v, q.Query, true)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (st *stream) passes(rec *api.Record) bool {
 func (x *exchange) stream(q *request, resp *api.Response) error {
 	st := resp.Watch
 	defer st.Close()
-	o, err := parseListOptions(q.d, q.Query, true)
+	o, err := parseListOptions(q.d, q.v, q.Query, true)
 	if err != nil {
 		return err
 	}
