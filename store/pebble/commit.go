@@ -50,8 +50,13 @@ func (b *Backend) apply(batch *pebble.Batch) error {
 	if err := b.space.check(); err != nil {
 		return err
 	}
-	// Where Pebble cannot go on it does not return: it asks its logger to end the process, or panics with its locks in
-	// any state. So it works on a goroutine of its own, which is given up when the backend fails.
+	return b.write(batch, pebble.Sync)
+}
+
+// write hands a batch to the engine. Where Pebble cannot go on it does not return: it asks its logger to end the
+// process, or panics with its locks in any state. So it works on a goroutine of its own, which is given up when the
+// backend fails.
+func (b *Backend) write(batch *pebble.Batch, sync *pebble.WriteOptions) error {
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -59,7 +64,7 @@ func (b *Backend) apply(batch *pebble.Batch) error {
 				b.fail(fmt.Errorf("the storage engine in %s cannot go on: %w", b.dir, plain(fmt.Errorf("%v", p))))
 			}
 		}()
-		done <- batch.Commit(pebble.Sync)
+		done <- batch.Commit(sync)
 	}()
 	select {
 	case err := <-done:

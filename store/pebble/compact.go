@@ -17,9 +17,11 @@ const compactBytes = 512 << 10
 // Compact forgets events up to and including a revision and the versions that only they show. Its batches need no sync:
 // the horizon is written first, so what a crash leaves behind is found by the next compaction and never served.
 func (b *Backend) Compact(ctx context.Context, through api.Revision) error {
-	if err := b.err(); err != nil {
+	leave, err := b.enter()
+	if err != nil {
 		return err
 	}
+	defer leave()
 	b.horizon.Store(uint64(max(api.Revision(b.horizon.Load()), through)))
 	if err := b.compact(ctx, through); err != nil {
 		return fmt.Errorf("compact the store in %s: %w", b.dir, plain(err))
@@ -48,17 +50,7 @@ func (b *Backend) compact(ctx context.Context, through api.Revision) error {
 			return err
 		}
 	}
-	return b.flush(batch)
-}
-
-func (b *Backend) flush(batch *pebble.Batch) error {
-	if err := batch.Commit(pebble.NoSync); err != nil {
-		return err
-	}
-	if err := b.err(); err != nil {
-		return err
-	}
-	return batch.Close()
+	return b.write(batch, pebble.NoSync)
 }
 
 func (b *Backend) compactTable(ctx context.Context, batch *pebble.Batch, id tableID, through api.Revision) (_ *pebble.Batch, err error) {
@@ -101,7 +93,7 @@ func (b *Backend) compactTable(ctx context.Context, batch *pebble.Batch, id tabl
 		if err := batch.DeleteRange(first, eventKey(id, rev+1), nil); err != nil {
 			return nil, err
 		}
-		if err := b.flush(batch); err != nil {
+		if err := b.write(batch, pebble.NoSync); err != nil {
 			return nil, err
 		}
 		batch, done = b.db.NewBatch(), false

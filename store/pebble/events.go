@@ -18,6 +18,11 @@ const (
 
 // Events reads events back, each with the two versions it refers to.
 func (b *Backend) Events(ctx context.Context, r api.Resource, after, through api.Revision) ([]api.Event, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return nil, fmt.Errorf("read events of %s: %w", r, err)
+	}
+	defer leave()
 	b.mu.RLock()
 	id, ok := b.tables[r]
 	b.mu.RUnlock()

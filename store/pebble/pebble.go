@@ -61,6 +61,9 @@ type Backend struct {
 	last     tableID
 	horizon  atomic.Uint64
 
+	life   sync.RWMutex // held for reading by what may run beside Close
+	closed bool
+
 	opened  atomic.Bool
 	failing sync.Once
 	failure atomic.Pointer[error]
@@ -207,10 +210,29 @@ func (b *Backend) Close() error {
 	if b.err() != nil {
 		return nil
 	}
+	b.life.Lock()
+	defer b.life.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("close the store in %s: %w", b.dir, plain(err))
 	}
 	return nil
+}
+
+// enter keeps the engine open until leave is called, unless it has been closed or has failed.
+func (b *Backend) enter() (leave func(), err error) {
+	if err := b.err(); err != nil {
+		return nil, err
+	}
+	b.life.RLock()
+	if b.closed {
+		b.life.RUnlock()
+		return nil, store.ErrClosed
+	}
+	return b.life.RUnlock, nil
 }
 
 // checkFormat writes the format version into an empty database and compares it in any other.

@@ -2,6 +2,8 @@ package pebble_test
 
 import (
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,6 +32,52 @@ func open(t *testing.T, fs vfs.FS) *store.Store {
 func record(name, data string) *api.Record {
 	return storetest.Object{Key: api.Key{Namespace: "ns", Name: name}, Data: data,
 		Owners: api.Owners{{Manager: "m", Operation: "Update", Fields: "{}", Time: 1}}}.Record()
+}
+
+// TestCloseWhileReadingBack closes the store under cursors that read from the engine.
+func TestCloseWhileReadingBack(t *testing.T) {
+	for range 20 {
+		b, err := pebble.Open("data", pebble.Options{FS: vfs.NewMem()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(t.Context(), store.Config{Backend: b, LogBudget: 1, LogFloor: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rev := api.Revision(0)
+		for i := range 50 {
+			if rev, err = s.Commit(t.Context(), store.Put(things, record("a", fmt.Sprint(i)), rev)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					c, err := s.Follow(things, 0)
+					if err == nil {
+						_, err = c.Next(t.Context())
+						c.Close()
+					}
+					if errors.Is(err, store.ErrClosed) {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if b.Stats() != (pebble.Stats{}) {
+			t.Error("a closed backend has counts")
+		}
+	}
 }
 
 func TestReopen(t *testing.T) {

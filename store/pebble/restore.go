@@ -84,7 +84,7 @@ func build(ctx context.Context, r io.Reader, dir string, o Options) (rev api.Rev
 		if err := b.space.check(); err != nil {
 			return err
 		}
-		if err := b.flush(w.batch); err != nil {
+		if err := b.write(w.batch, pebble.NoSync); err != nil {
 			return err
 		}
 		w.batch = b.db.NewBatch()

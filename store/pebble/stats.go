@@ -9,8 +9,13 @@ type Stats struct {
 	Memory    uint64 // of what is not flushed yet, reserved
 }
 
-// Stats returns the engine's counts.
+// Stats returns the engine's counts; zeros once it has been closed.
 func (b *Backend) Stats() Stats {
+	leave, err := b.enter()
+	if err != nil {
+		return Stats{}
+	}
+	defer leave()
 	m := b.db.Metrics()
 	s := Stats{Log: m.WAL.BytesWritten, Disk: m.DiskSpaceUsage(), Memory: m.MemTable.Size}
 	for _, l := range m.Levels {
