@@ -202,7 +202,27 @@ func (n *normalizer) finish(v any, custom bool) any {
 	return v
 }
 
-var bracketed = regexp.MustCompile(`(?s)^(.*? is invalid: )\[(.*)\]$`)
+// valueIn finds the value that a validation error shows.
+var (
+	valueIn    = regexp.MustCompile(`(?s)^(Invalid|Duplicate|Required) value: (.*)$`)
+	scalar     = regexp.MustCompile(`^("|-?\d|true|false)`)
+	dumpEnd    = regexp.MustCompile(`(?s)^.*?[]})>l"]: ([a-z"'` + "`" + `].*)$`)
+	noMoreThan = regexp.MustCompile(`must be no more than (\d+) (?:bytes|characters)`)
+)
+
+// canonicalCause leaves Go's type names and dumps out of a validation error. Later versions of apimachinery than the
+// recorded server's show values that are no scalars as JSON instead, and count the bytes of names, not characters.
+func canonicalCause(s string) string {
+	s = noMoreThan.ReplaceAllString(s, "must be no more than $1 bytes")
+	m := valueIn.FindStringSubmatch(s)
+	if m == nil || scalar.MatchString(m[2]) {
+		return s
+	}
+	if detail := dumpEnd.FindStringSubmatch(m[2]); detail != nil {
+		return m[1] + " value: <value>: " + detail[1]
+	}
+	return m[1] + " value: <value>"
+}
 
 // canonical removes what upstream has in no fixed order, and what later versions of upstream's types write otherwise:
 // since 1.34 an unset creationTimestamp is left out rather than null.
@@ -226,7 +246,11 @@ func canonical(v any) any {
 				slices.SortFunc(list, func(a, b any) int { return strings.Compare(string(mustJSON(a)), string(mustJSON(b))) })
 			case k == "message":
 				if s, ok := y.(string); ok {
-					y = canonicalMessage(s, x)
+					if _, cause := x["field"]; cause {
+						y = canonicalCause(s)
+					} else {
+						y = canonicalMessage(s, x)
+					}
 				}
 			}
 			out[k] = y
@@ -239,22 +263,25 @@ func canonical(v any) any {
 	return v
 }
 
-// canonicalMessage sorts the bracketed errors of a Status message, which stand in details.causes as well, and the lines
-// after "errors:".
+// canonicalMessage writes the errors in a Status message, which stand in details.causes as well, in a fixed order, and
+// sorts the lines after "errors:".
 func canonicalMessage(s string, status map[string]any) string {
-	if m := bracketed.FindStringSubmatch(s); m != nil {
+	if head, tail, ok := strings.Cut(s, " is invalid: "); ok {
 		details, _ := status["details"].(map[string]any)
 		causes, _ := details["causes"].([]any)
 		var parts []string
+		length := 0
 		for _, c := range causes {
 			cm, _ := c.(map[string]any)
 			field, _ := cm["field"].(string)
 			msg, _ := cm["message"].(string)
-			parts = append(parts, field+": "+msg)
+			length += len(field) + len(msg) + len(": , ")
+			parts = append(parts, field+": "+canonicalCause(msg))
 		}
 		slices.Sort(parts)
-		if sum := len(strings.Join(parts, ", ")); sum == len(m[2]) {
-			return m[1] + "[" + strings.Join(parts, ", ") + "]"
+		// The lengths tell that the message says no more and no less than the causes.
+		if n := length - len(", "); n == len(tail) || n+len("[]") == len(tail) {
+			return head + " is invalid: " + strings.Join(parts, ", ")
 		}
 	}
 	if head, tail, ok := strings.Cut(s, "errors:\n"); ok {

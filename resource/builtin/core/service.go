@@ -84,7 +84,7 @@ func defaultService(o *corev1.Service) {
 			p.TargetPort = intstr.FromInt32(p.Port)
 		}
 	}
-	if s.ExternalTrafficPolicy == "" && (s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer) {
+	if s.ExternalTrafficPolicy == "" && isExternal(s) {
 		s.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	}
 	if s.InternalTrafficPolicy == nil && (needsClusterIP(s)) {

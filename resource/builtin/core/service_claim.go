@@ -103,6 +103,17 @@ func (c *claimer) allocate(s *corev1.ServiceSpec) field.ErrorList {
 }
 
 func (c *claimer) allocateIP(s *corev1.ServiceSpec, spec *field.Path) *field.Error {
+	if isHeadless(s) && len(s.Selector) == 0 {
+		// Nobody is known to stand behind it, so it is for both families, whatever the cluster has.
+		if len(s.IPFamilies) == 0 {
+			s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
+		}
+		policy := ptr.Deref(s.IPFamilyPolicy, corev1.IPFamilyPolicyRequireDualStack)
+		if s.IPFamilyPolicy = &policy; len(s.IPFamilies) == 1 && policy != corev1.IPFamilyPolicySingleStack {
+			s.IPFamilies = append(s.IPFamilies, other(s.IPFamilies[0]))
+		}
+		return nil
+	}
 	if p := s.IPFamilyPolicy; p != nil && *p == corev1.IPFamilyPolicyRequireDualStack {
 		return field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services")
 	}
@@ -141,6 +152,13 @@ func (c *claimer) allocateIP(s *corev1.ServiceSpec, spec *field.Path) *field.Err
 	s.ClusterIPs = []string{s.ClusterIP}
 	c.wanted[resource.ClaimKey(claimClusterIP, s.ClusterIP)] = true
 	return nil
+}
+
+func other(f corev1.IPFamily) corev1.IPFamily {
+	if f == corev1.IPv4Protocol {
+		return corev1.IPv6Protocol
+	}
+	return corev1.IPv4Protocol
 }
 
 // clusterIP is the address n+1 beyond base.
