@@ -35,24 +35,20 @@ func (d *cachedDocument) serve(w http.ResponseWriter, r *http.Request, f discove
 	return writeForm(w, r, f, d.body)
 }
 
-// compressAbove is the size in bytes from which answers are compressed, as upstream has it: below it the bytes saved are
-// not worth the time.
-const compressAbove = 128 << 10
-
-// writeWhole writes a whole answer, compressed when that is asked for and worth it. A client that has gone away is not
-// our failure.
+// writeWhole writes a whole answer, compressed when that is asked for and worth it. A client that has gone away is no
+// error.
 func writeWhole(w http.ResponseWriter, r *http.Request, body []byte) {
 	h := w.Header()
-	if len(body) > compressAbove && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if len(body) > gzipAbove && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
-		z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-		if err == nil {
-			_, _ = z.Write(body)
-			_ = z.Close()
-			return
-		}
-		h.Del("Content-Encoding")
+		z := gzips.Get().(*gzip.Writer)
+		z.Reset(w)
+		_, _ = z.Write(body)
+		_ = z.Close()
+		z.Reset(nil)
+		gzips.Put(z)
+		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)

@@ -10,7 +10,8 @@
 //	     | watch (watch.go; frame.go on the way out)
 //	     | create, update, patch, delete, deletecollection (one file each, on write.go)
 //	     | a subresource (subresource.go, scale.go, eviction.go)
-//	  -> respond.go, which splices stored bytes to the wire
+//	  -> respond.go, which splices stored bytes to the wire, or table.go
+//	ServeHTTP -> health.go -> discovery.go, openapi.go, version.go: what describes the API, made from the registry
 //
 // Callers in the same process enter at Handle with their own identity.
 //

@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/version"
 )
 
 // Version is what the server calls itself at /version: the Kubernetes release whose API it speaks, and its own build.
-func Version() version.Info {
+var Version = sync.OnceValue(func() version.Info {
 	v := version.Info{
 		Major: "1", Minor: "37", GitVersion: "v1.37.0+pintle", GitTreeState: "clean",
 		EmulationMajor: "1", EmulationMinor: "37", MinCompatibilityMajor: "1", MinCompatibilityMinor: "36",
@@ -35,7 +36,7 @@ func Version() version.Info {
 		}
 	}
 	return v
-}
+})
 
 // serveVersion answers /version, indented as upstream does.
 func serveVersion(w http.ResponseWriter, r *http.Request) error {
