@@ -74,7 +74,9 @@ func (f *field) shape(in *decl) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if v != nil && v != "" && v != 0 && v != false {
+		// A zero value is worth saying only where a marker does: it may be the default of a list's key.
+		_, marked := tags(f.comments)["default"]
+		if v != nil && (marked || v != "" && v != 0 && v != false) {
 			j, err := json.Marshal(v)
 			if err != nil {
 				return "", err
