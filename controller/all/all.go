@@ -9,6 +9,7 @@ import (
 	"pintle.dev/controller"
 	"pintle.dev/controller/crd"
 	"pintle.dev/controller/deployment"
+	"pintle.dev/controller/endpoints"
 	"pintle.dev/controller/expiry"
 	"pintle.dev/controller/gc"
 	"pintle.dev/controller/namespace"
@@ -39,6 +40,7 @@ func Controllers(cfg Config) []*controller.Controller {
 	return []*controller.Controller{
 		recording(cfg, "deployment-controller", deployment.New),
 		recording(cfg, "replicaset-controller", replicaset.New),
+		recording(cfg, "endpoint-controller", endpoints.New),
 		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
