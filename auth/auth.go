@@ -26,6 +26,7 @@ const (
 
 	UserAnonymous         = "system:anonymous"
 	UserAdmin             = "kubernetes-admin"
+	UserServer            = "system:apiserver"
 	UserControllerManager = "system:kube-controller-manager"
 	UserScheduler         = "system:kube-scheduler"
 

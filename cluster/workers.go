@@ -8,12 +8,16 @@ import (
 	"pintle.dev/client"
 	"pintle.dev/controller"
 	"pintle.dev/controller/all"
+	"pintle.dev/controller/crd"
 	"pintle.dev/scheduler"
 	"pintle.dev/scheduler/plugin"
 )
 
 // startControllers starts the controllers and the scheduler, each with an identity of its own.
 func (s *System) startControllers(_, run context.Context) error {
+	// What ends custom resource definitions is part of the API server, as upstream has it.
+	server := s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters)
+	s.work(run, "custom resource definitions", controller.NewSet(server, crd.New(server)).Run)
 	if s.config.NoControllers {
 		return nil
 	}

@@ -108,7 +108,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	if p.Subresource != "" {
 		if _, known := q.d.Subresources[p.Subresource]; !known || !resource.HasSubresource(q.v, p.Subresource) {
-			return errNoResource()
+			return noSubresource(q.d, p.Name)
 		}
 	}
 	if !routed {

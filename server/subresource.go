@@ -11,7 +11,7 @@ import (
 func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
 	sub, ok := d.Subresources[r.Subresource]
 	if !ok {
-		return nil, errNoResource()
+		return nil, noSubresource(d, r.Key.Name)
 	}
 	q := &request{s: s, Request: r, d: d, v: v}
 	if connect := s.Connect[d.Resource.Name+"/"+r.Subresource]; connect != nil {
@@ -37,6 +37,15 @@ func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.De
 		return q.patch(ctx)
 	}
 	return nil, errMethod()
+}
+
+// noSubresource is the 404 for a path below an object that leads nowhere. Upstream serves custom resources by a handler of
+// their own, which has other words for it.
+func noSubresource(d *resource.Definition, name string) error {
+	if d.Custom {
+		return api.NotFound(d.Resource, name)
+	}
+	return errNoResource()
 }
 
 // apply changes an object as a body says that is not the object: a binding, an approval.

@@ -7,7 +7,6 @@ import (
 
 	"pintle.dev/client"
 	"pintle.dev/controller"
-	"pintle.dev/controller/crd"
 	"pintle.dev/controller/deployment"
 	"pintle.dev/controller/endpoints"
 	"pintle.dev/controller/expiry"
@@ -44,7 +43,6 @@ func Controllers(cfg Config) []*controller.Controller {
 		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
-		crd.New(cfg.Client("crd-finalizer")),
 		recording(cfg, "node-controller", nodelifecycle.New),
 		recording(cfg, "taint-eviction-controller", tainteviction.New),
 		namespace.New(cfg.Client("namespace-controller"), cfg.Catalog),
