@@ -83,6 +83,7 @@ func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error
 	}
 	c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	slog.SetDefault(c.Log)
+	quiet(c.Log)
 	sys, err := cluster.Start(ctx, c)
 	if err != nil {
 		return err

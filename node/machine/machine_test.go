@@ -299,6 +299,26 @@ func TestPods(t *testing.T) {
 			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[0].State.Waiting.Reason == "ErrImageNeverPull"
 		})
 	})
+	t.Run("streams", b.streams)
+	t.Run("containerd is killed", func(t *testing.T) {
+		pid, err := os.ReadFile(filepath.Join(b.cfg.Dir, "containerd", "containerd.pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("kill", "-9", string(pid)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if _, err := b.m.runtime.Health(t.Context()); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatalf("containerd is not back: %v", err)
+			}
+		}
+		if got := in("cat", "/one"); got != `app="web"` {
+			t.Errorf("in the same container: %q", got)
+		}
+	})
 	t.Run("adoption", func(t *testing.T) {
 		b.stop()
 		m, err := New(t.Context(), b.cfg)
