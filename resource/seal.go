@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,9 +10,6 @@ import (
 
 // blankRevision is the text of api.Slot: what an object that is about to be stored carries as its resourceVersion.
 var blankRevision = strings.Trim(api.Slot, `"`)
-
-// metadataMember is how the third member of every stored document begins, after apiVersion and kind.
-const metadataMember = `"metadata":`
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
@@ -43,7 +39,7 @@ func EncodeBlank(dst []byte, d *Definition, o *Object) ([]byte, error) {
 
 // SealJSON is Seal for an object whose bytes, from EncodeBlank, are at hand. It copies json.
 func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Record, error) {
-	meta, slot, err := Locate(json)
+	meta, slot, err := api.Locate(json)
 	if err != nil {
 		return nil, fmt.Errorf("storing %s %s/%s: %w", d.Resource, o.Meta.Namespace, o.Meta.Name, err)
 	}
@@ -91,94 +87,4 @@ func indexEntries(d *Definition, o *Object) []api.Index {
 		add(api.IndexOwner, string(o.Meta.OwnerReferences[i].UID))
 	}
 	return entries
-}
-
-var errShape = errors.New("the document does not begin with apiVersion, kind and metadata with a blank resourceVersion")
-
-// Locate finds the metadata object of a stored document and the slot in it. It reads no further than the end of the
-// metadata: codecs write compact JSON in a fixed order, so this is a scan, not a parse.
-func Locate(b []byte) (meta api.Span, slot int, err error) {
-	slot = -1
-	i := 1
-	for n := 0; ; n++ {
-		if n > 2 || i >= len(b) || b[i] != '"' {
-			return meta, slot, errShape
-		}
-		if n == 2 {
-			break
-		}
-		if i = skipString(b, i); i < len(b) && b[i] == ':' {
-			i = skipValue(b, i+1) + 1
-		}
-	}
-	if string(b[i:min(i+len(metadataMember), len(b))]) != metadataMember {
-		return meta, slot, errShape
-	}
-	i += len(metadataMember)
-	meta.Start = i
-	if i >= len(b) || b[i] != '{' {
-		return meta, slot, errShape
-	}
-	const member = `"resourceVersion"`
-	for i++; i < len(b) && b[i] != '}'; {
-		at := i
-		if i = skipString(b, i) + 1; i >= len(b) {
-			return meta, slot, errShape
-		}
-		if string(b[at:i-1]) == member {
-			slot = i
-		}
-		if i = skipValue(b, i); i < len(b) && b[i] == ',' {
-			i++
-		}
-	}
-	if slot < 0 || i >= len(b) {
-		return meta, slot, errShape
-	}
-	meta.End = i + 1
-	return meta, slot, nil
-}
-
-// skipString returns the offset after the string that starts at i, or len(b).
-func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// skipValue returns the offset after the value that starts at i, or len(b).
-func skipValue(b []byte, i int) int {
-	depth := 0
-	for i < len(b) {
-		switch b[i] {
-		case '"':
-			i = skipString(b, i)
-			if depth == 0 {
-				return i
-			}
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth <= 0 {
-				// A closing bracket at depth 0 ended a scalar, and belongs to the document around it.
-				if depth < 0 {
-					return i
-				}
-				return i + 1
-			}
-		case ',':
-			if depth == 0 {
-				return i
-			}
-		}
-		i++
-	}
-	return len(b)
 }

@@ -180,7 +180,7 @@ func convert(d *resource.Definition, v *resource.Version, rec *api.Record) (doc 
 	if doc.json, err = v.Codec.Encode(nil, o); err != nil {
 		return doc, err
 	}
-	if doc.meta, doc.slot, err = resource.Locate(doc.json); err != nil {
+	if doc.meta, doc.slot, err = api.Locate(doc.json); err != nil {
 		return doc, err
 	}
 	// What a document is cached for shows a revision: the record's, which fixRevision may replace.

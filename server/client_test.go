@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"pintle.dev/api"
+	"pintle.dev/client"
+)
+
+// TestClients runs one session through both clients: what holds in process holds over the network.
+func TestClients(t *testing.T) {
+	user := &api.User{Name: "u", Groups: []string{"system:masters"}}
+	for _, name := range []string{"local", "http"} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			var c client.Client = client.NewLocal(s.Handle, nil, user, "tester")
+			if name == "http" {
+				h := httptest.NewServer(s)
+				defer h.Close()
+				c = client.NewHTTP(h.URL, http.DefaultTransport, "tester")
+			}
+			session(t, c)
+		})
+	}
+}
+
+func session(t *testing.T, c client.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	key := api.Key{Namespace: "default", Name: "c"}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default", Labels: map[string]string{"a": "b"}}, Data: map[string]string{"k": "v"}}
+	made, err := c.Commit(ctx, client.Change{Verb: api.Create, Resource: api.ConfigMaps, Key: key, Object: cm})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cm.UID != "" {
+		t.Error("the caller's object was changed")
+	}
+	st, err := c.Follow(ctx, api.ConfigMaps, made.Revision(), client.Options{Namespace: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	patched, err := c.Commit(ctx, client.Change{
+		Verb: api.Patch, Resource: api.ConfigMaps, Key: key, Patch: []byte(`{"data":{"k":"w"}}`), PatchType: types.MergePatchType,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Get(ctx, api.ConfigMaps, key)
+	if err != nil || got.Revision() != patched.Revision() || got.UID() != made.UID() || got.Get("a") != "b" {
+		t.Fatalf("get: %v %v", got, err)
+	}
+	l, err := c.List(ctx, api.ConfigMaps, client.Options{Namespace: "default", Labels: "a=b"})
+	if err != nil || len(l.Records) != 1 || l.Records[0].Key() != key {
+		t.Fatalf("list: %v %v", l, err)
+	}
+	if _, err := c.Commit(ctx, client.Change{Verb: api.Delete, Resource: api.ConfigMaps, Key: key, Delete: &metav1.DeleteOptions{}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(ctx, api.ConfigMaps, key); !api.IsNotFound(err) {
+		t.Errorf("get after delete: %v", err)
+	}
+	var events []api.Event
+	for len(events) < 2 {
+		es, err := st.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, es...)
+	}
+	if e := events[0]; e.New == nil || e.New.Revision() != patched.Revision() || e.Old == nil {
+		t.Errorf("first event: %+v", e)
+	}
+	if e := events[1]; e.New != nil || e.Old == nil || e.Revision <= patched.Revision() || st.Revision() < e.Revision {
+		t.Errorf("second event: %+v, stream at %d", e, st.Revision())
+	}
+}
