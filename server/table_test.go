@@ -148,7 +148,7 @@ func TestLongTable(t *testing.T) {
 	s := open(t)
 	for i := range 200 {
 		body := strings.Replace(configMap(fmt.Sprintf("cm-%03d", i)), `"app":`, `"l`+strings.Repeat("x", 60)+`":"v","app":`, 1)
-		body = strings.Replace(body, `"metadata":{`, `"metadata":{"annotations":{"a":"`+strings.Repeat("y", 2000)+`"},`, 1)
+		body = strings.Replace(body, `"metadata":{`, `"metadata":{"annotations":{"a":"`+strings.Repeat("y", chunkSize/80)+`"},`, 1)
 		if a := ask(t, s, "POST /api/v1/namespaces/default/configmaps", body); a.code != 201 {
 			t.Fatal(a.body)
 		}
