@@ -60,7 +60,10 @@ func (k Key) String() string {
 
 // Compare orders keys as lists return them: by namespace, then name.
 func (k Key) Compare(o Key) int {
-	return cmp.Or(cmp.Compare(k.Namespace, o.Namespace), cmp.Compare(k.Name, o.Name))
+	if c := cmp.Compare(k.Namespace, o.Namespace); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Name, o.Name)
 }
 
 // Revision is a position in the store's one order of writes; a resourceVersion in API terms. The first write has

@@ -29,6 +29,9 @@ const backupMagic = "PINTLE BACKUP 1\n"
 // given out again (S1): a store writes fewer than that between a backup and the loss of its data.
 const RestoreShift api.Revision = 1 << 32
 
+// backupWindow bounds the memory of writing and of reading a backup's stream.
+const backupWindow = 1 << 20
+
 // maxBackupRecord bounds what a damaged length can make a reader allocate. Objects are at most 3 MiB on the wire.
 const maxBackupRecord = 64 << 20
 
@@ -48,7 +51,7 @@ func writeBackup(ctx context.Context, w io.Writer, v View) error {
 	if _, err := io.WriteString(w, backupMagic); err != nil {
 		return err
 	}
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(backupWindow))
 	if err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func readBackup(r io.Reader, put func(api.Resource, *api.Record) error) (api.Rev
 	if string(magic) != backupMagic {
 		return 0, errors.New("this is not a Pintle backup of a version known here")
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(backupWindow))
 	if err != nil {
 		return 0, err
 	}
