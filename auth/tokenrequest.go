@@ -1,13 +1,16 @@
 package auth
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
@@ -69,10 +72,31 @@ func decodeTokenRequest(r *api.Request) (*authenticationv1.TokenRequest, error) 
 		return o.DeepCopy(), nil
 	}
 	tr := new(authenticationv1.TokenRequest)
-	if err := yaml.Unmarshal(r.Body, tr); err != nil {
+	read := func(body []byte) error { return yaml.Unmarshal(body, tr) }
+	if r.ContentType == runtime.ContentTypeProtobuf {
+		read = func(body []byte) error { return unmarshalProtobuf(body, tr) }
+	}
+	if err := read(r.Body); err != nil {
 		return nil, api.BadRequest("TokenRequest in version %q cannot be handled as a TokenRequest: %v", "v1", err)
 	}
 	return tr, nil
+}
+
+// unmarshalProtobuf reads the API's protobuf: "k8s\0", then a runtime.Unknown that holds the message. client-go's typed
+// clients send TokenRequests so.
+func unmarshalProtobuf(body []byte, tr *authenticationv1.TokenRequest) error {
+	message, ok := bytes.CutPrefix(body, []byte("k8s\x00"))
+	if !ok {
+		return errors.New("the body does not begin as protobuf of Kubernetes does")
+	}
+	var u runtime.Unknown
+	if err := u.Unmarshal(message); err != nil {
+		return err
+	}
+	if u.Kind != "" && u.Kind != "TokenRequest" {
+		return fmt.Errorf("the body holds a %s", u.Kind)
+	}
+	return tr.Unmarshal(u.Raw)
 }
 
 func completeTokenRequest(tr *authenticationv1.TokenRequest) field.ErrorList {
