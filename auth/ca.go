@@ -177,7 +177,10 @@ func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
 		t.NotAfter = a.Certificate.NotAfter
 	}
 	if len(l.Hosts) > 0 {
-		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		if len(l.Groups) == 0 { // a server and nothing else
+			t.ExtKeyUsage = nil
+		}
+		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 		for _, h := range l.Hosts {
 			if ip := net.ParseIP(h); ip != nil {
 				t.IPAddresses = append(t.IPAddresses, ip)

@@ -8,6 +8,7 @@ func commands() []*cobra.Command {
 		upCommand(),
 		serverCommand(),
 		benchCommand(),
+		nodeCommand(),
 		imageCommand(),
 		kubectlCommand(),
 		versionCommand(),

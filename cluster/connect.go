@@ -42,7 +42,9 @@ func (s *System) toNode(path string) api.Handler {
 		}
 		h, ok := s.streams.Load(node)
 		if !ok {
-			return nil, api.NewError(http.StatusServiceUnavailable, "ServiceUnavailable", "node %s cannot be reached for the streams of its pods", node)
+			if h, err = s.dialNode(ctx, node); err != nil {
+				return nil, err
+			}
 		}
 		to := []string{"", path, r.Key.Namespace, r.Key.Name}
 		if c := r.Query.Get("container"); c != "" && path != "portForward" {

@@ -15,6 +15,11 @@ func (s *System) Kubeconfig(user string, groups ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return kubeconfig(s.URL(), user, s.authority.PEM, cert, key), nil
+}
+
+// kubeconfig is the text of a kubeconfig with one user, whose certificate and key are inside.
+func kubeconfig(server, user string, ca, cert, key []byte) []byte {
 	b64 := base64.StdEncoding.EncodeToString
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config
@@ -34,7 +39,7 @@ contexts:
     cluster: pintle
     user: %s
 current-context: pintle
-`, s.URL(), b64(s.authority.PEM), user, b64(cert), b64(key), user), nil
+`, server, b64(ca), user, b64(cert), b64(key), user)
 }
 
 // writeKubeconfig writes the administrator's kubeconfig (A3).
