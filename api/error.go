@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,9 +28,6 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// APIStatus makes an Error recognizable to apimachinery's errors.IsNotFound and its kin.
-func (e *Error) APIStatus() metav1.Status { return e.Status }
 
 // AsError finds the *Error in err's chain; any other error becomes an internal error (500) that wraps it.
 func AsError(err error) *Error {
@@ -108,6 +106,15 @@ func IsAlreadyExists(err error) bool { return reason(err) == metav1.StatusReason
 
 // IsExpired reports whether err is a 410.
 func IsExpired(err error) bool { return code(err) == http.StatusGone }
+
+// HasCause reports whether the details of err's status name a cause: corev1.NamespaceTerminatingCause, for instance.
+func HasCause(err error, cause metav1.CauseType) bool {
+	if err == nil {
+		return false
+	}
+	d := AsError(err).Status.Details
+	return d != nil && slices.ContainsFunc(d.Causes, func(c metav1.StatusCause) bool { return c.Type == cause })
+}
 
 func code(err error) int {
 	if err == nil {

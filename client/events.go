@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -233,7 +232,7 @@ func (r *Recorder) correlate(ev *corev1.Event) (repeat, skip bool) {
 	now := ev.LastTimestamp.Time
 	r.last = max(now.UnixNano(), r.last+1)
 	ev.Name = fmt.Sprintf("%s.%x", ev.InvolvedObject.Name, r.last)
-	if len(validation.NameIsDNSSubdomain(ev.Name, false)) > 0 {
+	if !validEventName(ev.Name) {
 		ev.Name = uuid.NewString()
 	}
 
@@ -267,6 +266,20 @@ func (r *Recorder) correlate(ev *corev1.Event) (repeat, skip bool) {
 	return repeat, !b.take(now)
 }
 
+// validEventName reports whether an event may have the name, which is made of an object's and may be no DNS subdomain
+// then. Almost all are, and are seen to be without a regular expression.
+func validEventName(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' || c == '-' && (i == 0 || name[i-1] == '.') {
+			return len(validation.NameIsDNSSubdomain(name, false)) == 0
+		}
+	}
+	return true
+}
+
 func lookup[V any](c *lru.Cache, key any) (V, bool) {
 	v, ok := c.Get(key)
 	if !ok {
@@ -286,12 +299,11 @@ func (r *Recorder) write(ev *corev1.Event) {
 		if err == nil || r.ctx.Err() != nil {
 			return
 		}
-		var status apierrors.APIStatus
-		refused := errors.As(err, &status) && status.Status().Code != http.StatusGatewayTimeout
-		if refused && (api.IsAlreadyExists(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)) {
+		final := refused(err)
+		if final && (api.IsAlreadyExists(err) || api.HasCause(err, corev1.NamespaceTerminatingCause)) {
 			return
 		}
-		if refused || attempt == eventAttempts {
+		if final || attempt == eventAttempts {
 			slog.Error("event not recorded", "about", ev.InvolvedObject.Kind+" "+ev.Namespace+"/"+ev.InvolvedObject.Name,
 				"reason", ev.Reason, "message", ev.Message, "err", err)
 			return
@@ -301,6 +313,22 @@ func (r *Recorder) write(ev *corev1.Event) {
 		case <-r.ctx.Done():
 		}
 	}
+}
+
+// refused reports whether the API answered that it will not have the event, rather than not answering: an internal
+// error with a cause is what a lost connection looks like.
+func refused(err error) bool {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status.Code {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return false
+	case http.StatusInternalServerError:
+		return e.Err == nil
+	}
+	return true
 }
 
 // store raises the count of the event on the server, or creates it when it is new or has expired there.

@@ -193,3 +193,33 @@ func TestTypedWrites(t *testing.T) {
 		t.Errorf("get after delete: %v, want a 404", err)
 	}
 }
+
+func TestRecorderGivesUpWhatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := controllertest.New()
+		c.Before = func(ch client.Change) error {
+			e := ch.Object.(*corev1.Event)
+			switch e.Reason {
+			case "Forbidden":
+				return api.Forbidden(api.Events, "", errors.New("no"))
+			case "Lost":
+				if time.Since(e.FirstTimestamp.Time) == 0 {
+					return api.AsError(errors.New("connection lost"))
+				}
+			}
+			return nil
+		}
+		r := client.NewRecorder(c, "kubelet", "node")
+		start := time.Now()
+		for _, reason := range []string{"Forbidden", "Fine", "Lost"} {
+			r.Normal(about("a"), reason, "m")
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := events(t, c)
+		if len(got) != 2 || time.Since(start) != 10*time.Second {
+			t.Errorf("got %v after %v, want Fine and Lost after one retry", got, time.Since(start))
+		}
+	})
+}

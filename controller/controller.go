@@ -24,7 +24,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pintle.dev/api"
 )
@@ -135,7 +134,7 @@ func (c *Controller) Also(f func(context.Context) error) *Controller {
 // NamespaceGone reports whether a write failed because its namespace is gone or on its way out, where there is nothing
 // left to bring in line.
 func NamespaceGone(err error) bool {
-	return api.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+	return api.IsNotFound(err) || api.HasCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // Deleted passes events of objects that are gone.

@@ -15,7 +15,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -182,7 +181,7 @@ func (r *reconciler) create(ctx context.Context, d *appsv1.Deployment, rs *appsv
 	switch {
 	case err == nil:
 		return true, nil
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case api.HasCause(err, corev1.NamespaceTerminatingCause):
 		return false, err
 	case api.IsAlreadyExists(err):
 		there, getErr := client.ReplicaSets.Get(ctx, r.client, client.KeyOf(rs))

@@ -8,19 +8,21 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // pod is the part of a Pod that matters to its ReplicaSet.
 type pod struct {
 	Metadata struct {
-		Name              string                  `json:"name"`
-		UID               types.UID               `json:"uid"`
-		CreationTimestamp metav1.Time             `json:"creationTimestamp"`
-		DeletionTimestamp *metav1.Time            `json:"deletionTimestamp"`
-		OwnerReferences   []metav1.OwnerReference `json:"ownerReferences"`
-		Annotations       struct {
+		Name              string    `json:"name"`
+		UID               types.UID `json:"uid"`
+		CreationTimestamp timestamp `json:"creationTimestamp"`
+		DeletionTimestamp timestamp `json:"deletionTimestamp"`
+		OwnerReferences   []struct {
+			UID        types.UID `json:"uid"`
+			Controller bool      `json:"controller"`
+		} `json:"ownerReferences"`
+		Annotations struct {
 			DeletionCost string `json:"controller.kubernetes.io/pod-deletion-cost"`
 		} `json:"annotations"`
 	} `json:"metadata"`
@@ -36,11 +38,24 @@ type pod struct {
 		Conditions []struct {
 			Type               corev1.PodConditionType `json:"type"`
 			Status             corev1.ConditionStatus  `json:"status"`
-			LastTransitionTime metav1.Time             `json:"lastTransitionTime"`
+			LastTransitionTime timestamp               `json:"lastTransitionTime"`
 		} `json:"conditions"`
 		ContainerStatuses     []restarts `json:"containerStatuses"`
 		InitContainerStatuses []restarts `json:"initContainerStatuses"`
 	} `json:"status"`
+}
+
+// timestamp is a time as the API writes it, parsed only when it is needed: parsing the times of all conditions would
+// be half of what decoding a pod costs.
+type timestamp string
+
+// time is the zero time for a timestamp that is not set.
+func (t timestamp) time() time.Time {
+	at, err := time.Parse(time.RFC3339, string(t))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 type restarts struct {
@@ -52,28 +67,35 @@ func (p *pod) finished() bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-func (p *pod) active() bool      { return !p.finished() && p.Metadata.DeletionTimestamp == nil }
-func (p *pod) terminating() bool { return !p.finished() && p.Metadata.DeletionTimestamp != nil }
+func (p *pod) active() bool      { return !p.finished() && p.Metadata.DeletionTimestamp == "" }
+func (p *pod) terminating() bool { return !p.finished() && p.Metadata.DeletionTimestamp != "" }
 
-func (p *pod) controller() *metav1.OwnerReference {
+// controller is the UID of the object that controls the pod, or "".
+func (p *pod) controller() types.UID {
 	for i := range p.Metadata.OwnerReferences {
-		if c := p.Metadata.OwnerReferences[i].Controller; c != nil && *c {
-			return &p.Metadata.OwnerReferences[i]
+		if o := &p.Metadata.OwnerReferences[i]; o.Controller {
+			return o.UID
 		}
 	}
-	return nil
+	return ""
 }
 
-func (p *pod) controlledBy(uid types.UID) bool {
-	c := p.controller()
-	return c != nil && c.UID == uid
+func (p *pod) controlledBy(uid types.UID) bool { return p.controller() == uid }
+
+func (p *pod) isReady() bool {
+	for i := range p.Status.Conditions {
+		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 // ready reports whether the pod is ready, and since when.
 func (p *pod) ready() (since time.Time, ok bool) {
 	for i := range p.Status.Conditions {
 		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Time, c.Status == corev1.ConditionTrue
+			return c.LastTransitionTime.time(), c.Status == corev1.ConditionTrue
 		}
 	}
 	return time.Time{}, false
@@ -138,7 +160,7 @@ func compare(a, b ranked, now time.Time) int {
 	if c := cmp.Or(cmp.Compare(containersB, containersA), cmp.Compare(sidecarsB, sidecarsA)); c != 0 {
 		return c
 	}
-	if bornA, bornB := a.Metadata.CreationTimestamp.Time, b.Metadata.CreationTimestamp.Time; !bornA.Equal(bornB) {
+	if bornA, bornB := a.Metadata.CreationTimestamp.time(), b.Metadata.CreationTimestamp.time(); !bornA.Equal(bornB) {
 		if c, decided := younger(bornA, bornB, now); decided {
 			return c
 		}

@@ -15,7 +15,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -153,7 +152,7 @@ func (r *reconciler) claim(ctx context.Context, v client.View, rs *appsv1.Replic
 		if err != nil {
 			return pods, err
 		}
-		if p.controller() != nil || !p.active() {
+		if p.controller() != "" || !p.active() {
 			continue
 		}
 		if !allowed {
@@ -206,7 +205,7 @@ func (r *reconciler) create(ctx context.Context, rs *appsv1.ReplicaSet, n int) e
 			switch {
 			case err == nil:
 				r.events.Normal(about, "SuccessfulCreate", "Created pod: %s", rec.Name())
-			case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+			case api.HasCause(err, corev1.NamespaceTerminatingCause):
 				// Nothing can be created any more, and soon the ReplicaSet goes, too.
 				return errNamespaceTerminating
 			default:
@@ -326,13 +325,16 @@ func status(rs *appsv1.ReplicaSet, pods counted, failure error, now time.Time) *
 		if p.labelled {
 			s.FullyLabeledReplicas++
 		}
-		since, ready := p.ready()
-		if ready {
-			s.ReadyReplicas++
-			if minReady == 0 || !since.IsZero() && !since.Add(minReady).After(now) {
-				s.AvailableReplicas++
+		if !p.isReady() {
+			continue
+		}
+		s.ReadyReplicas++
+		if minReady > 0 {
+			if since, _ := p.ready(); since.IsZero() || since.Add(minReady).After(now) {
+				continue
 			}
 		}
+		s.AvailableReplicas++
 	}
 	var conditions []appsv1.ReplicaSetCondition
 	failing := false

@@ -26,7 +26,7 @@ var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func p(name string, change ...func(*ranked)) ranked {
 	r := ranked{pod: &pod{}, together: 1}
 	r.Metadata.Name, r.Metadata.UID = name, types.UID(name)
-	r.Metadata.CreationTimestamp = metav1.NewTime(now.Add(-24 * time.Hour))
+	r.Metadata.CreationTimestamp = stamp(now.Add(-24 * time.Hour))
 	r.Spec.NodeName, r.Status.Phase = "node", corev1.PodRunning
 	ready(time.Hour)(&r)
 	for _, f := range change {
@@ -35,13 +35,15 @@ func p(name string, change ...func(*ranked)) ranked {
 	return r
 }
 
+func stamp(t time.Time) timestamp { return timestamp(t.Format(time.RFC3339)) }
+
 func ready(ago time.Duration) func(*ranked) {
 	return func(r *ranked) {
 		r.Status.Conditions = append(r.Status.Conditions[:0:0], struct {
 			Type               corev1.PodConditionType `json:"type"`
 			Status             corev1.ConditionStatus  `json:"status"`
-			LastTransitionTime metav1.Time             `json:"lastTransitionTime"`
-		}{corev1.PodReady, corev1.ConditionTrue, metav1.NewTime(now.Add(-ago))})
+			LastTransitionTime timestamp               `json:"lastTransitionTime"`
+		}{corev1.PodReady, corev1.ConditionTrue, stamp(now.Add(-ago))})
 	}
 }
 
@@ -55,7 +57,7 @@ func restarted(n int32) func(*ranked) {
 	return func(r *ranked) { r.Status.ContainerStatuses = []restarts{{"c", n}} }
 }
 func age(d time.Duration) func(*ranked) {
-	return func(r *ranked) { r.Metadata.CreationTimestamp = metav1.NewTime(now.Add(-d)) }
+	return func(r *ranked) { r.Metadata.CreationTimestamp = stamp(now.Add(-d)) }
 }
 
 func TestVictims(t *testing.T) {
@@ -347,6 +349,47 @@ func TestTerminating(t *testing.T) {
 		}
 		if s := w.status(); s.Replicas != 1 || *s.TerminatingReplicas != 0 {
 			t.Errorf("status %+v, want one replica and none terminating", s)
+		}
+	})
+}
+
+func BenchmarkDecodePod(b *testing.B) {
+	labels := map[string]string{"app": "x"}
+	at := metav1.NewTime(now)
+	o := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "rs-abcde", UID: "0f8fad5b-d9cb-469f-a165-70867728950e", Labels: labels, CreationTimestamp: at},
+		Spec:       corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Name: "c", Image: "i", VolumeMounts: []corev1.VolumeMount{{Name: "token", MountPath: "/var/run/secrets"}}}}},
+		Status:     corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "c", Ready: true, ImageID: "i", ContainerID: "x"}}},
+	}
+	o.OwnerReferences = []metav1.OwnerReference{controller.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Object: replicaSet("rs", 1)}.Reference()}
+	for _, t := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodInitialized, corev1.PodReadyToStartContainers, corev1.ContainersReady, corev1.PodReady} {
+		o.Status.Conditions = append(o.Status.Conditions, corev1.PodCondition{Type: t, Status: corev1.ConditionTrue, LastTransitionTime: at})
+	}
+	rec := controllertest.New().Create(o)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Decode[pod](rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestTerminatingNamespace(t *testing.T) {
+	run(t, func(w world) {
+		tried := 0
+		w.Before = func(c client.Change) error {
+			if c.Verb == api.Create && c.Resource == api.Pods {
+				tried++
+				e := api.Forbidden(api.Pods, "", fmt.Errorf("unable to create new content in namespace ns because it is being terminated"))
+				e.Status.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+				return e
+			}
+			return nil
+		}
+		w.Create(replicaSet("rs", 3))
+		time.Sleep(time.Minute)
+		if s := w.status(); tried != 1 || len(s.Conditions) != 0 {
+			t.Errorf("%d creates tried, conditions %+v; want one and none", tried, s.Conditions)
 		}
 	})
 }
