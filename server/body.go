@@ -72,10 +72,7 @@ func (q *request) jsonBody() ([]byte, error) {
 		}
 		return b, nil
 	}
-	accepted := typeJSON + ", " + typeYAML
-	if !q.d.Custom {
-		accepted += ", " + typeProtobuf
-	}
 	return nil, api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-		"the body of the request was in an unknown format - accepted media types include: %s", accepted)
+		"the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
+		typeJSON, typeYAML, typeProtobuf)
 }

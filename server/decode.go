@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -116,6 +117,16 @@ func summary(data []byte) string {
 		return string(data[:most]) + " ..."
 	}
 	return string(data)
+}
+
+// customMismatch is mismatch for custom resources, whose bodies must say what they are.
+func (q *request) customMismatch(t typeMeta) error {
+	if t.APIVersion != q.v.APIVersion() {
+		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, q.v.APIVersion())
+	}
+	return api.Invalid(q.v.Group, t.Kind, q.Key.Name, field.ErrorList{
+		field.Invalid(field.NewPath("kind"), t.Kind, "must be "+q.kind()),
+	})
 }
 
 func marshal(o any) ([]byte, error) { return json.Marshal(o) }

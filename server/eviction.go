@@ -33,5 +33,5 @@ func (q *request) evict(ctx context.Context) (*api.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.Response{Code: http.StatusCreated, Object: api.Success(nil)}, nil
+	return &api.Response{Code: http.StatusCreated, Object: created()}, nil
 }

@@ -187,6 +187,11 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 		}
 		return api.BadRequest("%s in version %q cannot be handled as a %s: %s", t.Kind, q.v.Name, kind, err)
 	}
+	var t typeMeta
+	if err := json.Unmarshal(data, &t); err == nil && t.Kind != "" && t.Kind != kind {
+		return api.BadRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
+			t.Kind, q.v.Name, kind, q.v.Name, t.Kind, internalGroup(q.v.Group), kind)
+	}
 	var problems []string
 	for _, s := range strict {
 		problems = append(problems, s.Error())

@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"net/http"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -106,7 +109,7 @@ func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bo
 	}
 	done := func(rec *api.Record) (*api.Response, error) {
 		if create {
-			return &api.Response{Code: 201, Object: api.Success(nil)}, nil
+			return &api.Response{Code: http.StatusCreated, Object: created()}, nil
 		}
 		return &api.Response{Record: rec}, nil
 	}
@@ -135,6 +138,13 @@ func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bo
 		return nil, err
 	}
 	return done(next)
+}
+
+// created is the Status that answers a create of what is not kept.
+func created() *metav1.Status {
+	st := api.Success(nil)
+	st.Code = http.StatusCreated
+	return st
 }
 
 // subresourceBody decodes the body of a subresource that has a kind of its own.

@@ -146,7 +146,7 @@ func TestAppendCell(t *testing.T) {
 // TestLongTable covers a Table that goes out in chunks.
 func TestLongTable(t *testing.T) {
 	s := open(t)
-	for i := range 200 {
+	for i := range 500 {
 		body := strings.Replace(configMap(fmt.Sprintf("cm-%03d", i)), `"app":`, `"l`+strings.Repeat("x", 60)+`":"v","app":`, 1)
 		body = strings.Replace(body, `"metadata":{`, `"metadata":{"annotations":{"a":"`+strings.Repeat("y", chunkSize/80)+`"},`, 1)
 		if a := ask(t, s, "POST /api/v1/namespaces/default/configmaps", body); a.code != 201 {
@@ -155,7 +155,7 @@ func TestLongTable(t *testing.T) {
 	}
 	a := ask(t, s, "GET /api/v1/namespaces/default/configmaps", "", acceptTable)
 	table := tableFrom(t, a)
-	if len(a.body) < 2*chunkSize || len(table.Rows) != 200 || table.Rows[199].Cells[0] != "cm-199" {
+	if len(a.body) < 2*chunkSize || len(table.Rows) != 500 || table.Rows[499].Cells[0] != "cm-499" {
 		t.Errorf("%d bytes, %d rows", len(a.body), len(table.Rows))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -103,7 +104,18 @@ func (q *request) newObject() (*resource.Object, error) {
 	if err := q.checkType(data, o); err != nil {
 		return nil, err
 	}
-	return o, q.judge(problems)
+	return o, q.judge(append(q.yamlProblems(), problems...))
+}
+
+// yamlProblems is what strict field validation finds in a YAML body before it is JSON: keys that come twice.
+func (q *request) yamlProblems() []string {
+	if q.ContentType != typeYAML || q.options.validation == metav1.FieldValidationIgnore {
+		return nil
+	}
+	if _, err := yaml.YAMLToJSONStrict(q.Body); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }
 
 // judge refuses or warns of problems, as the request's fieldValidation says.
