@@ -224,6 +224,9 @@ func canonicalCause(s string) string {
 	return m[1] + " value: <value>"
 }
 
+// restarted is the cell of a pod's restarts, "3 (2y325d ago)", which grows by the day.
+var restarted = regexp.MustCompile(`^(\d+) \((\d+[smhdy]){1,2} ago\)$`)
+
 // canonical removes what upstream has in no fixed order, and what later versions of upstream's types write otherwise:
 // since 1.34 an unset creationTimestamp is left out rather than null.
 func canonical(v any) any {
@@ -256,6 +259,8 @@ func canonical(v any) any {
 			out[k] = y
 		}
 		return out
+	case string:
+		return restarted.ReplaceAllString(x, "$1 (<age> ago)")
 	case json.Number:
 		f, _ := x.Float64()
 		return f
