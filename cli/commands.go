@@ -7,6 +7,8 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		upCommand(),
 		serverCommand(),
+		backupCommand(),
+		restoreCommand(),
 		benchCommand(),
 		nodeCommand(),
 		imageCommand(),

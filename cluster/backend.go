@@ -8,12 +8,15 @@ import (
 	"pintle.dev/store/pebble"
 )
 
+// storeDirectory is where in the data directory the objects are.
+const storeDirectory = "store"
+
 // openBackend opens what keeps the objects: the place where a further storage backend is chosen.
 func openBackend(c Config) (store.Backend, error) {
 	if c.Ephemeral {
 		return mem.New(), nil
 	}
-	return pebble.Open(filepath.Join(c.Data, "store"), pebble.Options{
+	return pebble.Open(filepath.Join(c.Data, storeDirectory), pebble.Options{
 		Log: func(message string) { c.Log.Warn("store", "message", message) },
 	})
 }

@@ -145,7 +145,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		return fmt.Errorf("%w: is another server running there? Choose another address with --listen", err)
 	}
 	s.http = &http.Server{
-		Handler:           profiled(s.server, authenticator, authorizer),
+		Handler:           profiled(s.backedUp(s.server, authenticator, authorizer), authenticator, authorizer),
 		TLSConfig:         authenticator.TLS(s.authority.Serve(s.hosts())),
 		ConnContext:       auth.ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
