@@ -340,6 +340,24 @@ func (c *Containerd) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Clean removes what a stopped containerd of one's own has left below /run.
+func (c *Containerd) Clean() error {
+	if !c.Own {
+		return nil
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("reading the mounts: %w", err)
+	}
+	if bytes.Contains(mounts, []byte(" "+c.state()+"/")) {
+		return nil // a container's file system is still there
+	}
+	if err := os.RemoveAll(c.state()); err != nil {
+		return fmt.Errorf("removing containerd's state: %w", err)
+	}
+	return nil
+}
+
 // is reports whether a process is this containerd, and not another that has got its number.
 func (c *Containerd) is(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))

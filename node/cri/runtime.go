@@ -276,6 +276,9 @@ func (r *Runtime) RemoveSandbox(ctx context.Context, id string) error {
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
 	m := s.GetStatus().GetMetadata()
+	if err := removeGroups(cgroups, unifiedCgroups(), m.GetUid()); err != nil {
+		return err
+	}
 	return removeEmpty(LogDirOf(r.cfg.LogRoot, m.GetNamespace(), m.GetName(), m.GetUid()))
 }
 

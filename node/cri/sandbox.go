@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,10 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	cfg := r.sandboxConfig(pod, attempt)
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("making the pod's log directory: %w", err)
+	}
+	if err := limitPod(cgroups, unifiedCgroups(), pod); err != nil {
+		// The containers' own limits hold all the same.
+		slog.Warn("the pod's control group is not set up", "pod", pod.Namespace+"/"+pod.Name, "err", err)
 	}
 	req := &runtimeapi.RunPodSandboxRequest{Config: cfg}
 	if pod.Spec.RuntimeClassName != nil {

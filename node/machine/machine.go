@@ -248,7 +248,7 @@ func (m *Machine) Destroy(ctx context.Context) error {
 	}
 	errs = append(errs, m.Close(ctx))
 	if m.containerd.Own {
-		errs = append(errs, m.cni.Remove())
+		errs = append(errs, m.cni.Remove(), m.containerd.Clean())
 	}
 	return errors.Join(errs...)
 }

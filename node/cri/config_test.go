@@ -1,0 +1,185 @@
+package cri
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"pintle.dev/node"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+func quantities(cpu, memory string) corev1.ResourceList {
+	l := corev1.ResourceList{}
+	if cpu != "" {
+		l[corev1.ResourceCPU] = resource.MustParse(cpu)
+	}
+	if memory != "" {
+		l[corev1.ResourceMemory] = resource.MustParse(memory)
+	}
+	return l
+}
+
+func launch(edit func(p *corev1.Pod, c *corev1.Container)) *node.Launch {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i:1"}}}}
+	if edit != nil {
+		edit(p, &p.Spec.Containers[0])
+	}
+	return &node.Launch{Pod: p, Spec: &p.Spec.Containers[0], Sandbox: &node.Sandbox{}, Image: &node.Image{ID: "sha"}, Memory: 1 << 30}
+}
+
+func TestResources(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		requests, limits corev1.ResourceList
+		shares, quota    int64
+		memory, oom      int64
+		parent           string
+	}{
+		{"best effort", nil, nil, 2, 0, 0, 1000, "/kubepods/besteffort/podu"},
+		{"burstable", quantities("250m", "512Mi"), nil, 256, 0, 0, 500, "/kubepods/burstable/podu"},
+		{"guaranteed", quantities("1", "64Mi"), quantities("1", "64Mi"), 1024, 100_000, 64 << 20, -997, "/kubepods/podu"},
+		{"limits stand for requests", nil, quantities("500m", ""), 512, 50_000, 0, 999, "/kubepods/burstable/podu"},
+		{"the least", quantities("1m", ""), quantities("1m", ""), 2, 1000, 0, 999, "/kubepods/burstable/podu"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := launch(func(_ *corev1.Pod, c *corev1.Container) {
+				c.Resources = corev1.ResourceRequirements{Requests: tt.requests, Limits: tt.limits}
+			})
+			r := (&Runtime{lowest: -1000}).resources(l)
+			if r.CpuShares != tt.shares || r.CpuQuota != tt.quota || r.MemoryLimitInBytes != tt.memory || r.OomScoreAdj != tt.oom {
+				t.Errorf("shares %d, quota %d, memory %d, oom %d; want %d, %d, %d, %d", r.CpuShares, r.CpuQuota, r.MemoryLimitInBytes, r.OomScoreAdj, tt.shares, tt.quota, tt.memory, tt.oom)
+			}
+			if got := cgroupParent(l.Pod); got != tt.parent {
+				t.Errorf("cgroup %s, want %s", got, tt.parent)
+			}
+		})
+	}
+	l := launch(func(_ *corev1.Pod, c *corev1.Container) {
+		c.Resources = corev1.ResourceRequirements{Requests: quantities("1", "1Mi"), Limits: quantities("1", "1Mi")}
+	})
+	if got := (&Runtime{lowest: 7}).resources(l).OomScoreAdj; got != 7 {
+		t.Errorf("score %d is below what the kernel allows, 7", got)
+	}
+}
+
+func TestSecurity(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		edit  func(p *corev1.Pod, c *corev1.Container)
+		image node.Image
+		check func(s *runtimeapi.LinuxContainerSecurityContext) bool
+		err   string
+	}{
+		{"none", nil, node.Image{}, func(s *runtimeapi.LinuxContainerSecurityContext) bool {
+			return s.RunAsUser == nil && !s.Privileged && !s.NoNewPrivs && len(s.MaskedPaths) > 0 && s.Seccomp.ProfileType == runtimeapi.SecurityProfile_Unconfined
+		}, ""},
+		{"the container's over the pod's", func(p *corev1.Pod, c *corev1.Container) {
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: ptr(int64(1)), RunAsGroup: ptr(int64(2)), FSGroup: ptr(int64(3)), SupplementalGroups: []int64{4}}
+			c.SecurityContext = &corev1.SecurityContext{RunAsUser: ptr(int64(5))}
+		}, node.Image{}, func(s *runtimeapi.LinuxContainerSecurityContext) bool {
+			return s.RunAsUser.Value == 5 && s.RunAsGroup.Value == 2 && len(s.SupplementalGroups) == 2
+		}, ""},
+		{"a group alone goes with the image's user", func(_ *corev1.Pod, c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{RunAsGroup: ptr(int64(9))}
+		}, node.Image{UID: ptr(int64(8))}, func(s *runtimeapi.LinuxContainerSecurityContext) bool {
+			return s.RunAsUser.Value == 8 && s.RunAsGroup.Value == 9
+		}, ""},
+		{"root where it is forbidden", func(_ *corev1.Pod, c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{RunAsNonRoot: ptr(true)}
+		}, node.Image{}, nil, `container has runAsNonRoot and image will run as root (pod: "p_ns(u)", container: c)`},
+		{"a name where a number is needed", func(_ *corev1.Pod, c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{RunAsNonRoot: ptr(true)}
+		}, node.Image{User: "web"}, nil, `container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root (pod: "p_ns(u)", container: c)`},
+		{"privileged is never confined", func(p *corev1.Pod, c *corev1.Container) {
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
+			c.SecurityContext = &corev1.SecurityContext{Privileged: ptr(true)}
+		}, node.Image{}, func(s *runtimeapi.LinuxContainerSecurityContext) bool {
+			return s.Privileged && s.Seccomp.ProfileType == runtimeapi.SecurityProfile_Unconfined
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := launch(tt.edit)
+			l.Image = &tt.image
+			s, err := (&Runtime{}).security(l)
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Errorf("error %v, want %s", err, tt.err)
+				}
+				return
+			}
+			if err != nil || !tt.check(s) {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+}
+
+func TestControlGroups(t *testing.T) {
+	root := t.TempDir()
+	l := launch(func(_ *corev1.Pod, c *corev1.Container) {
+		c.Resources = corev1.ResourceRequirements{Requests: quantities("500m", "1Mi"), Limits: quantities("1", "2Mi")}
+	})
+	if err := limitPod(root, false, l.Pod); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"cpu/kubepods/burstable/podu/cpu.shares": "512", "cpu/kubepods/burstable/podu/cpu.cfs_quota_us": "100000",
+		"memory/kubepods/burstable/podu/memory.limit_in_bytes": "2097152",
+	} {
+		if b, err := os.ReadFile(filepath.Join(root, file)); err != nil || string(b) != want {
+			t.Errorf("%s: %s, %v; want %s", file, b, err, want)
+		}
+	}
+	root = t.TempDir()
+	if err := limitPod(root, true, l.Pod); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"cpu.weight": "20", "cpu.max": "100000 100000", "memory.max": "2097152"} {
+		if b, err := os.ReadFile(filepath.Join(root, "kubepods/burstable/podu", file)); err != nil || string(b) != want {
+			t.Errorf("%s: %s, %v; want %s", file, b, err, want)
+		}
+	}
+	// What is left of a pod goes.
+	root = t.TempDir()
+	gone := filepath.Join(root, "cpu/kubepods/podx")
+	if err := os.MkdirAll(filepath.Join(gone, "container"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeGroups(root, false, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(gone); !os.IsNotExist(err) {
+		t.Errorf("the pod's control group is still there: %v", err)
+	}
+}
+
+func TestSandboxConfig(t *testing.T) {
+	l := launch(func(p *corev1.Pod, c *corev1.Container) {
+		p.Name = strings.Repeat("long-", 20) + "x"
+		c.Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 8080, Protocol: corev1.ProtocolTCP}, {ContainerPort: 90}}
+		p.Spec.ShareProcessNamespace = ptr(true)
+		p.Spec.DNSPolicy = corev1.DNSNone
+		p.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.53"}, Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: ptr("2")}}}
+	})
+	cfg := (&Runtime{cfg: Config{LogRoot: "/log"}}).sandboxConfig(l.Pod, 3)
+	if len(cfg.Hostname) > 63 || strings.HasSuffix(cfg.Hostname, "-") {
+		t.Errorf("hostname %q", cfg.Hostname)
+	}
+	if len(cfg.PortMappings) != 1 || cfg.PortMappings[0].HostPort != 8080 {
+		t.Errorf("ports %v", cfg.PortMappings)
+	}
+	if d := cfg.DnsConfig; len(d.Servers) != 1 || d.Options[0] != "ndots:2" {
+		t.Errorf("dns %v", d)
+	}
+	if cfg.Linux.SecurityContext.NamespaceOptions.Pid != runtimeapi.NamespaceMode_POD || cfg.Metadata.Attempt != 3 {
+		t.Errorf("config %v", cfg)
+	}
+}
