@@ -388,8 +388,9 @@ func TestTerminatingNamespace(t *testing.T) {
 		}
 		w.Create(replicaSet("rs", 3))
 		time.Sleep(time.Minute)
-		if s := w.status(); tried != 1 || len(s.Conditions) != 0 {
-			t.Errorf("%d creates tried, conditions %+v; want one and none", tried, s.Conditions)
+		// Once, and once more because its own status was written; a failure would be retried a dozen times.
+		if s := w.status(); tried > 2 || len(s.Conditions) != 0 {
+			t.Errorf("%d creates tried, conditions %+v; want two at most, and none", tried, s.Conditions)
 		}
 	})
 }
