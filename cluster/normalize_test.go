@@ -204,7 +204,7 @@ func (n *normalizer) finish(v any, custom bool) any {
 
 // valueIn finds the value that a validation error shows.
 var (
-	valueIn    = regexp.MustCompile(`(?s)^(Invalid|Duplicate|Required) value: (.*)$`)
+	valueIn    = regexp.MustCompile(`(?s)^(Invalid|Duplicate|Required|Unsupported) value: (.*)$`)
 	scalar     = regexp.MustCompile(`^("|-?\d|true|false)`)
 	dumpEnd    = regexp.MustCompile(`(?s)^.*?[]})>l"]: ([a-z"'` + "`" + `].*)$`)
 	noMoreThan = regexp.MustCompile(`must be no more than (\d+) (?:bytes|characters)`)
@@ -214,6 +214,9 @@ var (
 // recorded server's show values that are no scalars as JSON instead, and count the bytes of names, not characters.
 func canonicalCause(s string) string {
 	s = noMoreThan.ReplaceAllString(s, "must be no more than $1 bytes")
+	if head, diff, ok := strings.Cut(s, "\n"); ok && strings.Contains(diff, ".PodSpec{") {
+		return head // what follows is a diff of Go structs
+	}
 	m := valueIn.FindStringSubmatch(s)
 	if m == nil || scalar.MatchString(m[2]) {
 		return s
