@@ -1,0 +1,135 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pintle.dev/api"
+)
+
+// told is "TYPE name" of each event of a watch that has ended; bookmarks are "BOOKMARK" and "END".
+func told(t *testing.T, a answer) string {
+	t.Helper()
+	var out []string
+	d := json.NewDecoder(strings.NewReader(a.body))
+	last := uint64(0)
+	for d.More() {
+		var e struct {
+			Type   string
+			Object struct {
+				Metadata struct {
+					Name            string
+					ResourceVersion json.Number
+					Annotations     map[string]string
+				}
+				Code int
+			}
+		}
+		if err := d.Decode(&e); err != nil {
+			t.Fatalf("%v in %s", err, a.body)
+		}
+		m := e.Object.Metadata
+		switch {
+		case e.Type == "ERROR":
+			out = append(out, fmt.Sprint("ERROR ", e.Object.Code))
+		case e.Type != "BOOKMARK":
+			out = append(out, e.Type+" "+m.Name)
+		case m.Annotations["k8s.io/initial-events-end"] == "true":
+			out = append(out, "END")
+		}
+		if rev, err := m.ResourceVersion.Int64(); err == nil && e.Type != "ADDED" {
+			if uint64(rev) < last {
+				t.Errorf("revision %d after %d", rev, last)
+			}
+			last = uint64(rev)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestWatch(t *testing.T) {
+	const base = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+base, configMap("a"))
+	from := s.Store.Revision().String()
+	ask(t, s, "POST "+base, configMap("b"))
+	ask(t, s, "PATCH "+base+"/b", `{"metadata":{"labels":{"app":"other"}}}`, mergePatch)
+	ask(t, s, "PATCH "+base+"/b", `{"metadata":{"labels":{"app":"b"}}}`, mergePatch)
+	ask(t, s, "DELETE "+base+"/b", "")
+	ask(t, s, "POST /api/v1/namespaces/elsewhere/configmaps", configMap("c"))
+	for query, want := range map[string]string{
+		"resourceVersion=" + from:                                      "ADDED b, MODIFIED b, MODIFIED b, DELETED b",
+		"resourceVersion=" + from + "&labelSelector=app%3Db":           "ADDED b, DELETED b, ADDED b, DELETED b",
+		"resourceVersion=" + from + "&labelSelector=app!%3Db":          "ADDED b, DELETED b",
+		"resourceVersion=" + from + "&fieldSelector=metadata.name%3Da": "",
+		"resourceVersion=0":                                            "ADDED a",
+		"":                                                             "ADDED a",
+		"sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true": "ADDED a, END",
+		"sendInitialEvents=false&resourceVersionMatch=NotOlderThan":                         "",
+	} {
+		t.Run(query, func(t *testing.T) {
+			t.Parallel()
+			if got := told(t, ask(t, s, "GET "+base+"?watch=1&timeoutSeconds=1&"+query, "")); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestWatchOfForgottenRevisionSaysGone(t *testing.T) {
+	const base = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	for i := range 100 {
+		ask(t, s, "POST "+base, configMap(fmt.Sprintf("c%d", i)))
+	}
+	if err := s.Store.Compact(t.Context(), s.Store.Revision()); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(t, ask(t, s, "GET "+base+"?watch=1&timeoutSeconds=1&resourceVersion=1", "")); got != "ERROR 410" {
+		t.Errorf("watch: %s", got)
+	}
+	run(t, s, []step{
+		{"GET " + base + "?resourceVersion=1&resourceVersionMatch=Exact", "", nil, 410, []string{"too old", `"reason":"Expired"`}, nil},
+		{"GET " + base + "?limit=1&continue=" + encodeContinue(1, "default", api.Key{Namespace: "default", Name: "c1"}, 1), "", nil, 410,
+			[]string{"inconsistent list", `"continue":"`}, nil},
+	})
+}
+
+// TestPages: the pages of a list are one revision, whatever is written between them (W1).
+func TestPages(t *testing.T) {
+	const base = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	for i := range 5 {
+		ask(t, s, "POST "+base, configMap(fmt.Sprintf("c%d", i)))
+	}
+	var names []string
+	next, version := "", ""
+	for page := 0; ; page++ {
+		a := ask(t, s, "GET "+base+"?limit=2&continue="+next, "")
+		if a.code != 200 {
+			t.Fatalf("page %d: %d %s", page, a.code, a.body)
+		}
+		for _, item := range a.json(t)["items"].([]any) {
+			names = append(names, item.(map[string]any)["metadata"].(map[string]any)["name"].(string))
+		}
+		if v := a.at(t, "metadata", "resourceVersion"); version == "" {
+			version = v
+		} else if v != version {
+			t.Errorf("page %d is revision %s, the first was %s", page, v, version)
+		}
+		if want := []string{"3", "1", ""}[page]; a.at(t, "metadata", "remainingItemCount") != want {
+			t.Errorf("page %d: %s remain, want %s", page, a.at(t, "metadata", "remainingItemCount"), want)
+		}
+		if next = a.at(t, "metadata", "continue"); next == "" {
+			break
+		}
+		ask(t, s, "DELETE "+base+"/c4", "")
+		ask(t, s, "POST "+base, configMap(fmt.Sprintf("c0-%d", page)))
+		ask(t, s, "POST "+base, configMap(fmt.Sprintf("c3-%d", page)))
+	}
+	if got := strings.Join(names, " "); got != "c0 c1 c2 c3 c4" {
+		t.Errorf("the pages have %s", got)
+	}
+}
