@@ -292,6 +292,7 @@ func canonicalMessage(s string, status map[string]any) string {
 			return head + " is invalid: " + strings.Join(parts, ", ")
 		}
 	}
+	s = noMoreThan.ReplaceAllString(s, "must be no more than $1 bytes")
 	if head, tail, ok := strings.Cut(s, "errors:\n"); ok {
 		lines := strings.Split(tail, "\n")
 		slices.Sort(lines)
