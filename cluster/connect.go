@@ -31,6 +31,16 @@ func (s *System) toNode(path string) api.Handler {
 		if pod == nil {
 			return nil, api.NotFound(api.Pods, r.Key.Name)
 		}
+		if path == "containerLogs" {
+			if err := checkLogOptions(r.Key.Name, r.Query); err != nil {
+				return nil, err
+			}
+		}
+		if path != "portForward" {
+			if err := checkContainer(pod, r.Query.Get("container")); err != nil {
+				return nil, err
+			}
+		}
 		node := ""
 		for name, value := range pod.Indexes() {
 			if name == auth.IndexPodNode {

@@ -62,6 +62,11 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	return s, nil
 }
 
+// keep leaves ownership as it is: the fields that a binding sets belong to nobody, as on upstream.
+func (q *request) keep(rec *api.Record, _ *resource.Object) (*sealed, error) {
+	return &sealed{q: q, owners: rec.Owners(), buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}, nil
+}
+
 // sameGroup leaves out owners whose fields are expressed in another group's version of the kind: upstream cannot
 // convert between groups here either, and forgets them.
 func (q *request) sameGroup(owners api.Owners) api.Owners {

@@ -96,7 +96,11 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 // storeApplied stores what a subresource's Apply made of an object. A create is answered with a Status, as upstream
 // answers bindings; an update with the object.
 func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bool) (*api.Response, error) {
-	owned, err := q.own(w.OldRecord, w.New)
+	own := q.own
+	if create {
+		own = q.keep
+	}
+	owned, err := own(w.OldRecord, w.New)
 	if err != nil {
 		return nil, err
 	}
