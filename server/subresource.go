@@ -105,6 +105,10 @@ func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bo
 		return nil, err
 	}
 	defer owned.free()
+	if create {
+		// What a binding sets belongs to nobody, as upstream has it.
+		owned.owners = w.OldRecord.Owners()
+	}
 	if err := q.admit(ctx, w); err != nil {
 		return nil, err
 	}
