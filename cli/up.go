@@ -31,6 +31,7 @@ A second start on the same data directory finds everything as it was; containers
 	serverFlags(cmd.Flags(), &c)
 	cmd.Flags().BoolVar(&c.NoNode, "no-node", false, "run no node agent on this machine")
 	cmd.Flags().StringVar(&c.NodeName, "node-name", "", "name of this machine's node (default: the host's name)")
+	cmd.Flags().StringVar(&c.Containerd, "containerd", "", "socket of the host's containerd; \"none\" always starts an own one (default: the host's where it runs, else an own one)")
 	cmd.Flags().IntVar(&c.HollowNodes, "hollow-nodes", 0, "number of simulated nodes, which accept pods and report them running")
 	return cmd
 }
