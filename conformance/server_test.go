@@ -190,12 +190,3 @@ func eventually(t *testing.T, try func() error) {
 	}
 	t.Fatalf("still after %v: %v", patience, err)
 }
-
-// must unwraps the result of a call that the test cannot go on without.
-func must[T any](t *testing.T, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
