@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/distribution/reference"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -395,7 +396,28 @@ func Import(ctx context.Context, socket, archive string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("importing the image archive %s: %w", archive, err)
 	}
+	for _, name := range names {
+		if err := tagFull(ctx, socket, name); err != nil {
+			return nil, err
+		}
+	}
 	return names, nil
+}
+
+// tagFull gives an image the full form of its name as well, which is what CRI looks for when a pod names it in short.
+func tagFull(ctx context.Context, socket, name string) error {
+	ref, err := reference.ParseDockerRef(name)
+	if err != nil {
+		return fmt.Errorf("the archive's image is called %q, which no pod can name: %w", name, err)
+	}
+	if ref.String() == name {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, "ctr", "--address", socket, "--namespace", namespace, "images", "tag", "--force", name, ref.String()).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("naming the image %s in full: %w: %s", name, err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 func importFrom(ctx context.Context, socket string, r io.Reader) error {
