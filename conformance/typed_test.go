@@ -11,10 +11,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
@@ -125,6 +127,47 @@ func testWrites(t *testing.T, c *kubernetes.Clientset, ns string) {
 	}
 	if l, err := maps.List(ctx, many); err != nil || len(l.Items) != 0 {
 		t.Errorf("after deletecollection: %v, %d left", err, len(l.Items))
+	}
+}
+
+// TestEvents writes an event by each of its two groups, which show one store, and reads it by the other.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			config := rest.CopyConfig(shared.config)
+			config.ContentType, config.AcceptContentTypes = encoding, encoding
+			c, err := kubernetes.NewForConfig(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, ns := t.Context(), shared.namespace(t)
+			about := corev1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Name: "x", Namespace: ns}
+			if _, err := c.EventsV1().Events(ns).Create(ctx, &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Regarding: about,
+				EventTime: metav1.NowMicro(), Reason: "Tested", Action: "Test", Type: "Normal", Note: "by events.k8s.io",
+				ReportingController: "example.com/test", ReportingInstance: "test-1"}, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.CoreV1().Events(ns).Create(ctx, &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "old"}, InvolvedObject: about,
+				Reason: "Tested", Type: "Normal", Message: "by v1", Count: 2}, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			w, err := c.EventsV1().Events(ns).Watch(ctx, metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Stop()
+			next(t, w, watch.Added)
+			next(t, w, watch.Added)
+			if e, err := c.CoreV1().Events(ns).Get(ctx, "new", metav1.GetOptions{}); err != nil || e.Message != "by events.k8s.io" || e.InvolvedObject != about {
+				t.Errorf("%v, %+v", err, e)
+			}
+			l, err := c.EventsV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=Tested"})
+			if err != nil || len(l.Items) != 2 || l.Items[1].Note != "by v1" || l.Items[1].DeprecatedCount != 2 {
+				t.Errorf("%v, %+v", err, l)
+			}
+		})
 	}
 }
 

@@ -88,6 +88,13 @@ func (v *Version) APIVersion() string {
 	return v.Group + "/" + v.Name
 }
 
+// MessageCodec is a Codec of a built-in version whose objects in flight are of another version's type. NewMessage returns
+// an empty object of the version's own type, which knows its protobuf encoding.
+type MessageCodec interface {
+	Codec
+	NewMessage() any
+}
+
 // Codec turns the bytes of one version into an Object in flight and back. For built-ins with several versions, Decode
 // yields the typed object of the storage version and Encode writes that of the requested one.
 type Codec interface {

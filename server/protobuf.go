@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -42,22 +43,40 @@ func appendUnknown(dst []byte, apiVersion, kind string, raw []byte) []byte {
 
 // message is rec as the protobuf message of its type, with its managedFields.
 func (q *request) message(rec *api.Record, rev api.Revision) ([]byte, error) {
-	if !q.v.Storage && !q.v.AsStored {
+	if _, own := q.v.Codec.(resource.MessageCodec); !own && !q.v.Storage && !q.v.AsStored {
 		return nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
 	}
 	b, err := q.s.appendObject(nil, q.d, q.v, rec, rev, false)
 	if err != nil {
 		return nil, err
 	}
-	o, _, err := q.v.Codec.Decode(b, true)
+	m, _, err := q.readMessage(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading stored %s %s: %w", q.d.Resource, rec.Key(), err)
 	}
+	return m.Marshal()
+}
+
+// readMessage reads the JSON of the request's version into what encodes itself as protobuf.
+func (q *request) readMessage(data []byte) (protoMessage, *metav1.ObjectMeta, error) {
+	var o *resource.Object
+	var err error
+	if c, ok := q.v.Codec.(resource.MessageCodec); ok {
+		v := c.NewMessage()
+		if err = json.Unmarshal(data, v); err == nil {
+			o, err = resource.TypedObject(v)
+		}
+	} else {
+		o, _, err = q.v.Codec.Decode(data, true)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	m, ok := o.Value.(protoMessage)
 	if !ok {
-		return nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
+		return nil, nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
 	}
-	return m.Marshal()
+	return m, o.Meta, nil
 }
 
 func (s *Server) appendProtobuf(dst []byte, q *request, rec *api.Record) ([]byte, error) {
@@ -86,14 +105,13 @@ func (s *Server) appendProtobufList(dst []byte, q *request, l *api.RecordList) (
 	return appendUnknown(dst, q.v.APIVersion(), q.listKind(), raw), nil
 }
 
-// appendEvent appends a watch event: its length in four bytes, then a WatchEvent message of type (1) and object (2), a
+// appendEvent appends a watch event: its length in four bytes, then a bare WatchEvent message of type (1) and object (2), a
 // RawExtension whose raw (1) is a whole encoded object.
 func appendEvent(dst []byte, typ string, object []byte) []byte {
 	e := appendField(nil, 1, []byte(typ))
 	e = appendField(e, 2, appendField(nil, 1, object))
-	frame := appendUnknown(nil, "v1", "WatchEvent", e)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(frame)))
-	return append(dst, frame...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(e)))
+	return append(dst, e...)
 }
 
 func (s *Server) appendProtobufFrame(dst []byte, q *request, typ string, e *api.Event) ([]byte, error) {
@@ -105,16 +123,12 @@ func (s *Server) appendProtobufFrame(dst []byte, q *request, typ string, e *api.
 }
 
 func appendProtobufBookmark(dst []byte, q *request, rev api.Revision, end bool) ([]byte, error) {
-	o, _, err := q.v.Codec.Decode([]byte(`{"metadata":{"resourceVersion":`+strconv.Quote(rev.String())+`}}`), true)
+	m, meta, err := q.readMessage([]byte(`{"metadata":{"resourceVersion":` + strconv.Quote(rev.String()) + `}}`))
 	if err != nil {
 		return dst, err
 	}
 	if end {
-		o.Meta.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
-	}
-	m, ok := o.Value.(protoMessage)
-	if !ok {
-		return dst, notAcceptable("only the following media types are accepted: " + typeJSON)
+		meta.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
 	raw, err := m.Marshal()
 	if err != nil {
@@ -182,6 +196,18 @@ func (q *request) protobufObject() (*resource.Object, error) {
 	}
 	if err := q.mismatch(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}); err != nil {
 		return nil, err
+	}
+	if c, ok := q.v.Codec.(resource.MessageCodec); ok {
+		m := c.NewMessage()
+		if err := decodeProtobuf(q.Body, m); err != nil {
+			return nil, err
+		}
+		data, err := json.Marshal(m)
+		if err != nil {
+			return nil, fmt.Errorf("converting %s: %w", q.kind(), err)
+		}
+		o, _, err := q.v.Codec.Decode(data, true)
+		return o, err
 	}
 	o, _, err := q.v.Codec.Decode([]byte("{}"), true)
 	if err != nil {

@@ -127,6 +127,9 @@ func (eventCodec) Encode(dst []byte, o *resource.Object) ([]byte, error) {
 	return eventJSON.Encode(dst, t)
 }
 
+// NewMessage implements resource.MessageCodec.
+func (eventCodec) NewMessage() any { return new(eventsv1.Event) }
+
 // maxEventText bounds reason, action and reportingInstance; maxEventNote bounds the message. In characters.
 const (
 	maxEventText = 128
