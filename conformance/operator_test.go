@@ -28,6 +28,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/yaml"
@@ -280,7 +281,7 @@ func TestManager(t *testing.T) {
 		}
 		return ctrl.Result{}, mgr.GetClient().Status().Patch(ctx, o, client.MergeFrom(base))
 	})
-	if err := ctrl.NewControllerManagedBy(mgr).For(tab.DeepCopy()).Owns(&corev1.ConfigMap{}).Complete(reconciler); err != nil {
+	if err := ctrl.NewControllerManagedBy(mgr).For(tab.DeepCopy()).Owns(&corev1.ConfigMap{}).WithOptions(controller.Options{SkipNameValidation: new(true)}).Complete(reconciler); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

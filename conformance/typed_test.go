@@ -195,6 +195,38 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
+// TestBadBodies sends what no client of the field would; each is refused as the client's mistake, and nothing is kept.
+func TestBadBodies(t *testing.T) {
+	t.Parallel()
+	c, ns := shared.clients(t), shared.namespace(t)
+	const head = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bad"}`
+	for _, b := range []struct {
+		name, contentType, body string
+		code                    int32
+	}{
+		{"truncated", "application/json", head, 400},
+		{"empty", "application/json", "", 400},
+		{"an array", "application/json", "[" + head + "}]", 400},
+		{"deeply nested", "application/json", head + `,"data":` + strings.Repeat("[", 100_000), 400},
+		{"deeply nested YAML", "application/yaml", strings.Repeat("[", 100_000), 400},
+		{"malformed YAML", "application/yaml", "a: b: c", 400},
+		{"another kind", "application/json", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"bad"}}`, 400},
+		{"no protobuf", "application/vnd.kubernetes.protobuf", "k8s\x00\xff\xff", 400},
+		{"over 3 MiB", "application/json", head + `,"data":{"a":"` + strings.Repeat("x", 3<<20) + `"}}`, 413},
+		{"an unknown media type", "text/plain", head + "}", 415},
+	} {
+		err := c.CoreV1().RESTClient().Post().Namespace(ns).Resource("configmaps").SetHeader("Content-Type", b.contentType).
+			Body([]byte(b.body)).Do(t.Context()).Error()
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) || status.Status().Code != b.code {
+			t.Errorf("%s: got %.300v, want code %d", b.name, err, b.code)
+		}
+	}
+	if _, err := c.CoreV1().ConfigMaps(ns).Get(t.Context(), "bad", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("something was kept: %v", err)
+	}
+}
+
 // TestSubresources uses status, scale, binding, eviction and token as controllers do.
 func TestSubresources(t *testing.T) {
 	t.Parallel()
@@ -213,8 +245,14 @@ func TestSubresources(t *testing.T) {
 	if err != nil || scale.Spec.Replicas != 1 || scale.Status.Selector != "app=web" {
 		t.Fatalf("scale: %v, %+v", err, scale)
 	}
-	scale.Spec.Replicas = 2
-	if scale, err = deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{}); err != nil || scale.Spec.Replicas != 2 {
+	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // with the controller, which writes the status
+		if scale, err = deployments.GetScale(ctx, "web", metav1.GetOptions{}); err != nil {
+			return err
+		}
+		scale.Spec.Replicas = 2
+		scale, err = deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{})
+		return err
+	}); err != nil || scale.Spec.Replicas != 2 {
 		t.Fatalf("update of scale: %v, %+v", err, scale)
 	}
 	eventually(t, func() error {
