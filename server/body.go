@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,8 +15,14 @@ import (
 	"pintle.dev/object"
 )
 
-// maxBody bounds a request's body, in bytes: upstream's 3 MiB.
-const maxBody = 3 << 20
+const (
+	// maxBody bounds a request's body, in bytes: upstream's 3 MiB.
+	maxBody = 3 << 20
+	// bodyPatience is how long a body may take to arrive: upstream's bound for a request as a whole.
+	bodyPatience = time.Minute
+	// trustedLength is how much memory a declared length alone is given.
+	trustedLength = 64 << 10
+)
 
 func errTooLarge() error {
 	return api.NewError(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
@@ -39,9 +46,22 @@ func (x *exchange) readBody(q *request) error {
 	}
 	var b bytes.Buffer
 	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
+		b.Grow(int(min(r.ContentLength, trustedLength)) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
+	// A timer is free when it does not fire; a read deadline would cost every HTTP/2 request two messages to its
+	// connection's goroutine.
+	late := time.AfterFunc(x.s.bodyPatience, func() {
+		if err := http.NewResponseController(x.w).SetReadDeadline(time.Now()); err != nil {
+			x.s.Log.Debug("a slow body cannot be broken off", "err", err)
+		}
+	})
+	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1))
+	if !late.Stop() {
+		x.w.Header().Set("Connection", "close")
+		return api.NewError(http.StatusGatewayTimeout, metav1.StatusReasonTimeout,
+			"Timeout: the body of the request did not arrive within %s", x.s.bodyPatience)
+	}
+	if err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return api.BadRequest("the body ends before its declared length")
 		}

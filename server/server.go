@@ -71,6 +71,8 @@ type Server struct {
 	slow      slowWriters
 	stopping  context.Context
 	stop      context.CancelFunc
+
+	bodyPatience time.Duration
 }
 
 // New returns a Server. It owns no goroutine until the first watch; Close ends its watches.
@@ -96,7 +98,7 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites)}
+	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites), bodyPatience: bodyPatience}
 	s.frames.budget = c.FrameBudget
 	s.converted.budget = c.ConvertBudget
 	s.discovery, s.openapi = NewDiscovery(c.Registry), NewOpenAPI(c.Registry)

@@ -1,0 +1,60 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSlowBody: a client that stops in the middle of a body gets an answer and holds nothing, over either protocol.
+func TestSlowBody(t *testing.T) {
+	for _, protocol := range []int{1, 2} {
+		s := open(t)
+		s.bodyPatience = 50 * time.Millisecond
+		srv := httptest.NewUnstartedServer(s)
+		srv.EnableHTTP2 = protocol == 2
+		srv.StartTLS()
+		defer srv.Close()
+		pr, pw := io.Pipe()
+		go io.WriteString(pw, `{"apiVersion":`)
+		q, err := http.NewRequestWithContext(t.Context(), "POST", srv.URL+"/api/v1/namespaces/default/configmaps", pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("Content-Type", typeJSON)
+		resp, err := srv.Client().Do(q)
+		if err != nil {
+			t.Fatalf("HTTP/%d: %v", protocol, err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(text), "did not arrive within 50ms") || resp.ProtoMajor != protocol {
+			t.Errorf("HTTP/%d: %s %s (%v)", resp.ProtoMajor, resp.Status, text, err)
+		}
+		resp.Body.Close()
+		pw.Close()
+	}
+}
+
+// TestDeepPatch: what a patch that does not fit is shown as costs no more than the patch itself.
+func TestDeepPatch(t *testing.T) {
+	const base = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+base, configMap("c"))
+	const levels = 4000
+	deep := strings.Repeat(`{"data":`, levels) + "{}" + strings.Repeat("}", levels)
+	began := time.Now()
+	for typ, body := range map[string]string{
+		"application/merge-patch+json": deep, "application/json-patch+json": `[{"op":"add","path":"/data","value":` + deep + `}]`,
+	} {
+		a := ask(t, s, "PATCH "+base+"/c", body, "Content-Type: "+typ)
+		if a.code != http.StatusUnprocessableEntity || !strings.Contains(a.at(t, "message"), `Invalid value: "{\"`) {
+			t.Errorf("%s: %d %.300s", typ, a.code, a.body)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("two refusals took %v", took)
+	}
+}
