@@ -2,9 +2,11 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -348,7 +350,11 @@ func (x *exchange) fail(err error) {
 	addWarnings(x.w.Header(), texts)
 	e := api.AsError(err)
 	if e.Err != nil || e.Status.Code >= http.StatusInternalServerError && e.Status.Code != http.StatusGatewayTimeout {
-		x.s.Log.Error("request failed", "method", x.r.Method, "path", x.r.URL.Path, "code", e.Status.Code, "err", err)
+		level := slog.LevelError
+		if x.r.Context().Err() != nil {
+			level = slog.LevelDebug // the client has gone, and with it what was being sent
+		}
+		x.s.Log.Log(context.WithoutCancel(x.r.Context()), level, "request failed", "method", x.r.Method, "path", x.r.URL.Path, "code", e.Status.Code, "err", err)
 	}
 	st := e.Status
 	st.Kind, st.APIVersion = "Status", "v1"
