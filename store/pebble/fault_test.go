@@ -328,7 +328,7 @@ func tryOpen(t *testing.T, what string, fs vfs.FS) (rev api.Revision, ok bool) {
 		}
 	}
 	if err != nil {
-		if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "data") {
+		if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%s: %q", what, err)
 		}
 		return 0, false

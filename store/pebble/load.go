@@ -14,15 +14,23 @@ import (
 	"pintle.dev/store"
 )
 
+// loadError says why what is in the directory cannot be read, in one sentence.
+func (b *Backend) loadError(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return openError(b.dir, err)
+	}
+	return fmt.Errorf("load the store in %s: %w", b.dir, plain(err))
+}
+
 // Load reads everything. Key ranges are read and decoded side by side and handed over in order.
 func (b *Backend) Load(ctx context.Context, put func(api.Resource, *api.Record)) (store.State, error) {
 	state, names, err := b.loadState()
 	if err != nil {
-		return state, fmt.Errorf("load the store in %s: %w", b.dir, plain(err))
+		return state, b.loadError(err)
 	}
 	ranges, err := b.ranges()
 	if err != nil {
-		return state, fmt.Errorf("load the store in %s: %w", b.dir, plain(err))
+		return state, b.loadError(err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0) + 1) // one starts the others
@@ -51,7 +59,7 @@ func (b *Backend) Load(ctx context.Context, put func(api.Resource, *api.Record))
 		}
 	}
 	if err := g.Wait(); err != nil {
-		return state, fmt.Errorf("load the store in %s: %w", b.dir, plain(err))
+		return state, b.loadError(err)
 	}
 	if err := b.err(); err != nil {
 		return state, err

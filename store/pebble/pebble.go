@@ -285,7 +285,7 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
-	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog):
+	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
 	}
 	return fmt.Errorf("open the store in %s: %w", dir, plain(err))
