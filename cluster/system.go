@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pintle.dev/admission"
@@ -132,8 +133,6 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		Connect:       s.connections(),
 		Committed:     s.committed,
 		Checks: []server.Check{
-			{Name: "ping", Live: true, Check: func(context.Context) error { return nil }},
-			{Name: "store", Live: true, Check: func(context.Context) error { return s.store.Err() }},
 			{Name: "started", Check: s.started},
 		},
 		Log: s.log,
@@ -142,7 +141,10 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		return err
 	}
 	if s.listener, err = net.Listen("tcp", s.config.Listen); err != nil {
-		return fmt.Errorf("%w: is another server running there? Choose another address with --listen", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: is another server running there? Choose another address with --listen", err)
+		}
+		return fmt.Errorf("%w: choose another address with --listen", err)
 	}
 	s.http = &http.Server{
 		Handler:           profiled(s.backedUp(s.server, authenticator, authorizer), authenticator, authorizer),
