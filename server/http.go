@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -210,12 +209,15 @@ func (x *exchange) answer(q *request) error {
 	}
 	if q.Verb != api.Watch && !streams(q.d, q.Subresource) {
 		if !limit.tryAcquire() {
-			x.w.Header().Set("Retry-After", "1")
-			return api.NewError(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
-				"Too many requests, please try again later.")
+			return x.tooMany()
 		}
 		defer limit.release()
 	}
+	release, err := x.acquireLarge(len(q.Body))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if q.Verb == api.Watch && q.Key.Name != "" {
 		q.watchOne()
 	}

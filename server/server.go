@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	weighted "golang.org/x/sync/semaphore"
+
 	"pintle.dev/api"
 	"pintle.dev/resource"
 	"pintle.dev/store"
@@ -73,6 +75,7 @@ type Server struct {
 	stop      context.CancelFunc
 
 	bodyPatience time.Duration
+	large        *weighted.Weighted // bytes of large bodies
 }
 
 // New returns a Server. It owns no goroutine until the first watch; Close ends its watches.
@@ -98,7 +101,7 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites), bodyPatience: bodyPatience}
+	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites), bodyPatience: bodyPatience, large: weighted.NewWeighted(largeBudget)}
 	s.frames.budget = c.FrameBudget
 	s.converted.budget = c.ConvertBudget
 	s.discovery, s.openapi = NewDiscovery(c.Registry), NewOpenAPI(c.Registry)
