@@ -10,7 +10,7 @@ import (
 // A large heap of records that live long may grow by a quarter before it is collected; a small one by heapSlack bytes,
 // as collecting a few megabytes over and over would cost more than it frees.
 const (
-	heapSlack    = 16 << 20
+	heapSlack    = 12 << 20
 	leastPercent = 25
 	mostPercent  = 400
 )

@@ -138,7 +138,7 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 		FS:                          f,
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
 		CacheSize:                   1 << 20,
-		MemTableSize:                8 << 20,
+		MemTableSize:                4 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       16,
 		L0StopWritesThreshold:       200,
