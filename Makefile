@@ -8,7 +8,7 @@ up: setup build
 	bin/pintle up
 
 build:
-	go build -trimpath -o bin/ ./cmd/...
+	go build -o bin/ ./cmd/...
 
 # What containers and the tests with kubectl need from the system.
 setup:

@@ -138,7 +138,7 @@ func walkGo(t *testing.T, visit func(file string)) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "conformance"):
+		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "conformance" || d.Name() == "examples"):
 			return filepath.SkipDir
 		case !d.IsDir() && strings.HasSuffix(p, ".go"):
 			visit(p)
