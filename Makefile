@@ -2,7 +2,7 @@
 # lacks when run as root, and say what is missing otherwise.
 export CGO_ENABLED = 0
 
-.PHONY: up build setup test lint bench soak generate clean
+.PHONY: up build setup test fuzz lint bench soak generate clean
 
 up: setup build
 	bin/pintle up
@@ -17,6 +17,16 @@ setup:
 test: setup
 	go test -timeout 15m ./...
 	cd conformance && go test -timeout 10m ./...
+	$(MAKE) fuzz
+
+# Each native fuzz target for a short while (3,000 inputs); FUZZTIME=10m make fuzz looks longer.
+FUZZTIME ?= 3000x
+fuzz:
+	@grep -rl '^func Fuzz' --include=*_test.go object resource server store | sort | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' "$$file"); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
+		done; \
+	done
 
 lint:
 	go vet ./...

@@ -37,7 +37,7 @@ func ParseStrict(data []byte) (v *Value, duplicates []string, err error) {
 	v, dups, err := parse(data)
 	if dups {
 		d := duplicateScan{seen: map[string]bool{}}
-		d.value(newParser(data), "")
+		d.value(newParser(data), "", true)
 		duplicates = d.found
 	}
 	return v, duplicates, err
@@ -495,7 +495,7 @@ type duplicateScan struct {
 // maxDuplicates is where upstream's decoder stops collecting.
 const maxDuplicates = 100
 
-func (d *duplicateScan) value(p *parser, path string) {
+func (d *duplicateScan) value(p *parser, path string, top bool) {
 	switch p.next() {
 	case '{':
 		p.at++
@@ -505,7 +505,7 @@ func (d *duplicateScan) value(p *parser, path string) {
 			p.next()
 			p.at++ // the colon
 			at := name
-			if path != "" {
+			if !top { // the path of a member called "" is empty too
 				at = path + "." + name
 			}
 			if names[name] && !d.seen[at] && len(d.found) < maxDuplicates {
@@ -513,7 +513,7 @@ func (d *duplicateScan) value(p *parser, path string) {
 				d.found = append(d.found, "duplicate field "+strconv.Quote(at))
 			}
 			names[name] = true
-			d.value(p, at)
+			d.value(p, at, false)
 			if p.next() == ',' {
 				p.at++
 			}
@@ -522,7 +522,7 @@ func (d *duplicateScan) value(p *parser, path string) {
 	case '[':
 		p.at++
 		for i := 0; p.next() != ']'; i++ {
-			d.value(p, path+"["+strconv.Itoa(i)+"]")
+			d.value(p, path+"["+strconv.Itoa(i)+"]", false)
 			if p.next() == ',' {
 				p.at++
 			}

@@ -143,10 +143,8 @@ func (q *request) wantedScale(have *autoscalingv1.Scale) (*autoscalingv1.Scale, 
 	if err != nil {
 		return nil, err
 	}
-	if data, err = q.judgedScale(target, want, problems); err != nil {
-		return nil, err
-	}
-	return want, nil
+	_, err = q.judgedScale(target, want, problems)
+	return want, err
 }
 
 func (q *request) judgedScale(target *object.Value, want *autoscalingv1.Scale, problems []string) ([]byte, error) {

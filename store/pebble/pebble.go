@@ -55,11 +55,10 @@ type Backend struct {
 	log   func(string)
 
 	// Written by Load, Commit and Drop, which are not called at the same time; Events reads it.
-	mu       sync.RWMutex
-	tables   map[api.Resource]tableID
-	revision api.Revision
-	last     tableID
-	horizon  atomic.Uint64
+	mu      sync.RWMutex
+	tables  map[api.Resource]tableID
+	last    tableID
+	horizon atomic.Uint64
 
 	life   sync.RWMutex // held for reading by what may run beside Close
 	closed bool
