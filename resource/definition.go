@@ -4,7 +4,7 @@
 //
 // The package decides nothing about requests; package server drives the hooks in this order:
 //
-//	decode -> Default -> field ownership -> Admit -> Prepare -> Validate -> Claim -> Seal -> Commit
+//	decode -> Default -> field ownership -> admission -> Prepare -> Validate -> Claim -> Encode -> commit
 //
 // as upstream does: what admission and Prepare add is nobody's field.
 package resource
