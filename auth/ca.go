@@ -239,17 +239,6 @@ func due(c *x509.Certificate, now time.Time) bool {
 	return now.After(c.NotBefore.Add(time.Duration(float64(life) * renewAt)))
 }
 
-// Due reports whether the first certificate of a PEM file has lived long enough to be replaced, or was not issued by
-// this authority.
-func (a *Authority) Due(certPEM []byte) bool {
-	b, _ := pem.Decode(certPEM)
-	if b == nil {
-		return true
-	}
-	c, err := x509.ParseCertificate(b.Bytes)
-	return err != nil || due(c, time.Now()) || c.CheckSignatureFrom(a.Certificate) != nil
-}
-
 func serialNumber() (*big.Int, error) {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {

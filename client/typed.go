@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"iter"
 
 	"github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
@@ -88,17 +87,6 @@ func (k Kind[T]) List(ctx context.Context, c Client, o Options) ([]*T, error) {
 		}
 	}
 	return items, nil
-}
-
-// Each decodes records one by one: k.Each(view.All(k.Resource, ns)).
-func (k Kind[T]) Each(recs iter.Seq[*api.Record]) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		for rec := range recs {
-			if !yield(k.Decode(rec)) {
-				return
-			}
-		}
-	}
 }
 
 // Create stores a new object.

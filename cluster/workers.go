@@ -27,6 +27,9 @@ func (s *System) startControllers(_, run context.Context) error {
 		Catalog: s.catalog,
 		RootCA:  func() []byte { return s.authority.PEM },
 	})...)
+	if err := s.server.Register(set); err != nil {
+		return err
+	}
 	s.work(run, "controllers", set.Run)
 	sched := scheduler.New(s.Client("kube-scheduler", auth.UserScheduler), plugin.All())
 	s.work(run, "scheduler", sched.Run)

@@ -139,6 +139,3 @@ func NamespaceGone(err error) bool {
 
 // Deleted passes events of objects that are gone.
 func Deleted(e api.Event) bool { return e.New == nil }
-
-// Added passes events of objects that are new, which every object is at start.
-func Added(e api.Event) bool { return e.Old == nil }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -22,6 +23,7 @@ type metrics struct {
 	watches  atomic.Int64
 	events   atomic.Int64
 	panics   atomic.Int64
+	registry *prometheus.Registry
 	handler  http.Handler
 }
 
@@ -64,8 +66,16 @@ func newMetrics(s *Server) *metrics {
 		counter("apiserver_watch_events_total", "Events sent to watchers.", &m.events),
 		counter("apiserver_request_panics_total", "Requests that panicked.", &m.panics),
 	)
-	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	m.registry, m.handler = r, promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m
+}
+
+// Register adds figures of what runs beside the server (the controllers) to /metrics. It fails when a name is taken.
+func (s *Server) Register(c prometheus.Collector) error {
+	if err := s.metrics.registry.Register(c); err != nil {
+		return fmt.Errorf("adding to /metrics: %w", err)
+	}
+	return nil
 }
 
 // observe counts a request that has been answered.

@@ -15,9 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/store"
 )
@@ -112,7 +112,7 @@ func (q *request) yamlProblems() []string {
 	if q.ContentType != typeYAML || q.options.validation == metav1.FieldValidationIgnore {
 		return nil
 	}
-	if _, err := yaml.YAMLToJSONStrict(q.Body); err != nil {
+	if err := object.CheckYAML(q.Body); err != nil {
 		return []string{err.Error()}
 	}
 	return nil

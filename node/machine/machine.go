@@ -183,9 +183,6 @@ func (m *Machine) makeAgent(logs string) error {
 	return nil
 }
 
-// Name is the node's name.
-func (m *Machine) Name() string { return m.cfg.Name }
-
 // Socket is the containerd in use, and Own whether Pintle runs it.
 func (m *Machine) Socket() (path string, own bool) { return m.containerd.Socket, m.containerd.Own }
 
