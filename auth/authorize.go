@@ -113,7 +113,7 @@ var componentRules = map[string][]rule{
 		{verbs: []api.Verb{api.Update, api.Patch}, group: "", resources: []string{"pods/status"}},
 		{verbs: []api.Verb{api.Delete}, group: "", resources: []string{"pods"}},
 		{verbs: []api.Verb{api.Create, api.Update, api.Patch}, group: "", resources: []string{"events"}},
-		{verbs: write, group: "coordination.k8s.io", resources: []string{"leases"}},
+		{verbs: []api.Verb{api.Get, api.Create, api.Update}, group: "coordination.k8s.io", resources: []string{"leases"}},
 	},
 }
 

@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pintle.dev/auth"
 	"pintle.dev/client"
@@ -21,20 +24,47 @@ func (s *System) startControllers(_, run context.Context) error {
 	if s.config.NoControllers {
 		return nil
 	}
-	manager := s.Client("kube-controller-manager", auth.UserControllerManager)
-	set := controller.NewSet(manager, all.Controllers(all.Config{
+	// One set is made at once for the first term of leadership, so that its figures are there from the start.
+	manager := s.Client(controllerManager, auth.UserControllerManager)
+	var figures controllerFigures
+	first := s.newControllers(manager)
+	figures.Store(first)
+	if err := s.server.Register(&figures); err != nil {
+		return err
+	}
+	s.lead(run, controllerManager, manager, func(term context.Context) error {
+		set := first
+		if set == nil {
+			set = s.newControllers(manager)
+			figures.Store(set)
+		}
+		first = nil
+		return set.Run(term)
+	})
+	sched := s.Client(schedulerName, auth.UserScheduler)
+	s.lead(run, schedulerName, sched, func(term context.Context) error { return scheduler.New(sched, plugin.All()).Run(term) })
+	return nil
+}
+
+// The components' names, which are those of their leases and of the owners of the fields they write.
+const (
+	controllerManager = "kube-controller-manager"
+	schedulerName     = "kube-scheduler"
+)
+
+func (s *System) newControllers(manager client.Client) *controller.Set {
+	return controller.NewSet(manager, all.Controllers(all.Config{
 		Client:  func(string) client.Client { return manager },
 		Catalog: s.catalog,
 		RootCA:  func() []byte { return s.authority.PEM },
 	})...)
-	if err := s.server.Register(set); err != nil {
-		return err
-	}
-	s.work(run, "controllers", set.Run)
-	sched := scheduler.New(s.Client("kube-scheduler", auth.UserScheduler), plugin.All())
-	s.work(run, "scheduler", sched.Run)
-	return nil
 }
+
+// controllerFigures are the metrics of the controllers that run now.
+type controllerFigures struct{ atomic.Pointer[controller.Set] }
+
+func (f *controllerFigures) Describe(ch chan<- *prometheus.Desc) { f.Load().Describe(ch) }
+func (f *controllerFigures) Collect(ch chan<- prometheus.Metric) { f.Load().Collect(ch) }
 
 // catalog lists the resources served, for the controllers that deal with objects of every kind.
 func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {

@@ -28,32 +28,40 @@ type Election struct {
 	Period   time.Duration // between attempts; 2 s unless set
 }
 
+// ErrLost is wrapped by what Run returns when leadership was lost: the Lease could not be renewed, or another took it.
+var ErrLost = errors.New("leadership lost")
+
 // Run calls lead when this candidate has become leader, with a context that ends when it no longer is. It returns when
-// ctx has ended (after lead has returned and the Lease has been released), or with an error when leadership was lost.
+// ctx has ended or lead has returned (after the Lease has been released; the error is then lead's), or with ErrLost.
+// A Lease that names this candidate's Identity is taken at once, so an Identity that outlives its process (that of a
+// store which only one process can have open) need not wait after a crash.
 func (e Election) Run(ctx context.Context, lead func(context.Context) error) error {
 	e.Duration, e.Deadline, e.Period = orElse(e.Duration, 15*time.Second), orElse(e.Deadline, 10*time.Second), orElse(e.Period, 2*time.Second)
 	if e.Deadline >= e.Duration || e.Period >= e.Deadline {
 		return fmt.Errorf("leader election of %s: want Duration > Deadline > Period, have %v, %v, %v", e.Lease, e.Duration, e.Deadline, e.Period)
 	}
 	h := holding{Election: e}
-	for {
+	for waited := false; ; waited = true {
 		held, err := h.try(ctx)
 		if held {
+			if waited {
+				slog.Info("became leader", "lease", e.Lease, "identity", e.Identity)
+			}
 			break
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			slog.Warn("leader election failed, trying again", "lease", e.Lease, "err", err)
+		case !waited:
+			slog.Info("waiting until the leader gives its lease up or stops renewing it", "lease", e.Lease, "leader", *h.record.Spec.HolderIdentity)
 		}
 		// Spread out, so that candidates do not race each other again and again.
 		if !sleep(ctx, e.Period+rand.N(e.Period/5+1)) {
 			return nil
 		}
 	}
-	slog.Info("became leader", "lease", e.Lease, "identity", e.Identity)
-
 	leading, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
@@ -73,6 +81,18 @@ func (e Election) Run(ctx context.Context, lead func(context.Context) error) err
 		return fmt.Errorf("releasing lease %s: %w", e.Lease, err)
 	}
 	return h.ended
+}
+
+// Terms is Run again and again: a candidate that has lost its leadership stops and stands for the next term. It returns
+// when ctx has ended or lead has returned by itself, as Run does.
+func (e Election) Terms(ctx context.Context, lead func(context.Context) error) error {
+	for {
+		err := e.Run(ctx, lead)
+		if !errors.Is(err, ErrLost) {
+			return err
+		}
+		slog.Error("stopped, to go on when leading again", "lease", e.Lease, "err", err)
+	}
 }
 
 func orElse(d, def time.Duration) time.Duration {
@@ -112,9 +132,9 @@ func (h *holding) keep(ctx context.Context, done <-chan error) error {
 		case held:
 			renewed = time.Now()
 		case err == nil:
-			return fmt.Errorf("lease %s was taken over by %s", h.Lease, *h.record.Spec.HolderIdentity)
+			return fmt.Errorf("%w: lease %s was taken over by %s", ErrLost, h.Lease, *h.record.Spec.HolderIdentity)
 		case time.Since(renewed) >= h.Deadline:
-			return fmt.Errorf("lease %s could not be renewed for %v: %w", h.Lease, h.Deadline, err)
+			return fmt.Errorf("%w: lease %s could not be renewed for %v: %w", ErrLost, h.Lease, h.Deadline, err)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"pintle.dev/api"
 	"pintle.dev/client"
 	"pintle.dev/controller"
@@ -78,6 +80,71 @@ func TestElection(t *testing.T) {
 		stopC()
 		if err := <-cc; err != nil {
 			t.Errorf("c: %v", err)
+		}
+	})
+}
+
+// TestElectionTerms follows a candidate that is deposed, and one that comes back under the identity of a process that
+// was killed.
+func TestElectionTerms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := controllertest.New()
+		key := api.Key{Namespace: "kube-system", Name: "it"}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		terms, leading := 0, false
+		e := controller.Election{Client: c, Lease: key, Identity: "a"}
+		done := make(chan error, 1)
+		go func() {
+			done <- e.Terms(ctx, func(ctx context.Context) error {
+				terms, leading = terms+1, true
+				<-ctx.Done()
+				leading = false
+				return nil
+			})
+		}()
+		synctest.Wait()
+		if terms != 1 || !leading {
+			t.Fatalf("terms %d, leading %v", terms, leading)
+		}
+		other, now := "b", metav1.NowMicro()
+		l, err := client.Leases.Get(ctx, c, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Spec.HolderIdentity, l.Spec.RenewTime = &other, &now
+		if _, err := client.Leases.Update(ctx, c, l); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if leading {
+			t.Fatal("a leads although b holds the lease")
+		}
+		time.Sleep(20 * time.Second) // b does not renew
+		synctest.Wait()
+		if terms != 2 || !leading {
+			t.Fatalf("after the lease of b ran out: terms %d, leading %v", terms, leading)
+		}
+
+		// Another process of the same identity need not wait, though the lease is not released.
+		again, end := context.WithCancel(t.Context())
+		started := false
+		over := make(chan error, 1)
+		go func() {
+			over <- e.Run(again, func(ctx context.Context) error { started = true; <-ctx.Done(); return nil })
+		}()
+		synctest.Wait()
+		if !started {
+			t.Error("a lease of the same identity was waited for")
+		}
+		end()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
