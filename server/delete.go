@@ -121,10 +121,7 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 	if err := q.admitValid(ctx, w); err != nil {
 		return nil, err
 	}
-	o, err := decodeRecord(q.d, rec) // old stays as it is
-	if err != nil {
-		return nil, err
-	}
+	o := old.Clone() // old stays as it is
 	if o.Meta.DeletionTimestamp == nil && q.d.Hooks.Terminate != nil {
 		w.New = o
 		q.d.Hooks.Terminate(ctx, w)

@@ -82,10 +82,7 @@ func (q *request) setScale(ctx context.Context, sc *resource.Scale) (*api.Respon
 		err.Detail = "must be greater than or equal to 0"
 		return nil, api.Invalid("autoscaling", "Scale", q.Key.Name, field.ErrorList{err})
 	}
-	o, err := decodeRecord(q.d, rec)
-	if err != nil {
-		return nil, err
-	}
+	o := old.Clone()
 	sc.SetSpec(o, want.Spec.Replicas)
 	o.Meta.ResourceVersion = want.ResourceVersion
 	if want.ResourceVersion == "" {

@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"net/http"
+	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -78,13 +80,9 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 		if rec == nil {
 			return nil, q.notFound()
 		}
-		o, err := decodeRecord(q.d, rec)
-		if err != nil {
-			return nil, err
-		}
 		w := &resource.Write{
 			Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
-			Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
+			Old: old, New: old.Clone(), OldRecord: rec, DryRun: q.options.dryRun,
 		}
 		if err := sub.Apply(ctx, w, body); err != nil {
 			return nil, err
@@ -159,6 +157,9 @@ func created() *metav1.Status {
 func (q *request) subresourceBody(sub *resource.Subresource) (any, error) {
 	body := sub.Body()
 	if q.Object != nil {
+		if o, ok := q.Object.(runtime.Object); ok && reflect.TypeOf(o) == reflect.TypeOf(body) {
+			return o.DeepCopyObject(), nil
+		}
 		data, err := marshal(q.Object)
 		if err != nil {
 			return nil, api.BadRequest("encoding %T: %s", q.Object, err)
