@@ -65,7 +65,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	r := newReport(c)
-	r.add(Figure{Work: "idle memory", Unit: "MiB", Value: mib(target.memory())})
+	if err := idle(ctx, &c, target, r); err != nil {
+		return r, fmt.Errorf("idle memory: %w", err)
+	}
 	for _, k := range kinds() {
 		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k.name) {
 			continue

@@ -120,19 +120,37 @@ func (e *endpoint) cpu() time.Duration {
 }
 
 // memory is the resident size of the server's processes, in bytes.
-func (e *endpoint) memory() int64 { return e.status("VmRSS:") }
+func (e *endpoint) memory() int64 { return e.proc("status", "VmRSS:") << 10 }
 
-func (e *endpoint) status(field string) int64 {
+// written is what the server's processes have had written to disks, in bytes.
+func (e *endpoint) written() int64 { return e.proc("io", "write_bytes:") }
+
+// settled is written once the server has stopped to write behind what it was asked, or after five seconds.
+func (e *endpoint) settled() int64 {
+	last := e.written()
+	for range 10 {
+		time.Sleep(500 * time.Millisecond)
+		now := e.written()
+		if now-last < 64<<10 {
+			return now
+		}
+		last = now
+	}
+	return last
+}
+
+// proc adds up a field of a file in the processes' directories below /proc.
+func (e *endpoint) proc(file, field string) int64 {
 	var total int64
 	for _, pid := range e.pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(data)) {
 			if rest, ok := strings.CutPrefix(line, field); ok {
 				n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-				total += n << 10
+				total += n
 			}
 		}
 	}

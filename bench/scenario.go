@@ -8,6 +8,36 @@ import (
 	"time"
 )
 
+// idle measures the memory of a server at rest that has been used a little: what it loads on first use is part of it.
+func idle(ctx context.Context, c *Config, e *endpoint, r *Report) error {
+	c.Progress("idle memory")
+	k := configMaps()
+	ns, cleanup, err := k.prepare(ctx, e)
+	if err != nil {
+		return err
+	}
+	one := k.path(ns) + "/" + objectName(0)
+	for _, q := range []call{
+		{method: "POST", path: k.path(ns), body: k.object(objectName(0), 0)},
+		{method: "GET", path: one},
+		{method: "PATCH", path: one, body: k.patch("0"), contentType: "application/merge-patch+json"},
+		{method: "GET", path: "/api/v1/pods"},
+		{method: "GET", path: "/apis"},
+		{method: "DELETE", path: one},
+	} {
+		if _, err := e.do(ctx, q); err != nil {
+			return err
+		}
+	}
+	cleanup()
+	time.Sleep(restTime)
+	r.add(Figure{Work: "idle memory", Unit: "MiB", Value: mib(e.memory())})
+	return nil
+}
+
+// restTime is how long a server has to come to rest.
+const restTime = 3 * time.Second
+
 // deployment asks for a Deployment of many pods and waits until all are ready; the server must have nodes with room.
 func deployment(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 	c.Progress("deployment of %d pods", c.Pods)

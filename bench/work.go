@@ -102,7 +102,7 @@ func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 func mib(n int64) float64            { return float64(n) / (1 << 20) }
 
 func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
-	before := e.memory()
+	before, written := e.memory(), e.written()
 	fs, err := b.measured(e, "create", b.c.Objects, func(i int) error {
 		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
 		return err
@@ -123,7 +123,13 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 	return append(fs,
 		Figure{Work: "memory grown by the objects", Unit: "MiB", Value: mib(grown), NoFloor: true},
 		Figure{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List), NoFloor: true},
+		b.disk(e, "create", written),
 	), nil
+}
+
+// disk is what a write of every object had written to disk, of their JSON.
+func (b *basicRun) disk(e *endpoint, work string, before int64) Figure {
+	return Figure{Work: work + ", disk bytes written of their JSON", Unit: "x", Value: float64(e.settled()-before) / float64(b.sizes.List), NoFloor: true}
 }
 
 func (b *basicRun) serial(ctx context.Context, e *endpoint) ([]Figure, error) {
@@ -179,10 +185,12 @@ func (b *basicRun) listSelector(ctx context.Context, e *endpoint) ([]Figure, err
 }
 
 func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error) {
-	return b.measured(e, "merge patch", b.c.Objects, func(i int) error {
+	written := e.written()
+	fs, err := b.measured(e, "merge patch", b.c.Objects, func(i int) error {
 		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"})
 		return err
 	})
+	return append(fs, b.disk(e, "merge patch", written)), err
 }
 
 // fanOut patches one object at a fixed rate while many watch it, each on a connection of its own.

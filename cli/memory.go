@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A large heap of records that live long may grow by a quarter before it is collected; a small one by heapSlack bytes,
@@ -41,4 +45,33 @@ func gcPercent(live uint64) int {
 		return mostPercent
 	}
 	return int(min(max(heapSlack*100/live, leastPercent), mostPercent))
+}
+
+// forgetStart unmaps the program's own code and constants, the pages of which are the greater part of what a server at
+// rest has in memory. Starting runs the initialization of a thousand packages, once; with each page that it touches the
+// kernel maps those around it, and 50 MiB stay mapped of which a server at rest uses one. What is used again is mapped
+// again from the page cache, 64 KiB in about a microsecond.
+func forgetStart() error {
+	program, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("read what this process has mapped: %w", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		mapped, what, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasSuffix(what, " "+program) || !strings.HasPrefix(what, "r-xp ") && !strings.HasPrefix(what, "r--p ") {
+			continue // what can be written may differ from the file
+		}
+		var start, end uintptr
+		if _, err := fmt.Sscanf(mapped, "%x-%x", &start, &end); err != nil {
+			return fmt.Errorf("read the mapping %q: %w", mapped, err)
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED); errno != 0 {
+			return fmt.Errorf("unmap %s: %w", mapped, errno)
+		}
+	}
+	return nil
 }

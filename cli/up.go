@@ -69,6 +69,9 @@ func serverFlags(f *pflag.FlagSet, c *cluster.Config) {
 	f.StringVar(&c.Kubeconfig, "kubeconfig", "", "file to write the administrator's kubeconfig to when ready (default DATA/kubeconfig)")
 }
 
+// startSettles is how long after a start its controllers and nodes have done their first work.
+const startSettles = 2 * time.Second
+
 // run starts a system, says how to reach it, and ends it when ctx does.
 func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error {
 	if c.Data == "" && !c.Ephemeral {
@@ -93,6 +96,12 @@ func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error
 	if hints {
 		printHints(out, c)
 	}
+	started := time.AfterFunc(startSettles, func() {
+		if err := forgetStart(); err != nil {
+			c.Log.Warn("cannot give back the memory that starting took", "err", err)
+		}
+	})
+	defer started.Stop()
 	var failure error
 	select {
 	case <-ctx.Done():
