@@ -1,6 +1,7 @@
 package node
 
 import (
+	"reflect"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,13 +65,19 @@ func (p *plan) wake() {
 
 // report writes the status when it differs from the API's, and tells what has just become true.
 func (p *plan) report() {
-	if equality.Semantic.DeepEqual(&p.want.Status, p.status) {
+	if sameStatus(&p.want.Status, p.status) {
 		return
 	}
 	for _, e := range transitions(p.want, p.status, p.now) {
 		p.do(e)
 	}
 	p.do(Action{Op: Report, Status: p.status})
+}
+
+// sameStatus compares as the API does: quantities by value, times by instant. Most statuses that are the same are also
+// deeply equal, which is seen at a tenth of the cost.
+func sameStatus(a, b *corev1.PodStatus) bool {
+	return reflect.DeepEqual(a, b) || equality.Semantic.DeepEqual(a, b)
 }
 
 // vanish ends and removes everything of a pod that is not in the API.
