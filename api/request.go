@@ -54,10 +54,18 @@ type Request struct {
 	Body        []byte // as sent
 	ContentType string // media type of Body, without parameters
 	Object      any    // in place of Body, from in-process callers: a pointer to the typed object, frozen by the call
+	Base        *Base  // what an in-process caller started from; nil when it does not say
 	Query       url.Values
 	UserAgent   string // its first part names the field manager when the query does not
 
 	HTTP *http.Request // the request behind an upgrade (exec, portforward); nil in process
+}
+
+// Base is a stored version of an object as an in-process caller has decoded it. A write that finds this version in place
+// takes Object over in place of decoding the record once more. Neither side changes it.
+type Base struct {
+	Record *Record
+	Object any // a pointer to the typed object, exactly as Record decodes
 }
 
 // Response is the answer to a Request. Exactly one of Record, List, Watch, Object and Handler is set.

@@ -57,6 +57,7 @@ type Change struct {
 	Subresource string
 	Key         api.Key
 	Object      any             // of Create and Update: a pointer to the typed object, not changed by either side afterwards
+	Base        *api.Base       // what Object was made from, where the caller has it; only calls in process use it
 	Patch       []byte          // of Patch
 	PatchType   types.PatchType // of Patch
 	Delete      *metav1.DeleteOptions

@@ -119,7 +119,7 @@ func (l *Local) Call(ctx context.Context, c Change) (any, error) {
 func (l *Local) change(ctx context.Context, c Change) (*api.Response, error) {
 	r := &api.Request{
 		Verb: c.Verb, Resource: c.Resource, Version: c.Version, Subresource: c.Subresource, Key: c.Key,
-		Object: c.Object, Body: c.Patch, ContentType: string(c.PatchType), UserAgent: l.manager,
+		Object: c.Object, Base: c.Base, Body: c.Patch, ContentType: string(c.PatchType), UserAgent: l.manager,
 	}
 	if c.Manager != "" {
 		r.UserAgent = c.Manager

@@ -104,6 +104,16 @@ func (k Kind[T]) UpdateStatus(ctx context.Context, c Client, o *T) (*api.Record,
 	return k.write(ctx, c, Change{Verb: api.Update, Object: o, Subresource: "status"})
 }
 
+// UpdateStatusOf is UpdateStatus for a caller who still has the record (or nil) that o was made from, and old, exactly
+// as the record decodes.
+func (k Kind[T]) UpdateStatusOf(ctx context.Context, c Client, rec *api.Record, old, o *T) (*api.Record, error) {
+	ch := Change{Verb: api.Update, Object: o, Subresource: "status"}
+	if rec != nil {
+		ch.Base = &api.Base{Record: rec, Object: old}
+	}
+	return k.write(ctx, c, ch)
+}
+
 // UpdateSubresource writes an object through a subresource that takes the kind itself: "finalize" of a namespace.
 func (k Kind[T]) UpdateSubresource(ctx context.Context, c Client, subresource string, o *T) (*api.Record, error) {
 	return k.write(ctx, c, Change{Verb: api.Update, Object: o, Subresource: subresource})

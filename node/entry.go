@@ -35,6 +35,7 @@ type entry struct {
 
 	// Of the working goroutine, or read under mu when none works.
 	state  PodState
+	read   *api.Record // that the pod of this step was decoded from; nil when it is what an own write made of it
 	probes map[string]*probing
 	asked  usage // what the pod counts for on the node
 	forgot bool
@@ -146,12 +147,12 @@ func (e *entry) work() {
 				cancel()
 				continue
 			}
-			at = rec.Revision()
+			at, e.read = rec.Revision(), rec
 		}
 		next := e.step(ctx, pod)
 		cancel()
 		if next != nil {
-			pod, at = next.pod, next.revision
+			pod, at, e.read = next.pod, next.revision, nil
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (e *entry) perform(ctx context.Context, pod *corev1.Pod, actions []Action) 
 				return nil
 			}
 			if next != nil {
-				w, pod = next, next.pod
+				w, pod, e.read = next, next.pod, nil
 			}
 		default:
 			if err := e.act(ctx, pod, a); err != nil {
@@ -196,7 +196,7 @@ func (e *entry) report(ctx context.Context, pod *corev1.Pod, s *corev1.PodStatus
 	next := *pod
 	next.Status = *s
 	// Writing is not interrupted by a change of the pod, only by the agent's end.
-	rec, err := client.Pods.UpdateStatus(context.WithoutCancel(ctx), e.agent.cfg.Client, &next)
+	rec, err := client.Pods.UpdateStatusOf(context.WithoutCancel(ctx), e.agent.cfg.Client, e.read, pod, &next)
 	switch {
 	case api.IsNotFound(err):
 		e.leave()

@@ -146,8 +146,15 @@ func (q *queue) keep(uids map[string]bool) {
 	}
 }
 
-// next waits for the pod to try next. moves is for park.
-func (q *queue) next(ctx context.Context) (p *queued, moves int, err error) {
+// trial is a pod that has been taken out of the queue to be tried.
+type trial struct {
+	*queued
+	rec   *api.Record // the version to decide about; a newer one may come in meanwhile
+	moves int         // for park
+}
+
+// next waits for the pod to try next.
+func (q *queue) next(ctx context.Context) (trial, error) {
 	for {
 		q.mu.Lock()
 		now := time.Now()
@@ -158,9 +165,9 @@ func (q *queue) next(ctx context.Context) (p *queued, moves int, err error) {
 		}
 		if q.active.Len() > 0 {
 			p := heap.Pop(&q.active).(*queued)
-			moves := q.moves
+			t := trial{p, p.rec, q.moves}
 			q.mu.Unlock()
-			return p, moves, nil
+			return t, nil
 		}
 		wait := maxWait
 		if q.later.Len() > 0 {
@@ -175,17 +182,17 @@ func (q *queue) next(ctx context.Context) (p *queued, moves int, err error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, 0, ctx.Err()
+			return trial{}, ctx.Err()
 		}
 	}
 }
 
-// park sets a pod aside that fits nowhere. When something changed since next returned it with moves, it is only held
-// back for its back-off.
-func (q *queue) park(p *queued, moves int) { q.put(p, moves) }
+// park sets a pod aside that fits nowhere. When something changed since next returned it, it is only held back for its
+// back-off.
+func (q *queue) park(t trial) { q.put(t.queued, t.moves) }
 
 // retry returns a pod to the queue whose attempt failed for a reason that may pass.
-func (q *queue) retry(p *queued) { q.put(p, -1) }
+func (q *queue) retry(t trial) { q.put(t.queued, -1) }
 
 func (q *queue) put(p *queued, moves int) {
 	q.mu.Lock()

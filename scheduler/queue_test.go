@@ -29,12 +29,28 @@ func TestQueueOrder(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		for _, want := range []string{"urgent", "first", "second"} {
-			p, _, err := q.next(t.Context())
+			p, err := q.next(t.Context())
 			if err != nil || p.rec.Name() != want {
 				t.Fatalf("got %v, %v; want %s", p.rec.Name(), err, want)
 			}
 		}
 	})
+}
+
+// TestTrialKeepsItsVersion changes a pod while it is being tried: what was decided about must be what is bound.
+func TestTrialKeepsItsVersion(t *testing.T) {
+	q := newQueue()
+	old := waiting(t, "p")
+	q.add(old, 0)
+	p, err := q.next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := waiting(t, "p")
+	q.add(changed, 0)
+	if p.rec != old || p.queued.rec != changed {
+		t.Errorf("the trial is of %p and would be tried again as %p, want %p and %p", p.rec, p.queued.rec, old, changed)
+	}
 }
 
 // TestQueueD3 follows a pod that fits nowhere: it is tried again after a change and its back-off, or after five minutes.
@@ -43,36 +59,36 @@ func TestQueueD3(t *testing.T) {
 		q := newQueue()
 		q.add(waiting(t, "p"), 0)
 		start := time.Now()
-		try := func() (*queued, int, time.Duration) {
-			p, moves, err := q.next(t.Context())
+		try := func() (trial, time.Duration) {
+			p, err := q.next(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p, moves, time.Since(start)
+			return p, time.Since(start)
 		}
-		p, moves, _ := try()
-		q.park(p, moves)
-		p, moves, took := try()
+		p, _ := try()
+		q.park(p)
+		p, took := try()
 		if took != maxWait {
 			t.Errorf("without a change it was tried after %v, want %v", took, maxWait)
 		}
 		start = time.Now()
-		q.park(p, moves)
+		q.park(p)
 		q.activate()
-		if p, moves, took = try(); took != 2*time.Second {
+		if p, took = try(); took != 2*time.Second {
 			t.Errorf("after a change it was tried after %v, want its back-off of 2s", took)
 		}
 		q.activate() // while it is being worked on
 		start = time.Now()
-		q.park(p, moves)
-		if p, _, took = try(); took != 4*time.Second {
+		q.park(p)
+		if p, took = try(); took != 4*time.Second {
 			t.Errorf("after a change during the attempt it was tried after %v, want 4s", took)
 		}
 		q.remove("p")
 		q.retry(p)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if p, _, err := q.next(ctx); err == nil {
+		if p, err := q.next(ctx); err == nil {
 			t.Errorf("a pod that is gone was tried again: %v", p.rec.Name())
 		}
 	})

@@ -59,11 +59,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	slots := make(chan struct{}, binders)
 	for {
-		p, moves, err := s.queue.next(ctx)
+		t, err := s.queue.next(ctx)
 		if err != nil {
 			return err
 		}
-		if bind := s.attempt(ctx, p, moves); bind != nil {
+		if bind := s.attempt(ctx, t); bind != nil {
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
@@ -174,44 +174,45 @@ func (s *Scheduler) enqueue(r *api.Record) {
 }
 
 // attempt decides about a pod. It returns what binds it, or nil when there is nothing to bind.
-func (s *Scheduler) attempt(ctx context.Context, q *queued, moves int) func() {
-	obj, err := client.Pods.Decode(q.rec)
+func (s *Scheduler) attempt(ctx context.Context, t trial) func() {
+	obj, err := client.Pods.Decode(t.rec)
 	if err != nil {
-		slog.Error("scheduler: reading a pod", "pod", q.rec.Key(), "err", err)
-		s.queue.park(q, moves)
+		slog.Error("scheduler: reading a pod", "pod", t.rec.Key(), "err", err)
+		s.queue.park(t)
 		return nil
 	}
 	p, err := NewPod(obj)
 	if err != nil {
 		s.unschedulable(ctx, obj, err.Error())
-		s.queue.park(q, moves)
+		s.queue.park(t)
 		return nil
 	}
 	d, err := s.state.decide(p, s.plugins)
 	switch {
 	case errors.Is(err, ErrNoNodes):
 		s.unschedulable(ctx, obj, err.Error())
-		s.queue.park(q, moves)
+		s.queue.park(t)
 		return nil
 	case err != nil:
-		slog.Error("scheduler: deciding", "pod", q.rec.Key(), "err", err)
-		s.queue.retry(q)
+		slog.Error("scheduler: deciding", "pod", t.rec.Key(), "err", err)
+		s.queue.retry(t)
 		return nil
 	case d.Node == "":
 		s.unschedulable(ctx, obj, d.Message())
-		s.queue.park(q, moves)
+		s.queue.park(t)
 		return nil
 	}
-	return func() { s.bind(ctx, q, obj, d.Node) }
+	return func() { s.bind(ctx, t, obj, d.Node) }
 }
 
-func (s *Scheduler) bind(ctx context.Context, q *queued, pod *corev1.Pod, node string) {
+func (s *Scheduler) bind(ctx context.Context, t trial, pod *corev1.Pod, node string) {
 	_, err := s.client.Commit(ctx, client.Change{
 		Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: client.KeyOf(pod),
 		Object: &corev1.Binding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 			Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 		},
+		Base: &api.Base{Record: t.rec, Object: pod},
 	})
 	switch {
 	case err == nil:
@@ -223,8 +224,8 @@ func (s *Scheduler) bind(ctx context.Context, q *queued, pod *corev1.Pod, node s
 	default:
 		s.state.forget(string(pod.UID))
 		if ctx.Err() == nil {
-			slog.Warn("scheduler: binding failed, trying again", "pod", q.rec.Key(), "node", node, "err", err)
-			s.queue.retry(q)
+			slog.Warn("scheduler: binding failed, trying again", "pod", t.rec.Key(), "node", node, "err", err)
+			s.queue.retry(t)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -82,5 +83,59 @@ func session(t *testing.T, c client.Client) {
 	}
 	if e := events[1]; e.New != nil || e.Old == nil || e.Revision <= patched.Revision() || st.Revision() < e.Revision {
 		t.Errorf("second event: %+v, stream at %d", e, st.Revision())
+	}
+}
+
+// TestBase gives the server what a caller has decoded: it is taken over for the version in place, ignored for an older
+// one, and never changed.
+func TestBase(t *testing.T) {
+	ctx := context.Background()
+	s := open(t)
+	c := client.NewLocal(s.Handle, nil, &api.User{Name: "u", Groups: []string{"system:masters"}}, "tester")
+	first, err := client.Pods.Create(ctx, c, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode := func(rec *api.Record) *corev1.Pod {
+		t.Helper()
+		p, err := client.Pods.Decode(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	report := func(rec *api.Record, old *corev1.Pod, phase corev1.PodPhase) *api.Record {
+		t.Helper()
+		before, next := old.DeepCopy(), old.DeepCopy()
+		next.ResourceVersion, next.Status.Phase = "", phase
+		rec, err := client.Pods.UpdateStatusOf(ctx, c, rec, old, next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !equality.Semantic.DeepEqual(before, old) {
+			t.Errorf("the server changed the caller's object to %v", old)
+		}
+		return rec
+	}
+	// A status update takes the spec from what is stored, so that it shows where that was read from.
+	marked := decode(first)
+	marked.Spec.NodeName = "taken-over"
+	second := report(first, marked, corev1.PodRunning)
+	if got := decode(second); got.Spec.NodeName != "taken-over" || got.Status.Phase != corev1.PodRunning {
+		t.Errorf("with the version in place: %q, %s", got.Spec.NodeName, got.Status.Phase)
+	}
+	marked = decode(first)
+	marked.Spec.NodeName = "stale"
+	if got := decode(report(first, marked, corev1.PodPending)); got.Spec.NodeName != "taken-over" || got.Status.Phase != corev1.PodPending {
+		t.Errorf("with an older version: %q, %s", got.Spec.NodeName, got.Status.Phase)
+	}
+	if _, err = c.Commit(ctx, client.Change{
+		Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: first.Key(),
+		Object: &corev1.Binding{Target: corev1.ObjectReference{Name: "n"}}, Base: &api.Base{Record: second, Object: marked},
+	}); !api.IsConflict(err) {
+		t.Errorf("binding a bound pod, with an older version: %v", err)
 	}
 }

@@ -64,6 +64,11 @@ func (q *request) current(ctx context.Context) (*api.Record, *resource.Object, e
 	if rec == nil {
 		return nil, nil, nil
 	}
+	if b := q.Base; b != nil && b.Record == rec && rec.Definition() == q.d.Generation {
+		if old, err := resource.TypedObject(b.Object); err == nil && resource.Fits(q.d.Storage().Codec, old) {
+			return rec, old, nil
+		}
+	}
 	old, err := decodeRecord(q.d, rec)
 	return rec, old, err
 }
