@@ -26,7 +26,7 @@ const graph = `
 	resource:       api object schema store resource/builtin/schemas
 	resource/...:   api object schema store resource/...
 	auth:           api store
-	admission:      api object store resource
+	admission:      api object store resource auth
 	server:         api object schema store client resource/... auth admission
 
 	controller/...: api object client

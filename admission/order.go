@@ -5,6 +5,7 @@ func All(s Snapshot) Chain {
 	return Chain{
 		namespaceLifecycle(s),
 		serviceAccount(s),
+		nodeRestriction(),
 		taintNodesByCondition(),
 		priority{s},
 		defaultTolerationSeconds(),

@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"pintle.dev/api"
 )
 
 // Names of users and groups, as upstream has them.
@@ -29,6 +32,7 @@ const (
 	UserServer            = "system:apiserver"
 	UserControllerManager = "system:kube-controller-manager"
 	UserScheduler         = "system:kube-scheduler"
+	UserHollowNodes       = "system:hollow-nodes" // reads the pods of all simulated nodes at once
 
 	nodeUserPrefix           = "system:node:"
 	serviceAccountUserPrefix = "system:serviceaccount:"
@@ -36,6 +40,12 @@ const (
 
 // NodeUser is the user name of a node's agent.
 func NodeUser(node string) string { return nodeUserPrefix + node }
+
+// NodeOf is the node whose agent u is.
+func NodeOf(u *api.User) (node string, ok bool) {
+	node, ok = strings.CutPrefix(u.Name, nodeUserPrefix)
+	return node, ok && node != "" && u.InGroup(GroupNodes)
+}
 
 // WriteFile writes data to a file by renaming a synced temporary one over it (A3).
 func WriteFile(path string, data []byte, mode os.FileMode) (err error) {

@@ -147,7 +147,7 @@ func TestAuthorize(t *testing.T) {
 		{&api.User{Name: UserScheduler}, api.Request{Verb: api.Create, Resource: api.Pods, Subresource: "binding"}, true},
 		{&api.User{Name: UserScheduler}, api.Request{Verb: api.Get, Resource: api.Secrets}, false},
 		{&api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes}}, api.Request{Verb: api.Update, Resource: api.Nodes, Subresource: "status", Key: api.Key{Name: "n1"}}, true},
-		{&api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes}}, api.Request{Verb: api.Update, Resource: api.Nodes, Subresource: "status", Key: api.Key{Name: "n2"}}, false},
+		{&api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes}}, api.Request{Verb: api.Update, Resource: api.Nodes, Subresource: "status", Key: api.Key{Name: "n2"}}, true}, // refused by admission
 		{&api.User{Name: NodeUser("n1")}, api.Request{Verb: api.Update, Resource: api.Nodes, Key: api.Key{Name: "n1"}}, false},
 		{&api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes}}, api.Request{Verb: api.Watch, Resource: api.Pods, Query: map[string][]string{"fieldSelector": {"spec.nodeName=n1"}}}, true},
 		{&api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes}}, api.Request{Verb: api.List, Resource: api.Pods}, false},
@@ -167,6 +167,84 @@ func TestAuthorize(t *testing.T) {
 	for path, ok := range map[string]bool{"/livez/ping": true, "/version": true, "/metrics": false, "/apis": false} {
 		if err := a.AuthorizePath(anonymous, "get", path); (err == nil) != ok {
 			t.Errorf("anonymous %s: %v", path, err)
+		}
+	}
+}
+
+// TestNodeRefusals compares what a node is told with upstream's words.
+func TestNodeRefusals(t *testing.T) {
+	a := &Authorizer{Snapshot: func(context.Context) (store.View, error) { return store.View{}, nil }}
+	u := &api.User{Name: NodeUser("n1"), Groups: []string{GroupNodes, GroupAuthenticated}}
+	selector := func(s string) map[string][]string { return map[string][]string{"fieldSelector": {s}} }
+	for _, c := range []struct {
+		req  api.Request
+		want string // "" when allowed
+	}{
+		{api.Request{Verb: api.Get, Resource: api.Nodes, Key: api.Key{Name: "n1"}}, ""},
+		{api.Request{Verb: api.Watch, Resource: api.Nodes, Query: selector("metadata.name=n1")}, ""},
+		{api.Request{Verb: api.Get, Resource: api.Nodes, Key: api.Key{Name: "n2"}},
+			`nodes "n2" is forbidden: User "system:node:n1" cannot get resource "nodes" in API group "" at the cluster scope: node 'n1' cannot read 'n2', only its own Node object`},
+		{api.Request{Verb: api.List, Resource: api.Nodes},
+			`nodes is forbidden: User "system:node:n1" cannot list resource "nodes" in API group "" at the cluster scope: node 'n1' cannot read all nodes, only its own Node object`},
+		{api.Request{Verb: api.Delete, Resource: api.Nodes, Key: api.Key{Name: "n1"}},
+			`nodes "n1" is forbidden: User "system:node:n1" cannot delete resource "nodes" in API group "" at the cluster scope`},
+		{api.Request{Verb: api.List, Resource: api.Pods},
+			`pods is forbidden: User "system:node:n1" cannot list resource "pods" in API group "" at the cluster scope: can only list/watch pods with spec.nodeName field selector`},
+		{api.Request{Verb: api.List, Resource: api.Pods, Query: selector("spec.nodeName=n2")},
+			`pods is forbidden: User "system:node:n1" cannot list resource "pods" in API group "" at the cluster scope: can only list/watch pods with spec.nodeName field selector`},
+		{api.Request{Verb: api.Get, Resource: api.Secrets, Key: api.Key{Namespace: "x", Name: "s"}},
+			`secrets "s" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "x": no relationship found between node 'n1' and this object`},
+		{api.Request{Verb: api.List, Resource: api.Secrets, Key: api.Key{Namespace: "x"}},
+			`secrets is forbidden: User "system:node:n1" cannot list resource "secrets" in API group "" in the namespace "x": No Object name found`},
+		{api.Request{Verb: api.List, Resource: api.ConfigMaps},
+			`configmaps is forbidden: User "system:node:n1" cannot list resource "configmaps" in API group "" at the cluster scope: can only read namespaced object of this type`},
+		{api.Request{Verb: api.Update, Resource: api.Secrets, Key: api.Key{Namespace: "x", Name: "s"}},
+			`secrets "s" is forbidden: User "system:node:n1" cannot update resource "secrets" in API group "" in the namespace "x": can only read resources of this type`},
+		{api.Request{Verb: api.Create, Resource: api.ServiceAccounts, Subresource: "token", Key: api.Key{Namespace: "x", Name: "robot"}},
+			`serviceaccounts "robot" is forbidden: User "system:node:n1" cannot create resource "serviceaccounts/token" in API group "" in the namespace "x": no relationship found between node 'n1' and this object`},
+		{api.Request{Verb: api.Get, Resource: api.Leases, Key: api.Key{Namespace: "kube-node-lease", Name: "n2"}},
+			`leases.coordination.k8s.io "n2" is forbidden: User "system:node:n1" cannot get resource "leases" in API group "coordination.k8s.io" in the namespace "kube-node-lease": can only access node lease with the same name as the requesting node`},
+		{api.Request{Verb: api.Update, Resource: api.Leases, Key: api.Key{Namespace: "kube-system", Name: "kube-scheduler"}},
+			`leases.coordination.k8s.io "kube-scheduler" is forbidden: User "system:node:n1" cannot update resource "leases" in API group "coordination.k8s.io" in the namespace "kube-system": can only access leases in the "kube-node-lease" system namespace`},
+		{api.Request{Verb: api.Get, Resource: api.Deployments, Key: api.Key{Namespace: "x", Name: "d"}},
+			`deployments.apps "d" is forbidden: User "system:node:n1" cannot get resource "deployments" in API group "apps" in the namespace "x"`},
+	} {
+		r := c.req
+		r.User = u
+		got := ""
+		if err := a.Authorize(context.Background(), &r); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s %s %s:\ngot  %s\nwant %s", r.Verb, r.Resource, r.Key, got, c.want)
+		}
+	}
+}
+
+// TestControllerIdentities tries what a controller must not be able to do, had it gone astray.
+func TestControllerIdentities(t *testing.T) {
+	a := &Authorizer{Snapshot: func(context.Context) (store.View, error) { return store.View{}, nil }}
+	for _, c := range []struct {
+		user string
+		req  api.Request
+		ok   bool
+	}{
+		{ControllerUser("replicaset-controller"), api.Request{Verb: api.Create, Resource: api.Pods}, true},
+		{ControllerUser("replicaset-controller"), api.Request{Verb: api.Get, Resource: api.Secrets}, false},
+		{ControllerUser("replicaset-controller"), api.Request{Verb: api.Update, Resource: api.Deployments}, false},
+		{ControllerUser("deployment-controller"), api.Request{Verb: api.Create, Resource: api.Pods}, false},
+		{ControllerUser("deployment-controller"), api.Request{Verb: api.Create, Resource: api.ReplicaSets}, true},
+		{ControllerUser("generic-garbage-collector"), api.Request{Verb: api.Create, Resource: api.Pods}, false},
+		{ControllerUser("root-ca-cert-publisher"), api.Request{Verb: api.Delete, Resource: api.ConfigMaps}, false},
+		{ControllerUser("unheard-of"), api.Request{Verb: api.Get, Resource: api.Pods}, false},
+		{UserControllerManager, api.Request{Verb: api.Watch, Resource: api.Deployments}, true},
+		{UserControllerManager, api.Request{Verb: api.Delete, Resource: api.Pods}, false},
+		{UserScheduler, api.Request{Verb: api.Delete, Resource: api.Leases}, false},
+	} {
+		r := c.req
+		r.User = &api.User{Name: c.user}
+		if err := a.Authorize(context.Background(), &r); (err == nil) != c.ok {
+			t.Errorf("%s %s %s: %v", c.user, r.Verb, r.Resource, err)
 		}
 	}
 }

@@ -27,16 +27,19 @@ func (a *Authorizer) Authorize(ctx context.Context, r *api.Request) error {
 			return nil
 		}
 	}
-	if node, ok := strings.CutPrefix(u.Name, nodeUserPrefix); ok && u.InGroup(GroupNodes) {
+	why := ""
+	if node, ok := NodeOf(u); ok {
 		v, err := a.Snapshot(ctx)
 		if err != nil {
 			return err
 		}
-		if nodeMay(v, node, r) {
+		ok, reason := nodeMay(v, node, r)
+		if ok {
 			return nil
 		}
+		why = reason
 	}
-	return denied(u, r)
+	return denied(u, r, why)
 }
 
 // AuthorizePath decides about what is no resource: health and version for everybody, discovery for who is known,
@@ -60,72 +63,19 @@ func isBelow(path, prefix string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// rule allows verbs on resources, named with their subresource as "pods/status". Empty verbs or resources allow all.
-type rule struct {
-	verbs     []api.Verb
-	group     string
-	resources []string
-}
-
-func (r rule) allows(q *api.Request) bool {
-	return (r.verbs == nil || has(r.verbs, q.Verb)) &&
-		(r.resources == nil || q.Resource.Group == r.group && has(r.resources, qualified(q)))
-}
-
-func qualified(r *api.Request) string {
-	if r.Subresource == "" {
-		return r.Resource.Name
-	}
-	return r.Resource.Name + "/" + r.Subresource
-}
-
-func has[T comparable](list []T, x T) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
-}
-
-var (
-	read  = []api.Verb{api.Get, api.List, api.Watch}
-	write = []api.Verb{api.Create, api.Update, api.Patch, api.Delete, api.DeleteCollection}
-)
-
-// componentRules are what the components that run beside the API need. The controllers include the garbage collector and
-// the namespace controller, which read and delete every kind there is; what they write besides is named.
-var componentRules = map[string][]rule{
-	UserControllerManager: {
-		{verbs: read},
-		{verbs: []api.Verb{api.Delete, api.DeleteCollection}},
-		{verbs: []api.Verb{api.Update, api.Patch}}, // the garbage collector takes finalizers and owners off any object
-		{verbs: write, group: "", resources: []string{"pods", "endpoints", "configmaps", "serviceaccounts", "events"}},
-		{verbs: []api.Verb{api.Create}, group: "", resources: []string{"pods/eviction", "secrets", "serviceaccounts/token"}},
-		{verbs: write, group: "apps", resources: []string{"replicasets"}},
-		{verbs: write, group: "coordination.k8s.io", resources: []string{"leases"}},
-	},
-	UserScheduler: {
-		{verbs: read, group: "", resources: []string{"pods", "nodes", "namespaces", "services", "replicationcontrollers"}},
-		{verbs: read, group: "apps", resources: []string{"replicasets", "statefulsets"}},
-		{verbs: read, group: "scheduling.k8s.io", resources: []string{"priorityclasses"}},
-		{verbs: []api.Verb{api.Create}, group: "", resources: []string{"pods/binding", "bindings"}},
-		{verbs: []api.Verb{api.Update, api.Patch}, group: "", resources: []string{"pods/status"}},
-		{verbs: []api.Verb{api.Delete}, group: "", resources: []string{"pods"}},
-		{verbs: []api.Verb{api.Create, api.Update, api.Patch}, group: "", resources: []string{"events"}},
-		{verbs: []api.Verb{api.Get, api.Create, api.Update}, group: "coordination.k8s.io", resources: []string{"leases"}},
-	},
-}
-
 // deniedReason is the text of upstream's authorization failures.
 func deniedReason(u *api.User, verb api.Verb, what, group, where string) error {
 	return errors.New(strings.Join([]string{fmt.Sprintf("User %q cannot %s %s in API group %q", u.Name, verb, what, group), where}, " "))
 }
 
-func denied(u *api.User, r *api.Request) error {
+// denied is the refusal of a request; why, when there is more to say, follows it.
+func denied(u *api.User, r *api.Request, why string) error {
 	where := "at the cluster scope"
 	if r.Key.Namespace != "" {
 		where = fmt.Sprintf("in the namespace %q", r.Key.Namespace)
+	}
+	if why != "" {
+		where += ": " + why
 	}
 	res := api.Resource{Group: r.Resource.Group, Name: qualified(r)}
 	return api.Forbidden(api.Resource{Group: r.Resource.Group, Name: r.Resource.Name}, r.Key.Name,

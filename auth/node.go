@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"fmt"
+
 	"github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,77 +18,162 @@ const IndexPodNode = "spec.nodeName"
 // eventsV1 is how requests name events of the newer group.
 var eventsV1 = api.Resource{Group: "events.k8s.io", Name: "events"}
 
-// nodeMay is the node authorizer (and upstream's NodeRestriction, as far as it can be told from the request alone): a
-// node reads the pods bound to it and what those refer to, and writes their status, itself, its lease and events.
-func nodeMay(v store.View, node string, r *api.Request) bool {
-	own := func(res api.Resource) bool {
-		return r.Key.Name == node || r.Verb == api.Create && r.Key.Name == "" && res == r.Resource
-	}
+// nodeMay is the node authorizer: a node reads the pods bound to it and what those refer to, and writes their status,
+// itself, its lease and events. Which of the objects it may write are its own is judged by admission (NodeRestriction),
+// which sees them. The reason says more, in upstream's words, where a node is refused what another might do.
+func nodeMay(v store.View, node string, r *api.Request) (ok bool, reason string) {
 	switch r.Resource {
 	case api.Nodes:
-		switch r.Verb {
-		case api.Get, api.List, api.Watch:
-			return true // node-local services look at their peers; upstream allows get, list and watch as well
-		case api.Create:
-			return r.Subresource == "" && own(api.Nodes)
-		case api.Update, api.Patch:
-			return (r.Subresource == "" || r.Subresource == "status") && r.Key.Name == node
-		}
+		return nodeMayNode(node, r)
 	case api.Leases:
-		return r.Key.Namespace == corev1.NamespaceNodeLease && own(api.Leases) && r.Verb != api.List && r.Verb != api.DeleteCollection
-	case api.Events, eventsV1:
-		return r.Verb == api.Create || r.Verb == api.Update || r.Verb == api.Patch
-	case api.Services, api.Namespaces:
-		return r.Verb == api.Get || r.Verb == api.List || r.Verb == api.Watch
+		return nodeMayLease(node, r)
 	case api.Pods:
 		return nodeMayPod(v, node, r)
-	case api.Secrets, api.ConfigMaps, api.ServiceAccounts:
+	case api.Secrets, api.ConfigMaps:
 		return nodeMayReferred(v, node, r)
+	case api.ServiceAccounts:
+		return nodeMayToken(v, node, r)
+	case api.Events, eventsV1:
+		return r.Subresource == "" && (r.Verb == api.Create || r.Verb == api.Update || r.Verb == api.Patch), ""
+	case api.Services:
+		return r.Subresource == "" && reads(r), ""
 	}
-	return false
+	return false, ""
 }
 
-func nodeMayPod(v store.View, node string, r *api.Request) bool {
-	bound := func() bool { // or not there: the answer then is 404, which tells a node that a pod of its own has gone
-		p := v.Get(api.Pods, r.Key)
-		return p == nil || p.Indexed(api.Index{Name: IndexPodNode, Value: node})
+func reads(r *api.Request) bool {
+	return r.Verb == api.Get || r.Verb == api.List || r.Verb == api.Watch
+}
+
+// selects returns what a field selector demands of a field; "" without such a demand.
+func selects(r *api.Request, field string) string {
+	sel, err := fields.ParseSelector(r.Query.Get("fieldSelector"))
+	if err != nil {
+		return ""
 	}
-	switch r.Verb {
-	case api.List, api.Watch:
-		sel, err := fields.ParseSelector(r.Query.Get("fieldSelector"))
-		if err != nil {
-			return false
+	value, _ := sel.RequiresExactMatch(field)
+	return value
+}
+
+// single is the name of the one object that a request is about; "" when it is about more. A list or watch may select it.
+func single(r *api.Request) string {
+	if r.Key.Name == "" && r.Verb != api.Create {
+		return selects(r, "metadata.name")
+	}
+	return r.Key.Name
+}
+
+func nodeMayNode(node string, r *api.Request) (bool, string) {
+	switch {
+	case r.Subresource == "" && reads(r):
+		switch name := single(r); name {
+		case node:
+			return true, ""
+		case "":
+			return false, fmt.Sprintf("node '%s' cannot read all nodes, only its own Node object", node)
+		default:
+			return false, fmt.Sprintf("node '%s' cannot read '%s', only its own Node object", node, name)
 		}
-		want, ok := sel.RequiresExactMatch(IndexPodNode)
-		return ok && want == node
-	case api.Get:
-		return r.Subresource == "" && bound()
-	case api.Update, api.Patch:
-		return r.Subresource == "status" && bound()
-	case api.Delete:
-		return bound()
-	case api.Create:
-		return r.Subresource == "eviction" && bound()
+	case r.Subresource == "":
+		return r.Verb == api.Create || r.Verb == api.Update || r.Verb == api.Patch, ""
+	case r.Subresource == "status":
+		return r.Verb == api.Update || r.Verb == api.Patch, ""
 	}
-	return false
+	return false, ""
 }
 
-// nodeMayReferred allows a node to get a single Secret or ConfigMap that a pod bound to it refers to, and to ask for
-// tokens of such a pod's service account.
-func nodeMayReferred(v store.View, node string, r *api.Request) bool {
-	single := r.Key.Name != "" && (r.Verb == api.Get || r.Verb == api.List || r.Verb == api.Watch)
-	token := r.Resource == api.ServiceAccounts && r.Verb == api.Create && r.Subresource == "token"
-	if !(single && r.Subresource == "") && !token {
-		return false
+func nodeMayLease(node string, r *api.Request) (bool, string) {
+	switch r.Verb {
+	case api.Get, api.Create, api.Update, api.Patch, api.Delete:
+	default:
+		return false, "can only get, create, update, patch, or delete a node lease"
 	}
+	switch {
+	case r.Key.Namespace != corev1.NamespaceNodeLease:
+		return false, fmt.Sprintf("can only access leases in the %q system namespace", corev1.NamespaceNodeLease)
+	case r.Verb != api.Create && r.Key.Name != node:
+		return false, "can only access node lease with the same name as the requesting node"
+	}
+	return true, ""
+}
+
+func nodeMayPod(v store.View, node string, r *api.Request) (bool, string) {
+	// A pod that is not there may be asked for: the 404 tells a node that a pod of its own has gone.
+	related := func(name string) (bool, string) {
+		p := v.Get(api.Pods, api.Key{Namespace: r.Key.Namespace, Name: name})
+		if p == nil || p.IndexValue(IndexPodNode) == node {
+			return true, ""
+		}
+		return false, unrelated(node)
+	}
+	switch r.Subresource {
+	case "":
+		switch r.Verb {
+		case api.Get:
+			return related(r.Key.Name)
+		case api.List, api.Watch:
+			if selects(r, IndexPodNode) == node {
+				return true, ""
+			}
+			if name := single(r); name != "" {
+				return related(name)
+			}
+			return false, "can only list/watch pods with spec.nodeName field selector"
+		case api.Delete:
+			return true, ""
+		}
+	case "status":
+		return r.Verb == api.Update || r.Verb == api.Patch, ""
+	case "eviction":
+		return r.Verb == api.Create, ""
+	}
+	return false, ""
+}
+
+func unrelated(node string) string {
+	return fmt.Sprintf("no relationship found between node '%s' and this object", node)
+}
+
+// nodeMayReferred allows a node to read a single Secret or ConfigMap that a pod bound to it refers to.
+func nodeMayReferred(v store.View, node string, r *api.Request) (bool, string) {
+	switch name := single(r); {
+	case !reads(r):
+		return false, "can only read resources of this type"
+	case r.Subresource != "":
+		return false, "cannot read subresource"
+	case r.Key.Namespace == "":
+		return false, "can only read namespaced object of this type"
+	case name == "":
+		return false, "No Object name found"
+	case !referred(v, node, r.Resource, api.Key{Namespace: r.Key.Namespace, Name: name}):
+		return false, unrelated(node)
+	}
+	return true, ""
+}
+
+// nodeMayToken allows a node to ask for tokens of the service accounts of its pods.
+func nodeMayToken(v store.View, node string, r *api.Request) (bool, string) {
+	switch {
+	case r.Verb != api.Create || r.Key.Name == "":
+		return false, "can only create tokens for individual service accounts"
+	case r.Subresource != "token":
+		return false, "can only create token subresource of serviceaccount"
+	case !referred(v, node, r.Resource, r.Key):
+		return false, unrelated(node)
+	}
+	return true, ""
+}
+
+// referred reports whether a pod that is bound to the node refers to an object.
+func referred(v store.View, node string, res api.Resource, k api.Key) bool {
 	for p := range v.ByIndex(api.Pods, api.Index{Name: IndexPodNode, Value: node}) {
-		if p.Namespace() != r.Key.Namespace {
+		if p.Namespace() != k.Namespace {
 			continue
 		}
 		var pod struct {
 			Spec corev1.PodSpec `json:"spec"`
 		}
-		if err := json.Unmarshal(p.JSON(), &pod, jsonv1.DefaultOptionsV1()); err == nil && refers(&pod.Spec, r.Resource, r.Key.Name) {
+		if err := json.Unmarshal(p.JSON(), &pod, jsonv1.DefaultOptionsV1()); err == nil && refers(&pod.Spec, res, k.Name) {
 			return true
 		}
 	}

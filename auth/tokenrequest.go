@@ -51,6 +51,11 @@ func (t *Tokens) Request(ctx context.Context, r *api.Request) (*api.Response, er
 		return nil, api.Invalid("authentication.k8s.io", "TokenRequest", r.Key.Name, field.ErrorList{
 			field.Invalid(field.NewPath("metadata", "namespace"), tr.Namespace, "must match the service account namespace if specified")})
 	}
+	if node, ok := NodeOf(r.User); ok {
+		if err := restrictToNode(v, node, r.Key, tr.Spec.BoundObjectRef); err != nil {
+			return nil, err
+		}
+	}
 	seconds := *tr.Spec.ExpirationSeconds
 	g := Grant{Namespace: r.Key.Namespace, ServiceAccount: sa, Audiences: tr.Spec.Audiences, Lifetime: time.Duration(seconds) * time.Second}
 	if err := bind(v, &g, tr.Spec.BoundObjectRef); err != nil {
@@ -113,6 +118,30 @@ func completeTokenRequest(tr *authenticationv1.TokenRequest) field.ErrorList {
 		return field.ErrorList{field.Invalid(p, n, "may not specify a duration less than 10 minutes")}
 	case n > maxTokenLife:
 		return field.ErrorList{field.Invalid(p, n, "may not specify a duration larger than 2^32 seconds")}
+	}
+	return nil
+}
+
+// restrictToNode refuses tokens that outlive the pod a node wants them for: upstream's NodeRestriction, which this
+// subresource does not pass through.
+func restrictToNode(v store.View, node string, account api.Key, ref *authenticationv1.BoundObjectReference) error {
+	forbidden := func(format string, args ...any) error {
+		return api.Forbidden(api.ServiceAccounts, account.Name, fmt.Errorf(format, args...))
+	}
+	switch {
+	case ref == nil || ref.APIVersion != "v1" || ref.Kind != "Pod" || ref.Name == "":
+		return forbidden("node requested token not bound to a pod")
+	case ref.UID == "":
+		return forbidden("node requested token with a pod binding without a uid")
+	}
+	pod := v.Get(api.Pods, api.Key{Namespace: account.Namespace, Name: ref.Name})
+	switch {
+	case pod == nil:
+		return api.NotFound(api.Pods, ref.Name)
+	case pod.UID() != string(ref.UID):
+		return forbidden("the UID in the bound object reference (%s) does not match the UID in record. The object might have been deleted and then recreated", ref.UID)
+	case pod.IndexValue(IndexPodNode) != node:
+		return forbidden("node requested token bound to a pod scheduled on a different node")
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (s *System) startNodes(ctx, run context.Context) error {
 
 // startHollow starts hollow nodes and waits until they have registered.
 func (s *System) startHollow(ctx, run context.Context, c hollow.Config) error {
-	c.Client = s.Client("kubelet", auth.UserAdmin, auth.GroupMasters) // one stream for the pods of all nodes
+	c.Client = s.Client("kubelet", auth.UserHollowNodes) // one stream for the pods of all nodes
 	c.ClientOf = s.nodeClient
 	fleet, err := hollow.New(c)
 	if err != nil {

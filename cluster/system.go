@@ -193,7 +193,7 @@ func (s *System) hosts() []string {
 }
 
 func (s *System) startObjects(ctx, _ context.Context) error {
-	return bootstrap(ctx, s.Client("pintle-bootstrap", auth.UserAdmin, auth.GroupMasters), s.addr())
+	return bootstrap(ctx, s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters), s.addr())
 }
 
 func (s *System) finish(context.Context, context.Context) error {
@@ -219,7 +219,7 @@ func (s *System) snapshot(ctx context.Context) (store.View, error) { return s.st
 func (s *System) Client(manager, user string, groups ...string) client.Client {
 	return client.NewLocal(s.server.Handle, func(ctx context.Context, atLeast api.Revision) (client.View, error) {
 		return s.store.View(ctx, atLeast)
-	}, &api.User{Name: user, Groups: append(groups, auth.GroupAuthenticated)}, manager)
+	}, &api.User{Name: user, Groups: append(slices.Clip(groups), auth.GroupAuthenticated)}, manager)
 }
 
 func (s *System) addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }

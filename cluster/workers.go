@@ -52,9 +52,12 @@ const (
 	schedulerName     = "kube-scheduler"
 )
 
+// newControllers makes the controllers, each with an identity of its own; their streams of events are the manager's.
 func (s *System) newControllers(manager client.Client) *controller.Set {
 	return controller.NewSet(manager, all.Controllers(all.Config{
-		Client:  func(string) client.Client { return manager },
+		Client: func(name string) client.Client {
+			return s.Client(controllerManager, auth.ControllerUser(name), auth.ControllerGroups...)
+		},
 		Catalog: s.catalog,
 		RootCA:  func() []byte { return s.authority.PEM },
 	})...)
