@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"pintle.dev/api"
 	"pintle.dev/client"
 )
@@ -118,6 +120,9 @@ func (s *Set) work(ctx context.Context, c *Controller) {
 		c.stats.observe(time.Since(start), res, err)
 		switch {
 		case ctx.Err() != nil: // the end, not a failure
+		case req.Namespace != "" && api.HasCause(err, corev1.NamespaceTerminatingCause):
+			// Nothing can be made there any more, and the object itself is about to go: not even worth a line.
+			c.queue.Forget(req)
 		case err != nil:
 			c.queue.Retry(req)
 			c.report(req, err)

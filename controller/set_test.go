@@ -201,6 +201,23 @@ func (l lagging) View(ctx context.Context, atLeast api.Revision) (client.View, e
 	return l.Client.View(ctx, atLeast)
 }
 
+// TestTerminatingNamespace is about an object whose namespace takes no new content: to try again would be in vain.
+func TestTerminatingNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := controllertest.New(replicaSet("a"))
+		terminating := api.Forbidden(api.Pods, "p", errors.New("unable to create new content in namespace ns because it is being terminated"))
+		terminating.Status.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+		r := &recorder{do: func(context.Context, api.Key, int) (controller.Result, error) {
+			return controller.Result{}, fmt.Errorf("creating a pod: %w", terminating)
+		}}
+		start(t, c, controller.New("it", r).For(api.ReplicaSets))
+		time.Sleep(time.Minute)
+		if got := r.take(); got != "a:1 " {
+			t.Errorf("reconciles: %s, want one", got)
+		}
+	})
+}
+
 func TestFreshSeesEventsAndOwnWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New(replicaSet("a"))
