@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/store"
 )
 
@@ -30,6 +32,9 @@ const (
 func (t *Tokens) Request(ctx context.Context, r *api.Request) (*api.Response, error) {
 	tr, err := decodeTokenRequest(r)
 	if err != nil {
+		return nil, err
+	}
+	if err := own(tr, r); err != nil {
 		return nil, err
 	}
 	if errs := completeTokenRequest(tr); len(errs) > 0 {
@@ -104,13 +109,46 @@ func unmarshalProtobuf(body []byte, tr *authenticationv1.TokenRequest) error {
 	return tr.Unmarshal(u.Raw)
 }
 
-func completeTokenRequest(tr *authenticationv1.TokenRequest) field.ErrorList {
-	if len(tr.Spec.Audiences) == 0 {
-		tr.Spec.Audiences = []string{Issuer}
-	}
+// own shows in managedFields which fields the client set, as upstream does though the request is never stored. The
+// default of the expiration counts, that of the audiences is filled in after.
+func own(tr *authenticationv1.TokenRequest, r *api.Request) error {
 	if tr.Spec.ExpirationSeconds == nil {
 		n := int64(defaultTokenLife)
 		tr.Spec.ExpirationSeconds = &n
+	}
+	document := func(tr *authenticationv1.TokenRequest) (*object.Value, error) {
+		b, err := json.Marshal(tr)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a TokenRequest: %w", err)
+		}
+		return object.Parse(b)
+	}
+	before, err := document(new(authenticationv1.TokenRequest))
+	if err != nil {
+		return err
+	}
+	after, err := document(tr)
+	if err != nil {
+		return err
+	}
+	by := api.Owner{Manager: r.Query.Get("fieldManager"), APIVersion: authenticationv1.SchemeGroupVersion.String(), Subresource: "token"}
+	if by.Manager == "" {
+		by.Manager = object.ManagerOf(r.UserAgent)
+	}
+	now := metav1.Now()
+	tr.ManagedFields = nil
+	for _, o := range object.Own(nil, before, after, nil, object.Write{Owner: by, Ignore: []string{"metadata", "status"}}) {
+		tr.ManagedFields = append(tr.ManagedFields, metav1.ManagedFieldsEntry{
+			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), APIVersion: o.APIVersion, Time: &now,
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(o.Fields), Subresource: o.Subresource,
+		})
+	}
+	return nil
+}
+
+func completeTokenRequest(tr *authenticationv1.TokenRequest) field.ErrorList {
+	if len(tr.Spec.Audiences) == 0 {
+		tr.Spec.Audiences = []string{Issuer}
 	}
 	p := field.NewPath("spec", "expirationSeconds")
 	switch n := *tr.Spec.ExpirationSeconds; {

@@ -269,7 +269,8 @@ func (r *replayer) do(s goldenStep) answer {
 	if err != nil {
 		return answer{body: fmt.Sprintf("reading the answer: %v", err)}
 	}
-	a := answer{status: p.StatusCode, kind: p.Header.Get("Content-Type"), raw: raw, body: string(raw)}
+	// Bytes that are no UTF-8 became U+FFFD, one each, when the answers were recorded as JSON.
+	a := answer{status: p.StatusCode, kind: p.Header.Get("Content-Type"), raw: raw, body: string([]rune(string(raw)))}
 	for _, w := range p.Header.Values("Warning") {
 		a.warnings = append(a.warnings, warningText(w))
 	}

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"pintle.dev/api"
 )
@@ -56,7 +59,7 @@ func fieldPaths(paths ...string) Fields {
 // An existing object without owners gets none, and when a list has items without identity the owners stay as they are;
 // both as upstream. The result shares memory with old.
 func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
-	if len(old) == 0 && before.Path("metadata", "uid").Str() != "" {
+	if len(old) == 0 && !by.Owned && before.Path("metadata", "uid").Str() != "" {
 		return nil
 	}
 	if before == nil {
@@ -103,6 +106,8 @@ type Write struct {
 	api.Owner
 	// Ignore are dotted paths that the endpoint resets.
 	Ignore []string
+	// Owned says that an existing object has owners even though none of them can be told in this version.
+	Owned bool
 }
 
 // owned is an owner whose fields are being changed; Owner.Fields is out of date once changed is set.
@@ -222,6 +227,23 @@ func capUpdates(owners []owned) []owned {
 		}
 	}
 	return out
+}
+
+// ManagerOf is the field manager of a client that names none: the first part of its User-Agent, at most 128 bytes of
+// what can be printed.
+func ManagerOf(userAgent string) string {
+	first, _, _ := strings.Cut(userAgent, "/")
+	var b strings.Builder
+	for _, r := range first {
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if b.Len()+utf8.RuneLen(r) > metav1validation.FieldManagerMaxLength {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // sortOwners brings entries into the order upstream writes them in.

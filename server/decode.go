@@ -28,7 +28,7 @@ func (q *request) decodeError(data []byte, err error) error {
 		return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
 			q.kind(), terr, summary(data))
 	}
-	if mismatch := q.mismatch(t); mismatch != nil {
+	if mismatch := q.mismatch(data, t); mismatch != nil {
 		return mismatch
 	}
 	return q.unhandled(t, err.Error())
@@ -59,11 +59,12 @@ func (q *request) checkType(data []byte, o *resource.Object) error {
 	case *object.Value:
 		t.APIVersion, t.Kind = v.Get("apiVersion").Str(), v.Get("kind").Str()
 	}
-	return q.mismatch(t)
+	return q.mismatch(data, t)
 }
 
-// mismatch is nil when t names the request's kind and version, or leaves them out where upstream fills them in.
-func (q *request) mismatch(t typeMeta) error {
+// mismatch is nil when t, which data says of itself, names the request's kind and version, or leaves them out where
+// upstream fills them in.
+func (q *request) mismatch(data []byte, t typeMeta) error {
 	if t.Kind == q.kind() && t.APIVersion == q.v.APIVersion() {
 		return nil
 	}
@@ -91,6 +92,9 @@ func (q *request) mismatch(t typeMeta) error {
 	if v.APIVersion() != q.v.APIVersion() {
 		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", want.APIVersion, q.v.APIVersion())
 	}
+	if _, _, err := v.Codec.Decode(data, false); err != nil && len(data) > 0 {
+		return q.unhandled(want, err.Error())
+	}
 	return q.unhandled(want, fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, want.Kind, internalGroup(gv.Group), q.kind()))
 }
 
@@ -117,6 +121,26 @@ func summary(data []byte) string {
 		return string(data[:most]) + " ..."
 	}
 	return string(data)
+}
+
+// customPatchMismatch is mismatch for the result of a patch, which has passed no decoder that looks at it.
+func (q *request) customPatchMismatch(target *object.Value) error {
+	kind, version := target.Get("kind").Str(), target.Get("apiVersion").Str()
+	var errs field.ErrorList
+	if kind != q.kind() {
+		errs = append(errs, field.Invalid(field.NewPath("kind"), kind, "must be "+q.kind()))
+	}
+	if version != q.v.APIVersion() {
+		errs = append(errs, field.Invalid(field.NewPath("apiVersion"), version, "must be "+q.v.APIVersion()))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	gv, err := schema.ParseGroupVersion(version)
+	if err != nil {
+		return api.BadRequest("%s", err)
+	}
+	return api.Invalid(gv.Group, kind, q.Key.Name, errs)
 }
 
 // customMismatch is mismatch for custom resources, whose bodies must say what they are.

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
 )
@@ -121,7 +125,33 @@ func (x *exchange) path(user *api.User) error {
 		s.metrics.handler.ServeHTTP(x.w, r)
 		return nil
 	}
+	if p == "/" || p == "/index.html" {
+		return x.writeObject(http.StatusOK, metav1.RootPaths{Paths: s.paths()})
+	}
 	return x.serveDocument(head)
+}
+
+// paths are all that is served beside resources, in order.
+func (s *Server) paths() []string {
+	set := map[string]bool{"/apis": true, "/metrics": true, "/openapi/v3": true, "/openapi/v3/": true, "/version": true}
+	for _, d := range s.Registry.All() {
+		for i := range d.Versions {
+			switch v := &d.Versions[i]; {
+			case !v.Served:
+			case v.Group == "":
+				set["/api"], set["/api/"+v.Name] = true, true
+			default:
+				set["/apis/"+v.Group], set["/apis/"+v.APIVersion()] = true, true
+			}
+		}
+	}
+	for _, probe := range []string{"healthz", "livez", "readyz"} {
+		set["/"+probe] = true
+		for _, c := range s.checks(probe) {
+			set["/"+probe+"/"+c.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
 }
 
 func (s *Server) knownPath(p string) bool {

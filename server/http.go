@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	segment "k8s.io/apimachinery/pkg/api/validate/content"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -94,27 +96,38 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 			return api.BadRequest("%s", err)
 		}
 	}
-	verb, routed := routeVerb(r.Method, p, q)
+	method := r.Method
+	if method == http.MethodHead && q.d != nil && q.d.Custom {
+		method = http.MethodGet
+	}
+	verb, routed := routeVerb(method, p, q)
 	q.Verb = verb
 	if q.d == nil || !ok || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
 		if err := x.s.authorizeUnknown(r, q); err != nil {
 			return err
 		}
-		if !x.s.knownGroup(p.Group) {
+		if !x.s.builtinGroup(p.Group) {
 			return errPage
 		}
 		return errNoResource()
+	}
+	if err := checkSegments(q, p); err != nil {
+		return err
 	}
 	if p.Subresource != "" {
 		if _, known := q.d.Subresources[p.Subresource]; !known || !resource.HasSubresource(q.v, p.Subresource) {
 			return noSubresource(q.d, p.Name)
 		}
 	}
-	if !routed {
+	if !routed && q.d.Custom {
+		if err := x.routeCustom(q, p); err != nil {
+			return err
+		}
+	} else if !routed {
 		return errMethod()
 	}
 	e := endpoint{
-		custom: q.d.Custom, list: p.Name == "" && r.Method == http.MethodGet, watch: verb == api.Watch,
+		custom: q.d.Custom, list: p.Name == "" && method == http.MethodGet, watch: verb == api.Watch,
 		transform: p.Subresource == "" || p.Subresource == "status",
 	}
 	f, err := negotiate(r.Header.Get("Accept"), e)
@@ -132,6 +145,35 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	return nil
 }
 
+// checkSegments refuses names and namespaces that no object can have. Upstream answers such a namespace with a 500.
+func checkSegments(q *request, p resourcePath) error {
+	if msgs := segment.IsPathSegmentName(p.Name); len(msgs) > 0 {
+		return api.BadRequest("Name parameter invalid: %q: %s", p.Name, strings.Join(msgs, ";"))
+	}
+	if p.Namespace == "." || p.Namespace == ".." {
+		return api.BadRequest("invalid key: %q", "/"+q.d.Resource.Name+"/"+p.Namespace)
+	}
+	return nil
+}
+
+// routeCustom decides about what no route is made for. Upstream serves custom resources by a handler of its own, which
+// knows verbs but no routes: there HEAD is GET, and a create passes over the name in the path.
+func (x *exchange) routeCustom(q *request, p resourcePath) error {
+	if err := x.s.authorizeUnknown(x.r, q); err != nil {
+		return err
+	}
+	switch {
+	case q.Verb != "" && !q.scoped():
+		return errPage
+	case q.Verb == api.Create && p.Subresource == "":
+		q.Key.Name = ""
+		return nil
+	case p.Subresource == "" && (q.Verb == api.Update || q.Verb == api.Patch):
+		return api.BadRequest("name must be provided")
+	}
+	return apierrors.NewMethodNotSupported(q.resource().GroupResource(), string(q.Verb))
+}
+
 // errPage is answered with net/http's own text, as upstream's router does for what it has never heard of.
 var errPage = errors.New("404 page not found")
 
@@ -143,8 +185,12 @@ func (s *Server) authorizeUnknown(r *http.Request, q *request) error {
 	return s.Authorize(r.Context(), q.Request)
 }
 
-func (s *Server) knownGroup(group string) bool {
+// builtinGroup reports whether upstream's router knows the group: the one of custom resources answers for those.
+func (s *Server) builtinGroup(group string) bool {
 	for _, d := range s.Registry.All() {
+		if d.Custom {
+			continue
+		}
 		for i := range d.Versions {
 			if d.Versions[i].Group == group {
 				return true

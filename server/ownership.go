@@ -58,7 +58,9 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	if q.ownedThrough != "" {
 		through = q.ownedThrough
 	}
-	s.owners = object.Own(s.owners, before, s.after, q.v.Shape, q.owner(q.options.manager, through))
+	by := q.owner(q.options.manager, through)
+	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
+	s.owners = object.Own(s.owners, before, s.after, q.v.Shape, by)
 	return s, nil
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -99,14 +100,32 @@ func (q *request) patched(rec *api.Record) (*resource.Object, error) {
 		return nil, err
 	}
 	data := object.AppendJSON(nil, target)
-	o, unknown, err := q.v.Codec.Decode(data, false)
+	o, unknown, err := q.codecOf(target).Decode(data, false)
 	if err != nil {
 		return nil, q.invalidPatch(rec, err.Error())
 	}
-	if err := q.checkType(data, o); err != nil {
-		return nil, err
+	if q.d.Custom {
+		err = q.customPatchMismatch(target)
+	} else {
+		err = q.checkType(data, o)
 	}
-	return o, q.judgePatch(rec, duplicates, unknown)
+	if bad := q.judgePatch(rec, duplicates, unknown); bad != nil || err != nil {
+		return nil, cmp.Or(bad, err)
+	}
+	return o, nil
+}
+
+// codecOf reads what a patch made of an object: in another version of a custom resource when the patch says so, for which
+// it is refused afterwards.
+func (q *request) codecOf(target *object.Value) resource.Codec {
+	if stated := target.Get("apiVersion").Str(); q.d.Custom && stated != q.v.APIVersion() {
+		for i := range q.d.Versions {
+			if v := &q.d.Versions[i]; v.APIVersion() == stated {
+				return v.Codec
+			}
+		}
+	}
+	return q.v.Codec
 }
 
 // applyPatch changes target. problems are what strict validation finds in the patch itself.
@@ -170,6 +189,7 @@ func (q *request) judgePatch(rec *api.Record, duplicates, unknown []string) erro
 	}
 	slices.Sort(unknown)
 	problems := append(duplicates, unknown...)
+	problems = problems[:min(len(problems), maxProblems)]
 	switch q.options.validation {
 	case metav1.FieldValidationStrict:
 		return q.invalidPatch(rec, "strict decoding error: "+strings.Join(problems, ", "))

@@ -194,7 +194,7 @@ func (q *request) protobufObject() (*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.mismatch(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}); err != nil {
+	if err := q.mismatch(nil, typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}); err != nil {
 		return nil, err
 	}
 	if c, ok := q.v.Codec.(resource.MessageCodec); ok {

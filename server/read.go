@@ -60,6 +60,9 @@ func tooLarge(want, have api.Revision) error {
 	return e
 }
 
+// reasonFull is the reason of a 507: upstream has none for a full disk.
+const reasonFull metav1.StatusReason = "InsufficientStorage"
+
 // storeError turns what the store cannot do into what the client should do.
 func storeError(err error) error {
 	switch {
@@ -70,7 +73,7 @@ func storeError(err error) error {
 	case errors.Is(err, store.ErrUnknown):
 		return &api.Error{Status: api.TimedOut("the outcome of the write is not known; read the object to learn it").Status, Err: err}
 	case errors.Is(err, store.ErrFull):
-		return &api.Error{Status: api.NewError(http.StatusInsufficientStorage, "", "%s", err).Status, Err: err}
+		return &api.Error{Status: api.NewError(http.StatusInsufficientStorage, reasonFull, "%s", err).Status, Err: err}
 	case errors.Is(err, store.ErrClosed):
 		return &api.Error{Status: api.NewError(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 			"the server is shutting down").Status, Err: err}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,26 +60,9 @@ func (q *request) parseWriteOptions(kind string) error {
 		}
 	}
 	if o.manager == "" {
-		o.manager = managerOf(q.UserAgent)
+		o.manager = object.ManagerOf(q.UserAgent)
 	}
 	return nil
-}
-
-// managerOf is the field manager of a client that names none: the first part of its User-Agent, at most 128 bytes of
-// what can be printed.
-func managerOf(userAgent string) string {
-	first, _, _ := strings.Cut(userAgent, "/")
-	var b strings.Builder
-	for _, r := range first {
-		if !unicode.IsPrint(r) {
-			continue
-		}
-		if b.Len()+utf8.RuneLen(r) > metav1validation.FieldManagerMaxLength {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // newObject decodes what the client sent, as often as it is called: each attempt at a write starts from it anew. What is
@@ -118,11 +99,15 @@ func (q *request) yamlProblems() []string {
 	return nil
 }
 
+// maxProblems bounds what strict validation names of one object, as upstream's decoder does.
+const maxProblems = 100
+
 // judge refuses or warns of problems, as the request's fieldValidation says.
 func (q *request) judge(problems []string) error {
 	if len(problems) == 0 {
 		return nil
 	}
+	problems = problems[:min(len(problems), maxProblems)]
 	switch q.options.validation {
 	case metav1.FieldValidationStrict:
 		return api.BadRequest("%s in version %q cannot be handled as a %s: strict decoding error: %s",
@@ -200,7 +185,13 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 	at := field.NewPath("metadata")
 	errs := apivalidation.ValidateObjectMetaAccessor(w.New.Meta, q.d.Namespaced, nameRule(q.d), at)
 	if w.Old != nil {
-		errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(w.New.Meta, w.Old.Meta, at)...)
+		// Upstream has the metadata of an update checked for all kinds and again by the kind, and lists its errors twice.
+		// Of the kinds, those of the core group look at all of the metadata, the others only at what changed.
+		changed := apivalidation.ValidateObjectMetaAccessorUpdate(w.New.Meta, w.Old.Meta, at)
+		if q.Subresource == "" && q.d.Resource.Group == "" {
+			errs = append(errs, errs...)
+		}
+		errs = append(append(errs, changed...), changed...)
 	}
 	if q.d.Hooks.Validate != nil {
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)

@@ -77,9 +77,10 @@ func (a *API) commit(c client.Change) (*api.Record, error) {
 	d := old.clone()
 	switch c.Subresource {
 	case "status":
-		// As with most built-in kinds, annotations may be written along with the status.
+		// As with most built-in kinds, annotations and finalizers may be written along with the status.
 		d.copy(want, "status")
 		d.metadata().copy(want.metadata(), "annotations")
+		d.metadata().copy(want.metadata(), "finalizers")
 	case "finalize":
 		d.copy(want, "spec")
 	case "":

@@ -78,7 +78,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 		return controller.Result{RequeueAfter: again}, nil
 	}
 	rest := slices.DeleteFunc(crd.Metadata.Finalizers, func(f string) bool { return f == apiextensionsv1.CustomResourceCleanupFinalizer })
-	return controller.Result{}, r.write(ctx, crd, "", map[string]any{"metadata": map[string]any{"finalizers": rest}})
+	// Through status, as upstream does it: a spec that is no longer valid must not keep its definition for ever.
+	return controller.Result{}, r.write(ctx, crd, "status", map[string]any{"metadata": map[string]any{"finalizers": rest}})
 }
 
 // terminating is the patch that says that the deletion of objects has begun; nil when the status says so already.
@@ -105,7 +106,7 @@ func (r *reconciler) reconsider(ctx context.Context, v client.View, name string)
 			continue
 		}
 		_, err := r.client.Commit(ctx, client.Change{
-			Verb: api.Patch, Resource: api.CustomResourceDefinitions, Key: rec.Key(), Patch: []byte("{}"), PatchType: types.MergePatchType,
+			Verb: api.Patch, Resource: api.CustomResourceDefinitions, Subresource: "status", Key: rec.Key(), Patch: []byte("{}"), PatchType: types.MergePatchType,
 		})
 		if err != nil && !api.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("having the names of %s accepted: %w", rec.Name(), err))

@@ -243,13 +243,18 @@ func validateEventUpdate(o, old *corev1.Event) field.ErrorList {
 	}{
 		{"involvedObject", o.InvolvedObject, old.InvolvedObject}, {"reason", o.Reason, old.Reason}, {"message", o.Message, old.Message},
 		{"source", o.Source, old.Source}, {"firstTimestamp", o.FirstTimestamp, old.FirstTimestamp}, {"lastTimestamp", o.LastTimestamp, old.LastTimestamp},
-		{"count", o.Count, old.Count}, {"type", o.Type, old.Type}, {"eventTime", o.EventTime.Truncate(time.Microsecond), old.EventTime.Truncate(time.Microsecond)},
+		{"count", o.Count, old.Count}, {"type", o.Type, old.Type}, {"eventTime", micro(o.EventTime), micro(old.EventTime)},
 		{"action", o.Action, old.Action}, {"related", o.Related, old.Related},
 		{"reportingController", o.ReportingController, old.ReportingController}, {"reportingInstance", o.ReportingInstance, old.ReportingInstance},
 	} {
 		errs = append(errs, apivalidation.ValidateImmutableField(f.new, f.old, field.NewPath(f.name))...)
 	}
 	return errs
+}
+
+// micro is a time as its JSON keeps it.
+func micro(t metav1.MicroTime) metav1.MicroTime {
+	return metav1.NewMicroTime(t.Truncate(time.Microsecond))
 }
 
 func eventCells(o *corev1.Event) []any {

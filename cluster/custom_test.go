@@ -1,0 +1,96 @@
+package cluster
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const widgets = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"},
+	"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"widgets","kind":"Widget"},
+	"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`
+
+// call sends a request as the administrator and returns status code and body.
+func call(t *testing.T, sys *System, method, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, sys.URL()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		r.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	p, err := sys.adminClient().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Body.Close()
+	b, err := io.ReadAll(p.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.StatusCode, string(b)
+}
+
+// TestCustomRoutes: custom resources are served by verbs, not by routes.
+func TestCustomRoutes(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const all = "/apis/example.com/v1/widgets"
+	const base = "/apis/example.com/v1/namespaces/default/widgets"
+	const widget = `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w"}}`
+	for _, c := range []struct {
+		request, body string
+		code          int
+		want          string
+	}{
+		{"POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions", widgets, 201, ""},
+		{"POST " + base + "/w", widget, 201, `"name":"w"`},
+		{"POST " + base + "/w", widget, 409, "AlreadyExists"},
+		{"HEAD " + base + "/w", "", 200, ""},
+		{"OPTIONS " + base, "", 405, ` is not supported on resources of kind \"widgets.example.com\"`},
+		{"PUT " + base, widget, 400, "name must be provided"},
+		{"PATCH " + base, widget, 400, "name must be provided"},
+		{"DELETE " + all, "", 404, "404 page not found"},
+		{"POST " + all, widget, 404, "404 page not found"},
+		{"GET " + all + "/w", "", 404, "404 page not found"},
+		{"GET /apis/example.com/v1/gadgets", "", 404, "404 page not found"},
+		{"PATCH " + base + "/w", `{"kind":"Gadget","apiVersion":"example.com/v9"}`, 422, "kind: Invalid value: \\\"Gadget\\\": must be Widget, apiVersion: Invalid value: \\\"example.com/v9\\\": must be example.com/v1"},
+	} {
+		method, path, _ := strings.Cut(c.request, " ")
+		if code, body := call(t, sys, method, path, c.body); code != c.code || !strings.Contains(body, c.want) {
+			t.Errorf("%s: %d %s, want %d %s", c.request, code, body, c.code, c.want)
+		}
+	}
+}
+
+// TestDeleteInvalidDefinition: a definition whose storedVersions name a version it has not cannot be updated, but it can
+// go.
+func TestDeleteInvalidDefinition(t *testing.T) {
+	sys := startTest(t, Config{})
+	const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+	const crd = crds + "/widgets.example.com"
+	if code, body := call(t, sys, "POST", crds, widgets); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if code, body := call(t, sys, "PATCH", crd+"/status", `{"status":{"storedVersions":["v1","v0"]}}`); code != 200 {
+		t.Fatalf("status: %d %s", code, body)
+	}
+	if code, body := call(t, sys, "PATCH", crd, `{"metadata":{"labels":{"a":"b"}}}`); code != 422 || !strings.Contains(body, "status.storedVersions[1]") {
+		t.Errorf("update: %d %s", code, body)
+	}
+	if code, body := call(t, sys, "DELETE", crd, ""); code != 200 {
+		t.Fatalf("delete: %d %s", code, body)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		code, body := call(t, sys, "GET", crd, "")
+		if code == 404 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %d %s", code, body)
+		}
+	}
+}

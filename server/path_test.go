@@ -1,0 +1,71 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"pintle.dev/store"
+)
+
+// TestSegments: what no object can be called is a mistake, not an object that is absent.
+func TestSegments(t *testing.T) {
+	s := open(t)
+	for request, want := range map[string]string{
+		"GET /api/v1/namespaces/default/configmaps/..":  `Name parameter invalid: "..": may not be '..'`,
+		"GET /api/v1/namespaces/default/configmaps/.":   `Name parameter invalid: ".": may not be '.'`,
+		"GET /api/v1/nodes/a%25":                        `Name parameter invalid: "a%": may not contain '%'`,
+		"DELETE /api/v1/namespaces/default/pods/..":     `Name parameter invalid: "..": may not be '..'`,
+		"GET /api/v1/namespaces/../configmaps":          `invalid key: "/configmaps/.."`,
+		"GET /api/v1/namespaces/./configmaps":           `invalid key: "/configmaps/."`,
+		"POST /api/v1/namespaces/../configmaps":         `invalid key: "/configmaps/.."`,
+		"GET /apis/apps/v1/namespaces/../deployments/x": `invalid key: "/deployments/.."`,
+	} {
+		if a := ask(t, s, request, "{}"); a.code != http.StatusBadRequest || a.at(t, "message") != want {
+			t.Errorf("%s: %d %s, want 400 %s", request, a.code, a.body, want)
+		}
+	}
+}
+
+func TestRootPaths(t *testing.T) {
+	s := open(t)
+	a := ask(t, s, "GET /", "")
+	var paths []string
+	for _, p := range a.json(t)["paths"].([]any) {
+		paths = append(paths, p.(string))
+	}
+	if !slices.IsSorted(paths) {
+		t.Errorf("not in order: %v", paths)
+	}
+	for _, want := range []string{"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/apis/events.k8s.io/v1", "/healthz/ping", "/metrics", "/readyz", "/version"} {
+		if !slices.Contains(paths, want) {
+			t.Errorf("no %s in %v", want, paths)
+		}
+	}
+}
+
+// TestManyProblems: an answer does not grow with the number of mistakes.
+func TestManyProblems(t *testing.T) {
+	s := open(t)
+	var b strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&b, `,"f%d":1`, i)
+	}
+	body := strings.Replace(configMap("c"), `,"data"`, b.String()+`,"data"`, 1)
+	a := ask(t, s, "POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict", body)
+	if n := strings.Count(a.body, "unknown field"); a.code != 400 || n != maxProblems {
+		t.Errorf("%d with %d problems: %.300s", a.code, n, a.body)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	e := storeError(fmt.Errorf("commit: %w", store.ErrFull))
+	s := open(t)
+	x := func(w http.ResponseWriter, r *http.Request) { (&exchange{s: s, w: w, r: r}).fail(e) }
+	a := ask(t, http.HandlerFunc(x), "POST /", "")
+	if a.code != http.StatusInsufficientStorage || a.at(t, "reason") != "InsufficientStorage" || a.at(t, "status") != "Failure" {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+}
