@@ -294,7 +294,7 @@ func (r *Record) SlotOffset() int { return r.u32(hSlot) }
 func (r *Record) AppendJSON(dst []byte) []byte {
 	j, m := r.JSON(), r.MetadataSpan()
 	dst = append(dst, j[:m.End-1]...)
-	dst = r.appendManagedFieldsMember(dst)
+	dst = r.AppendManagedFieldsMember(dst)
 	return append(dst, j[m.End-1:]...)
 }
 
@@ -302,12 +302,13 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 func (r *Record) AppendMetadata(dst []byte) []byte {
 	m := r.Metadata()
 	dst = append(dst, m[:len(m)-1]...)
-	dst = r.appendManagedFieldsMember(dst)
+	dst = r.AppendManagedFieldsMember(dst)
 	return append(dst, '}')
 }
 
-// Metadata always has members before managedFields: at least the resourceVersion.
-func (r *Record) appendManagedFieldsMember(dst []byte) []byte {
+// AppendManagedFieldsMember appends the managedFields member, if there is one, to metadata that lacks just that. Something
+// always precedes it: at least the resourceVersion.
+func (r *Record) AppendManagedFieldsMember(dst []byte) []byte {
 	if r.u16(hTimes) == 0 {
 		return dst
 	}

@@ -81,6 +81,7 @@ func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error
 		c.Kubeconfig = filepath.Join(c.Data, "kubeconfig")
 	}
 	tuneCollector()
+	deepenStacks(ctx)
 	began := time.Now()
 	c.Progress = func(part string, took time.Duration) {
 		fmt.Fprintf(out, "%-16s %7.1f ms\n", part, float64(took.Microseconds())/1000)

@@ -52,11 +52,11 @@ type lastOwners struct {
 
 func (l *lastOwners) append(dst []byte, rec *api.Record) []byte {
 	if l == nil {
-		return appendOwners(dst, rec)
+		return rec.AppendManagedFieldsMember(dst)
 	}
 	if l.rec == nil || !rec.OwnedAlike(l.rec) {
 		start := len(dst)
-		dst = appendOwners(dst, rec)
+		dst = rec.AppendManagedFieldsMember(dst)
 		l.rec, l.text = rec, append(l.text[:0], dst[start:]...)
 		return dst
 	}
@@ -95,16 +95,8 @@ func (s *Server) appendMetadata(dst []byte, d *resource.Definition, v *resource.
 	}
 	start := len(dst)
 	dst = append(dst, doc.json[doc.meta.Start:doc.meta.End-1]...)
-	dst = append(appendOwners(dst, rec), '}')
+	dst = append(rec.AppendManagedFieldsMember(dst), '}')
 	return fixRevision(dst, start, start+doc.slot-doc.meta.Start, rec, rev), nil
-}
-
-func appendOwners(dst []byte, rec *api.Record) []byte {
-	if rec.Ownership() == (api.NewOwnership(nil)) {
-		return dst
-	}
-	dst = append(dst, `,"managedFields":`...)
-	return rec.AppendManagedFields(dst)
 }
 
 // fixRevision puts rev into the slot at an offset of dst, or takes the whole member out when there is none to show.
