@@ -173,6 +173,11 @@ func TestSandboxConfig(t *testing.T) {
 	if len(cfg.Hostname) > 63 || strings.HasSuffix(cfg.Hostname, "-") {
 		t.Errorf("hostname %q", cfg.Hostname)
 	}
+	// The sandbox of a pod on the host's network has no UTS namespace whose name could be set.
+	shared := launch(func(p *corev1.Pod, _ *corev1.Container) { p.Spec.HostNetwork = true })
+	if h := (&Runtime{}).sandboxConfig(shared.Pod, 0).Hostname; h != "" {
+		t.Errorf("hostname %q on the host's network, want none", h)
+	}
 	if len(cfg.PortMappings) != 1 || cfg.PortMappings[0].HostPort != 8080 {
 		t.Errorf("ports %v", cfg.PortMappings)
 	}

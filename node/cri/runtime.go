@@ -44,8 +44,6 @@ var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.
 type Config struct {
 	Socket  string // path of the runtime's socket
 	LogRoot string // directory of the containers' logs
-	// Hostname is the node's name, which pods on the host's network see.
-	Hostname string
 	// Seccomp is the directory of Localhost profiles.
 	Seccomp string
 	// DNS are the cluster's name servers for ClusterFirst pods; none leaves them with the host's.

@@ -47,7 +47,7 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 func (r *Runtime) sandboxConfig(pod *corev1.Pod, attempt uint32) *runtimeapi.PodSandboxConfig {
 	cfg := &runtimeapi.PodSandboxConfig{
 		Metadata: &runtimeapi.PodSandboxMetadata{Name: pod.Name, Namespace: pod.Namespace, Uid: string(pod.UID), Attempt: attempt},
-		Hostname: r.hostname(pod), LogDirectory: LogDir(r.cfg.LogRoot, pod), DnsConfig: r.dns(pod),
+		Hostname: hostname(pod), LogDirectory: LogDir(r.cfg.LogRoot, pod), DnsConfig: r.dns(pod),
 		Labels:      map[string]string{labelPodName: pod.Name, labelPodNamespace: pod.Namespace, labelPodUID: string(pod.UID)},
 		Annotations: map[string]string{},
 		Linux: &runtimeapi.LinuxPodSandboxConfig{
@@ -99,12 +99,14 @@ func (r *Runtime) sandboxConfig(pod *corev1.Pod, attempt uint32) *runtimeapi.Pod
 // maxHostname is the longest hostname Linux takes.
 const maxHostname = 63
 
-func (r *Runtime) hostname(pod *corev1.Pod) string {
+// hostname is what the pod's host is called; "" on the host's network, where there is no name of its own to set: the
+// sandbox shares the host's UTS namespace.
+func hostname(pod *corev1.Pod) string {
+	if pod.Spec.HostNetwork {
+		return ""
+	}
 	name := pod.Name
-	switch {
-	case pod.Spec.HostNetwork:
-		name = r.cfg.Hostname
-	case pod.Spec.Hostname != "":
+	if pod.Spec.Hostname != "" {
 		name = pod.Spec.Hostname
 	}
 	if len(name) > maxHostname {
