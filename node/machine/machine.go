@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ import (
 	"pintle.dev/node/volume"
 )
 
-// DefaultPodCIDR is the pods' network on a node that is given none.
+// DefaultPodCIDR is the pods' network on a node that is given none, unless the machine uses it already.
 const DefaultPodCIDR = "10.244.0.0/24"
 
 // relist is how often containers that ended by themselves are looked for.
@@ -43,7 +44,7 @@ type Config struct {
 	Socket string
 	// IP is the node's address; "" finds the one the default route uses.
 	IP      string
-	PodCIDR string // "" for DefaultPodCIDR
+	PodCIDR string // "" for DefaultPodCIDR or the next free one
 	Labels  map[string]string
 	DNS     []string // the cluster's name servers, if it has any
 	// Port is where the node's streaming handler is reached over TLS; 0 when only the same process reaches it.
@@ -72,9 +73,6 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 		}
 		cfg.Name = strings.ToLower(name)
 	}
-	if cfg.PodCIDR == "" {
-		cfg.PodCIDR = DefaultPodCIDR
-	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("finding the node's directory: %w", err)
@@ -95,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 		return nil, err
 	}
 	logs := filepath.Join(dir, "log")
-	if m.runtime, err = cri.New(cri.Config{Socket: m.containerd.Socket, LogRoot: logs, Hostname: cfg.Name,
+	if m.runtime, err = cri.New(cri.Config{Socket: m.containerd.Socket, LogRoot: logs,
 		Seccomp: filepath.Join(dir, "seccomp"), DNS: cfg.DNS}); err != nil {
 		return nil, err
 	}
@@ -119,9 +117,30 @@ func (m *Machine) network(dir string) error {
 			}
 		}
 	}
+	if m.cfg.PodCIDR == "" {
+		m.cfg.PodCIDR = podCIDR(dir)
+	}
 	m.cni = cni.Config{Dir: dir, CIDR: m.cfg.PodCIDR, Data: filepath.Join(m.cfg.Dir, "addresses")}
 	_, err := cni.Write(m.cni)
 	return err
+}
+
+// podCIDR is the range of a node that is given none: the one it had before, else the default or the next that is free.
+func podCIDR(dir string) string {
+	if p := cni.Subnet(dir); p.IsValid() {
+		return p.String()
+	}
+	var taken []netip.Prefix
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		slog.Warn("the machine's addresses cannot be read; the pods' may be taken", "err", err)
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			taken = append(taken, p)
+		}
+	}
+	return cni.Free(netip.MustParsePrefix(DefaultPodCIDR), taken).String()
 }
 
 // readyWithin is how long CRI may take to come up behind containerd's socket.
