@@ -38,6 +38,10 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 		return
 	}
 	now = time.Now()
+	if errors.Is(err, errPullWaits) {
+		c.Failure.Retry = c.recheck(spec, now)
+		return
+	}
 	f := &Failure{Reason: "RunContainerError", Message: err.Error(), At: now, Retry: pause(c.Failure, now)}
 	var r *refusal
 	if errors.As(err, &r) {
@@ -45,7 +49,7 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 	}
 	if f.Reason == "ErrImagePull" {
 		c.Pulls = c.Pulls.next(now)
-		f.Retry = now.Add(c.Pulls.Delay)
+		f.Retry = c.recheck(spec, now)
 		f.Later = &Failure{Reason: "ImagePullBackOff", At: now.Add(settle),
 			Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", spec.Image, f.Message)}
 	}
@@ -113,7 +117,23 @@ func (e *entry) image(ctx context.Context, pod *corev1.Pod, spec *corev1.Contain
 		e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", spec.Image))
 		return image, nil
 	}
+	if c := e.state.container(spec.Name); c != nil && c.Failure != nil && c.Pulls.until(c.Pulls.Used).After(time.Now()) {
+		return nil, errPullWaits
+	}
 	return e.pull(ctx, pod, spec, name)
+}
+
+// errPullWaits says that an image is still not there, and that it is too early to pull it again.
+var errPullWaits = errors.New("the image pull is backed off")
+
+// recheck is when to look at a container's image again while its pulls are backed off: when the next pull is due, and
+// earlier where an image that has come by other means will do.
+func (c *Container) recheck(spec *corev1.Container, now time.Time) time.Time {
+	due := c.Pulls.until(c.Pulls.Used)
+	if early := now.Add(presenceCheck); spec.ImagePullPolicy != corev1.PullAlways && early.Before(due) {
+		return early
+	}
+	return due
 }
 
 // pulls decides by pull policy whether an image is to be fetched, and whether it is missing for good.

@@ -136,6 +136,9 @@ const (
 	longestBackoff = 5 * time.Minute
 )
 
+// presenceCheck is how often the host is asked for an image whose pulls are backed off; it may have been imported.
+const presenceCheck = 10 * time.Second
+
 // Backoff is a doubling delay. The zero value delays nothing.
 type Backoff struct {
 	Delay time.Duration
