@@ -30,7 +30,10 @@ machine's node uses. No registry is asked; pods whose imagePullPolicy is not Alw
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if socket == "" {
-				socket = nodeSocket(data)
+				var err error
+				if socket, err = nodeSocket(data, containerd.DefaultSocket); err != nil {
+					return err
+				}
 			}
 			for _, file := range args {
 				names, err := containerd.Import(cmd.Context(), socket, file)
@@ -50,11 +53,13 @@ machine's node uses. No registry is asked; pods whose imagePullPolicy is not Alw
 }
 
 // nodeSocket is the containerd the node uses: its own if that answers, else the host's.
-func nodeSocket(data string) string {
+func nodeSocket(data, host string) (string, error) {
 	own := containerd.OwnSocket(filepath.Join(data, "node", "containerd"))
-	if c, err := net.DialTimeout("unix", own, time.Second); err == nil {
-		c.Close()
-		return own
+	for _, socket := range []string{own, host} {
+		if c, err := net.DialTimeout("unix", socket, time.Second); err == nil {
+			c.Close()
+			return socket, nil
+		}
 	}
-	return containerd.DefaultSocket
+	return "", fmt.Errorf("no containerd answers at %s or %s: start the node, or name its data directory with --data", own, host)
 }

@@ -390,7 +390,8 @@ func Import(ctx context.Context, socket, archive string) ([]string, error) {
 		_, err = io.Copy(io.Discard, tee) // what follows the archive's end
 	}
 	w.CloseWithError(err)
-	if ierr := <-imported; err == nil {
+	// Where containerd gave up, reading on for it fails too, and says less.
+	if ierr := <-imported; err == nil || ierr != nil && errors.Is(err, ierr) {
 		err = ierr
 	}
 	if err != nil {
