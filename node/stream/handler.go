@@ -1,11 +1,13 @@
 package stream
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -149,13 +151,13 @@ func (t *target) instance(previous bool) *node.Instance {
 	return nil
 }
 
-// running is the ID of the running container.
-func (t *target) running() (string, error) {
+// running is the ID of the running container, or "".
+func (t *target) running() string {
 	in := t.instance(false)
 	if in == nil || in.Phase != node.Running {
-		return "", api.NewError(http.StatusInternalServerError, "InternalError", "container not found (%q)", t.name)
+		return ""
 	}
-	return in.ID, nil
+	return in.ID
 }
 
 func streams(q url.Values) (Streams, error) {
@@ -186,15 +188,15 @@ func (h *handler) exec(w http.ResponseWriter, r *http.Request, t *target) error 
 	if len(q["command"]) == 0 {
 		return api.BadRequest("you must specify at least one command for the container")
 	}
-	id, err := t.running()
-	if err != nil {
-		return err
+	id := t.running()
+	if id == "" {
+		return session(w, r, nowhere, s, absent(t.name))
 	}
 	u, err := h.cfg.Sessions.Exec(r.Context(), id, q["command"], s)
 	if err != nil {
 		return fmt.Errorf("starting a command in container %s: %w", t.name, err)
 	}
-	return session(w, r, u, s)
+	return session(w, r, u, s, http.DefaultTransport)
 }
 
 func (h *handler) attach(w http.ResponseWriter, r *http.Request, t *target) error {
@@ -202,9 +204,9 @@ func (h *handler) attach(w http.ResponseWriter, r *http.Request, t *target) erro
 	if err != nil {
 		return err
 	}
-	id, err := t.running()
-	if err != nil {
-		return err
+	id := t.running()
+	if id == "" {
+		return session(w, r, nowhere, s, absent(t.name))
 	}
 	for i := range t.pod.Spec.Containers {
 		if c := &t.pod.Spec.Containers[i]; c.Name == t.name {
@@ -215,13 +217,13 @@ func (h *handler) attach(w http.ResponseWriter, r *http.Request, t *target) erro
 	if err != nil {
 		return fmt.Errorf("attaching to container %s: %w", t.name, err)
 	}
-	return session(w, r, u, s)
+	return session(w, r, u, s, http.DefaultTransport)
 }
 
 // session joins a client's exec or attach to the runtime's.
-func session(w http.ResponseWriter, r *http.Request, u *url.URL, s Streams) error {
-	through := upgrade(u)
-	translate := proxy.NewStreamTranslatorHandler(u, http.DefaultTransport, 0, proxy.Options{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Tty: s.TTY})
+func session(w http.ResponseWriter, r *http.Request, u *url.URL, s Streams, runtime http.RoundTripper) error {
+	through := upgrade(u, runtime)
+	translate := proxy.NewStreamTranslatorHandler(u, runtime, 0, proxy.Options{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, Tty: s.TTY})
 	proxy.NewTranslatingHandler(through, translate, wsstream.IsWebSocketRequestWithStreamCloseProtocol).ServeHTTP(w, r)
 	return nil
 }
@@ -235,14 +237,34 @@ func (h *handler) portForward(w http.ResponseWriter, r *http.Request, t *target)
 	if err != nil {
 		return fmt.Errorf("forwarding ports of pod %s: %w", t.pod.Name, err)
 	}
-	through := upgrade(u)
+	through := upgrade(u, http.DefaultTransport)
 	proxy.NewTranslatingHandler(through, proxy.NewTunnelingHandler(through), wsstream.IsWebSocketRequestWithTunnelingProtocol).ServeHTTP(w, r)
 	return nil
 }
 
+// absent leads to no runtime: it answers, as a kubelet does, that a container is not running. Clients are so told in
+// upstream's way: over WebSocket by the status that ends the connected streams, over SPDY instead of being connected.
+func absent(container string) *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(server)); err != nil {
+				return // the client has gone
+			}
+			msg := fmt.Sprintf("container not found (%q)", container)
+			fmt.Fprintf(server, "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(msg), msg)
+		}()
+		return client, nil
+	}}
+}
+
+// nowhere stands for the URL of a stream that absent refuses.
+var nowhere = &url.URL{Scheme: "http", Host: "runtime"}
+
 // upgrade hands a connection through to the runtime as it is.
-func upgrade(u *url.URL) http.Handler {
-	return once{u, utilproxy.NewUpgradeAwareHandler(u, http.DefaultTransport, false, true, responder{})}
+func upgrade(u *url.URL, runtime http.RoundTripper) http.Handler {
+	return once{u, utilproxy.NewUpgradeAwareHandler(u, runtime, false, true, responder{})}
 }
 
 // once replaces a request's query by the runtime's own: its URLs carry all there is to say in their path.
