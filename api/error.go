@@ -62,9 +62,18 @@ func Conflict(r Resource, name string, err error) *Error {
 	return fromStatus(apierrors.NewConflict(r.GroupResource(), name, err))
 }
 
-// Invalid is a 422 that lists what is wrong, field by field.
+// maxCauses bounds what Invalid lists: a body of 3 MB can be wrong in a million places, and upstream's library takes
+// time in the square of their number to say so.
+const maxCauses = 1000
+
+// Invalid is a 422 that lists what is wrong, field by field: the first 1,000 things.
 func Invalid(group, kind, name string, errs field.ErrorList) *Error {
-	return fromStatus(apierrors.NewInvalid(schema.GroupKind{Group: group, Kind: kind}, name, errs))
+	more := len(errs) - maxCauses
+	e := fromStatus(apierrors.NewInvalid(schema.GroupKind{Group: group, Kind: kind}, name, errs[:min(len(errs), maxCauses)]))
+	if more > 0 {
+		e.Status.Message += fmt.Sprintf(", and %d more", more)
+	}
+	return e
 }
 
 // BadRequest is a 400 with the given message.

@@ -19,6 +19,9 @@ const (
 	maxJSONPatchOps = 10000
 	// maxJSONPatchCopies bounds, in bytes of JSON, what all copy operations of one patch add up to.
 	maxJSONPatchCopies = 3 << 20
+	// maxJSONPatchMoves bounds how many items and members are moved aside, or together, by all that a patch adds and
+	// removes: 10,000 operations at the head of a list of a million would take minutes. Not upstream's.
+	maxJSONPatchMoves = 64 << 20
 )
 
 // What may be wrong with an operation, in the words of the library upstream uses.
@@ -98,14 +101,17 @@ func (p *JSONPatch) Apply(target *Value) error {
 
 // apply fails with what is wrong in the library's words. Upstream does not pass them on.
 func (p *JSONPatch) apply(target *Value) error {
-	copied := 0
+	var w patchWork
 	for _, op := range p.ops.Items() {
-		if err := applyOp(target, op, &copied); err != nil {
+		if err := w.apply(target, op); err != nil {
 			return err
+		}
+		if w.moved > maxJSONPatchMoves {
+			return errors.New("the patch adds and removes too much in lists and objects that are too long")
 		}
 	}
 	// Copies nest what was nested already.
-	if copied > 0 && !depthWithin(target, maxDepth) {
+	if w.copied > 0 && !depthWithin(target, maxDepth) {
 		return errors.New("exceeded max depth")
 	}
 	return nil
@@ -129,20 +135,26 @@ func depthWithin(v *Value, depth int) bool {
 	return true
 }
 
-func applyOp(doc, op *Value, copied *int) error {
+// patchWork counts what is bounded for a patch as a whole.
+type patchWork struct {
+	copied int // bytes of JSON
+	moved  int // items and members
+}
+
+func (w *patchWork) apply(doc, op *Value) error {
 	switch kind := op.Get("op").Str(); kind {
 	case "add":
-		return patchAdd(doc, op)
+		return w.add(doc, op)
 	case "remove":
-		return patchRemove(doc, op)
+		return w.remove(doc, op)
 	case "replace":
 		return patchReplace(doc, op)
 	case "move":
-		return patchMove(doc, op)
+		return w.move(doc, op)
 	case "test":
 		return patchTest(doc, op)
 	case "copy":
-		return patchCopy(doc, op, copied)
+		return w.copy(doc, op)
 	default:
 		if op.Get("op") == nil {
 			kind = "unknown"
@@ -213,9 +225,13 @@ func itemIndex(key string, n int) (int, error) {
 }
 
 // put adds a member, or inserts an item.
-func put(con *Value, key string, v Value) error {
+func (w *patchWork) put(con *Value, key string, v Value) error {
 	if con.kind == Map {
+		n := con.Len()
 		con.Set(key, v)
+		if con.Len() > n {
+			w.moved += n
+		}
 		return nil
 	}
 	if key == "-" {
@@ -229,12 +245,14 @@ func put(con *Value, key string, v Value) error {
 		}
 		return err
 	}
+	w.moved += con.Len() - i
 	con.Insert(i, v)
 	return nil
 }
 
-func take(con *Value, key string) error {
+func (w *patchWork) take(con *Value, key string) error {
 	if con.kind == Map {
+		w.moved += con.Len()
 		if !con.Remove(key) {
 			//lint:ignore ST1005 upstream's words
 			return fmt.Errorf("Unable to remove nonexistent key: %s: %w", key, errPatchMissing)
@@ -245,6 +263,7 @@ func take(con *Value, key string) error {
 	if err != nil {
 		return err
 	}
+	w.moved += con.Len() - i
 	con.RemoveIndex(i)
 	return nil
 }
@@ -257,7 +276,7 @@ func operand(op *Value) Value {
 	return Value{}
 }
 
-func patchAdd(doc, op *Value) error {
+func (w *patchWork) add(doc, op *Value) error {
 	path, err := pointer(op, "path")
 	if err != nil {
 		return fmt.Errorf("add operation failed to decode path: %w", errPatchMissing)
@@ -266,13 +285,13 @@ func patchAdd(doc, op *Value) error {
 	if con == nil {
 		return fmt.Errorf("add operation does not apply: doc is missing path: \"%s\": %w", path, errPatchMissing)
 	}
-	if err := put(con, key, operand(op)); err != nil {
+	if err := w.put(con, key, operand(op)); err != nil {
 		return fmt.Errorf("error in add for path: '%s': %w", path, err)
 	}
 	return nil
 }
 
-func patchRemove(doc, op *Value) error {
+func (w *patchWork) remove(doc, op *Value) error {
 	path, err := pointer(op, "path")
 	if err != nil {
 		return fmt.Errorf("remove operation failed to decode path: %w", errPatchMissing)
@@ -281,7 +300,7 @@ func patchRemove(doc, op *Value) error {
 	if con == nil {
 		return fmt.Errorf("remove operation does not apply: doc is missing path: \"%s\": %w", path, errPatchMissing)
 	}
-	if err := take(con, key); err != nil {
+	if err := w.take(con, key); err != nil {
 		return fmt.Errorf("error in remove for path: '%s': %w", path, err)
 	}
 	return nil
@@ -316,7 +335,7 @@ func patchReplace(doc, op *Value) error {
 	return nil
 }
 
-func patchMove(doc, op *Value) error {
+func (w *patchWork) move(doc, op *Value) error {
 	from, err := pointer(op, "from")
 	if err != nil {
 		return fmt.Errorf("move operation failed to decode from: %w", err)
@@ -331,7 +350,7 @@ func patchMove(doc, op *Value) error {
 		moved = *at
 	}
 	if err == nil {
-		err = take(con, key)
+		err = w.take(con, key)
 	}
 	if err != nil {
 		return fmt.Errorf("error in move for path: '%s': %w", key, err)
@@ -343,7 +362,7 @@ func patchMove(doc, op *Value) error {
 	if con, key = locate(doc, path); con == nil {
 		return fmt.Errorf("move operation does not apply: doc is missing destination path: %s: %w", path, errPatchMissing)
 	}
-	if err := put(con, key, moved); err != nil {
+	if err := w.put(con, key, moved); err != nil {
 		return fmt.Errorf("error in move for path: '%s': %w", path, err)
 	}
 	return nil
@@ -370,7 +389,7 @@ func patchTest(doc, op *Value) error {
 	return nil
 }
 
-func patchCopy(doc, op *Value, copied *int) error {
+func (w *patchWork) copy(doc, op *Value) error {
 	from, err := pointer(op, "from")
 	if err != nil {
 		return fmt.Errorf("copy operation failed to decode from: %w", err)
@@ -387,16 +406,16 @@ func patchCopy(doc, op *Value, copied *int) error {
 	if err != nil {
 		return fmt.Errorf("copy operation failed to decode path: %w", errPatchMissing)
 	}
-	if *copied += len(appendValue(nil, at)); at != nil && *copied > maxJSONPatchCopies {
+	if w.copied += len(appendValue(nil, at)); at != nil && w.copied > maxJSONPatchCopies {
 		//lint:ignore ST1005 upstream's words
 		return fmt.Errorf("Unable to complete the copy, the accumulated size increase of copy is %d, exceeding the limit %d",
-			*copied, maxJSONPatchCopies)
+			w.copied, maxJSONPatchCopies)
 	}
 	v := at.Clone()
 	if con, key = locate(doc, path); con == nil {
 		return fmt.Errorf("copy operation does not apply: doc is missing destination path: %s: %w", path, errPatchMissing)
 	}
-	if err := put(con, key, v); err != nil {
+	if err := w.put(con, key, v); err != nil {
 		return fmt.Errorf("error while adding value during copy: %w", err)
 	}
 	return nil

@@ -341,7 +341,8 @@ func (l *listMerge) merge(live, patch []Value) ([]Value, error) {
 	var merged []Value
 	if l.kind != Map {
 		if l.deleting {
-			return slices.DeleteFunc(slices.Clone(live), func(v Value) bool { return indexOf(patch, &v) >= 0 }), nil
+			gone := positions(patch, "")
+			return slices.DeleteFunc(slices.Clone(live), func(v Value) bool { return gone.of(&v) >= 0 }), nil
 		}
 		merged = distinct(slices.Concat(live, patch))
 	} else {
@@ -366,6 +367,7 @@ func (l *listMerge) merge(live, patch []Value) ([]Value, error) {
 // patch the items that say so.
 func (l *listMerge) obeyDirectives(live, patch []Value) (left, rest []Value, err error) {
 	replace := false
+	var deleted []Value
 	for i := range patch {
 		p := &patch[i]
 		directive := p.Get(dirPatch)
@@ -379,16 +381,7 @@ func (l *listMerge) obeyDirectives(live, patch []Value) (left, rest []Value, err
 			if key == nil {
 				return nil, nil, noMergeKey(p, l.key)
 			}
-			for {
-				at, err := l.findItem(live, key)
-				if err != nil {
-					return nil, nil, err
-				}
-				if at < 0 {
-					break
-				}
-				live = slices.Delete(slices.Clone(live), at, at+1)
-			}
+			deleted = append(deleted, *key)
 		case "replace":
 			replace = true
 		case "merge":
@@ -400,23 +393,28 @@ func (l *listMerge) obeyDirectives(live, patch []Value) (left, rest []Value, err
 	if replace {
 		return rest, nil, nil
 	}
+	if len(deleted) > 0 {
+		gone := positions(deleted, "")
+		live = slices.DeleteFunc(slices.Clone(live), func(v Value) bool {
+			key := v.Get(l.key)
+			return key != nil && gone.of(key) >= 0
+		})
+	}
 	return live, rest, nil
 }
 
 // mergeItems merges each item of the patch into the live one of the same key, or adds it.
 func (l *listMerge) mergeItems(live, patch []Value) ([]Value, error) {
 	merged := slices.Clone(live)
+	at := positions(merged, l.key)
 	for i := range patch {
 		p := patch[i]
 		key := p.Get(l.key)
 		if key == nil {
 			return nil, noMergeKey(&p, l.key)
 		}
-		at, err := l.findItem(merged, key)
-		if err != nil {
-			return nil, err
-		}
-		if at < 0 {
+		at, known := at.claim(key, len(merged))
+		if !known {
 			merged = append(merged, p)
 			continue
 		}
@@ -429,25 +427,17 @@ func (l *listMerge) mergeItems(live, patch []Value) ([]Value, error) {
 	return merged, nil
 }
 
-// findItem is the position of the first item with that merge key, or -1.
-func (l *listMerge) findItem(items []Value, key *Value) (int, error) {
-	for i := range items {
-		if items[i].kind != Map {
-			return 0, fmt.Errorf("value for key %d is not a map", i)
-		}
-		if k := items[i].Get(l.key); k != nil && Equal(k, key) {
-			return i, nil
-		}
-	}
-	return -1, nil
-}
-
 // partition splits items into those that are in the list order and the others.
 func (l *listMerge) partition(items, order []Value) (listed, others []Value, err error) {
+	in := positions(order, l.key)
+	stranger := -1 // the first of the order that is no map
+	if l.key != "" {
+		stranger = slices.IndexFunc(order, func(v Value) bool { return v.kind != Map })
+	}
 	for i := range items {
 		at := -1
 		if l.key == "" {
-			at = indexOf(order, &items[i])
+			at = in.of(&items[i])
 		} else {
 			if items[i].kind != Map {
 				return nil, nil, badArgType(Map, &items[i])
@@ -456,8 +446,8 @@ func (l *listMerge) partition(items, order []Value) (listed, others []Value, err
 			if key == nil {
 				return nil, nil, noMergeKey(&items[i], l.key)
 			}
-			if at, err = l.findItem(order, key); err != nil {
-				return nil, nil, err
+			if at = in.of(key); stranger >= 0 && (at < 0 || stranger < at) {
+				return nil, nil, fmt.Errorf("value for key %d is not a map", stranger)
 			}
 		}
 		if at >= 0 {
@@ -478,9 +468,10 @@ func (l *listMerge) interleave(listed, others, order, live []Value) ([]Value, er
 	if err := l.sort(others, live); err != nil {
 		return nil, err
 	}
+	in := l.positions(live)
 	all := make([]Value, 0, len(listed)+len(others))
 	for len(listed) > 0 && len(others) > 0 {
-		a, b := l.index(live, &others[0]), l.index(live, &listed[0])
+		a, b := in.of(l.identity(&others[0])), in.of(l.identity(&listed[0]))
 		if a >= 0 && b >= 0 && a < b {
 			all, others = append(all, others[0]), others[1:]
 		} else {
@@ -503,24 +494,43 @@ func (l *listMerge) sort(items, order []Value) error {
 			}
 		}
 	}
-	sort.SliceStable(items, func(i, j int) bool {
-		a, b := l.index(order, &items[i]), l.index(order, &items[j])
-		return a < 0 || b < 0 || a < b
-	})
+	in := l.positions(order)
+	at := make([]int, len(items))
+	for i := range items {
+		at[i] = in.of(l.identity(&items[i]))
+	}
+	sort.Stable(itemsByPosition{items, at})
 	return nil
 }
 
-// index is the position in a list of the first item with v's merge key, or for scalars of v, or -1.
-func (l *listMerge) index(list []Value, v *Value) int {
-	if l.kind != Map {
-		return indexOf(list, v)
+// itemsByPosition sorts items by where they are in another list. What is not there is less than anything, upstream's
+// way, so the order depends on the algorithm: it must be sort.Stable.
+type itemsByPosition struct {
+	items []Value
+	at    []int
+}
+
+func (s itemsByPosition) Len() int           { return len(s.items) }
+func (s itemsByPosition) Less(i, j int) bool { return s.at[i] < 0 || s.at[j] < 0 || s.at[i] < s.at[j] }
+func (s itemsByPosition) Swap(i, j int) {
+	s.items[i], s.items[j] = s.items[j], s.items[i]
+	s.at[i], s.at[j] = s.at[j], s.at[i]
+}
+
+// identity is what items are told apart by: the merge key of maps, scalars themselves.
+func (l *listMerge) identity(item *Value) *Value {
+	if l.kind == Map {
+		return item.Get(l.key)
 	}
-	for i := range list {
-		if list[i].kind == Map && Equal(list[i].Get(l.key), v.Get(l.key)) {
-			return i
-		}
+	return item
+}
+
+// positions is where each item is first, by identity.
+func (l *listMerge) positions(list []Value) places {
+	if l.kind == Map {
+		return positions(list, l.key)
 	}
-	return -1
+	return positions(list, "")
 }
 
 // checkOrder makes sure that the items of the patch are in the order that the directive lists them in.
@@ -602,22 +612,53 @@ func itemKind(lists ...[]Value) (Kind, error) {
 	return kind, nil
 }
 
-// distinct drops repeated items; the place of each is taken by the last, as upstream does it.
+// distinct drops repeated items but the first. (Upstream moves others to their places; the sort that follows undoes that.)
 func distinct(s []Value) []Value {
-	for i := 0; i < len(s); i++ {
-		for j := i + 1; j < len(s); j++ {
-			if Equal(&s[i], &s[j]) {
-				s[j] = s[len(s)-1]
-				s = s[:len(s)-1]
-				j--
-			}
-		}
-	}
-	return s
+	seen, i := make(places, len(s)), -1
+	return slices.DeleteFunc(s, func(v Value) bool {
+		i++
+		_, known := seen.claim(&v, i)
+		return known
+	})
 }
 
-func indexOf(list []Value, v *Value) int {
-	return slices.IndexFunc(list, func(item Value) bool { return Equal(&item, v) })
+// places finds the first of equal values in a list, without looking at all of them.
+type places map[string]int
+
+// positions is where each value is first; with a merge key, where the map that has it is.
+func positions(list []Value, key string) places {
+	p := make(places, len(list))
+	for i := range list {
+		v := &list[i]
+		if key != "" {
+			if v = v.Get(key); v == nil {
+				continue
+			}
+		}
+		p.claim(v, i)
+	}
+	return p
+}
+
+// canonical is the same for equal values only.
+func canonical(v *Value) string { return string(appendValue(nil, v)) }
+
+// of is the position of the first value equal to v, or -1.
+func (p places) of(v *Value) int {
+	if at, ok := p[canonical(v)]; ok {
+		return at
+	}
+	return -1
+}
+
+// claim gives v the position at unless an equal value has one already, which is returned then.
+func (p places) claim(v *Value, at int) (first int, known bool) {
+	c := canonical(v)
+	if first, known = p[c]; known {
+		return first, true
+	}
+	p[c] = at
+	return at, false
 }
 
 func goList(list []Value) []any {

@@ -2,8 +2,12 @@ package resource
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
 )
@@ -39,6 +43,9 @@ func EncodeBlank(dst []byte, d *Definition, o *Object) ([]byte, error) {
 
 // SealJSON is Seal for an object whose bytes, from EncodeBlank, are at hand. It copies json.
 func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Record, error) {
+	if err := storable(o, json); err != nil {
+		return nil, err
+	}
 	meta, slot, err := api.Locate(json)
 	if err != nil {
 		return nil, fmt.Errorf("storing %s %s/%s: %w", d.Resource, o.Meta.Namespace, o.Meta.Name, err)
@@ -63,17 +70,46 @@ func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Re
 	return api.NewRecord(p)
 }
 
+// The bounds of what is stored, which no body within the limit comes near without defaults that multiply.
+const (
+	maxJSON   = 8 << 20 // bytes
+	maxCounts = 1<<16 - 1
+)
+
+// storable refuses, with a 413, an object that is too large for a record.
+func storable(o *Object, json []byte) error {
+	for _, bound := range []struct {
+		what      string
+		have, max int
+	}{
+		{"bytes", len(json), maxJSON},
+		{"labels", len(o.Meta.Labels), maxCounts},
+		{"ownerReferences", len(o.Meta.OwnerReferences), maxCounts / 2},
+	} {
+		if bound.have > bound.max {
+			return api.NewError(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+				"Request entity too large: the object has %d %s, the limit is %d", bound.have, bound.what, bound.max)
+		}
+	}
+	return nil
+}
+
 // indexEntries lists o's entries under every declared index, each once.
 func indexEntries(d *Definition, o *Object) []api.Index {
 	entries := make([]api.Index, 0, len(d.Index)+len(o.Meta.OwnerReferences))
+	var seen map[api.Index]bool
+	if cap(entries) > 16 {
+		seen = make(map[api.Index]bool, cap(entries)) // looking at all of them for each would take its time
+	}
 	add := func(name, value string) {
 		x := api.Index{Name: name, Value: value}
-		for _, e := range entries {
-			if e == x {
-				return
-			}
+		if seen == nil && slices.Contains(entries, x) || seen[x] {
+			return
 		}
 		entries = append(entries, x)
+		if seen != nil {
+			seen[x] = true
+		}
 	}
 	for i := range d.Index {
 		if d.Index[i].Unindexed {

@@ -123,6 +123,8 @@ func (c TypedCodec[T]) Decode(data []byte, stored bool) (*Object, []string, erro
 	options := decodeOptions
 	if stored {
 		options = storedOptions
+	} else if err := checkQuantities[T](data); err != nil {
+		return nil, nil, err
 	}
 	if err := json.Unmarshal(data, v, options); err != nil {
 		// Whatever the fast decoder dislikes is judged, and worded, by the decoder upstream uses.

@@ -184,34 +184,52 @@ func (s *Schema) DropNulls(v *object.Value) {
 
 func (s *Schema) dropsNull() bool { return s != nil && !s.is(nullable) && s.fallback == nil }
 
-// Default fills in the defaults of members that are absent, or null where the schema does not admit null.
+// MaxDefaults bounds, in bytes of JSON, what the defaults of a document may add up to: a list of a million empty items
+// takes 3 MB to send, and each may have a default of a megabyte.
+const MaxDefaults = 8 << 20
+
+// Default fills in the defaults of members that are absent, or null where the schema does not admit null. It stops when
+// it has added more than MaxDefaults bytes: such a document is too large to be stored.
 func (s *Schema) Default(v *object.Value) {
+	d := defaults{left: MaxDefaults}
+	d.fill(s, v)
+}
+
+type defaults struct{ left int }
+
+func (d *defaults) fill(s *Schema, v *object.Value) {
 	if !s.is(belowDefault) {
 		return
 	}
 	switch v.Kind() {
 	case object.Map:
-		s.defaultMap(v)
+		d.fillMap(s, v)
 	case object.List:
 		for _, item := range v.Items() {
-			s.items.replaceNull(item)
-			s.items.Default(item)
+			d.replaceNull(s.items, item)
+			d.fill(s.items, item)
 		}
 	}
 }
 
-func (s *Schema) defaultMap(v *object.Value) {
+// take is a copy of the default of s.
+func (d *defaults) take(s *Schema) object.Value {
+	d.left -= int(s.fallbackSize)
+	return s.fallback.Clone()
+}
+
+func (d *defaults) fillMap(s *Schema, v *object.Value) {
 	for i := range s.properties {
 		p := &s.properties[i]
 		if !p.is(belowDefault) {
 			continue
 		}
 		m := v.Get(p.name)
-		if p.fallback != nil && (m == nil || m.IsNull() && !p.is(nullable)) {
-			m = v.Set(p.name, p.fallback.Clone())
+		if p.fallback != nil && (m == nil || m.IsNull() && !p.is(nullable)) && d.left >= 0 {
+			m = v.Set(p.name, d.take(p.Schema))
 		}
 		if m != nil {
-			p.Default(m)
+			d.fill(p.Schema, m)
 		}
 	}
 	if !s.additional.is(belowDefault) {
@@ -219,14 +237,14 @@ func (s *Schema) defaultMap(v *object.Value) {
 	}
 	for name, m := range v.Fields() {
 		if s.property(name) == nil {
-			s.additional.replaceNull(m)
-			s.additional.Default(m)
+			d.replaceNull(s.additional, m)
+			d.fill(s.additional, m)
 		}
 	}
 }
 
-func (s *Schema) replaceNull(v *object.Value) {
-	if s != nil && s.fallback != nil && v.IsNull() && !s.is(nullable) {
-		v.Replace(s.fallback.Clone())
+func (d *defaults) replaceNull(s *Schema, v *object.Value) {
+	if s != nil && s.fallback != nil && v.IsNull() && !s.is(nullable) && d.left >= 0 {
+		v.Replace(d.take(s))
 	}
 }

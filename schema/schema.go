@@ -38,8 +38,10 @@ type Schema struct {
 	keys       []string      // x-kubernetes-list-map-keys
 	required   []string
 	origin     *origin // of a root only
-	types      types
-	flags      flags
+
+	fallbackSize int32 // bytes of JSON
+	types        types
+	flags        flags
 }
 
 type property struct {
@@ -163,7 +165,7 @@ func compile(p *apiextensionsv1.JSONSchemaProps) (*Schema, error) {
 		if !v.IsNull() {
 			// A default that does not follow its own schema is cut to size once, as upstream's PruneDefaults does.
 			new(pruner).prune(v, s)
-			s.fallback = v
+			s.fallback, s.fallbackSize = v, int32(len(object.AppendJSON(nil, v)))
 			s.flags |= belowDefault
 		}
 	}

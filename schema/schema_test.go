@@ -493,3 +493,24 @@ func BenchmarkCompile(b *testing.B) {
 		}
 	}
 }
+
+// TestDefaultStops: defaults that multiply end at a document that is too large, not at the end of memory.
+func TestDefaultStops(t *testing.T) {
+	big := strings.Repeat("x", 10000)
+	s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"a":{"type":"string","default":"`+big+`"}}}},
+		"m":{"type":"object","additionalProperties":{"type":"string","default":"`+big+`"}}}}`)
+	members := make([]string, 5000)
+	for i := range members {
+		members[i] = fmt.Sprintf(`"k%d":null`, i)
+	}
+	for _, in := range []string{
+		`{"l":[` + strings.TrimSuffix(strings.Repeat("{},", 100000), ",") + `]}`,
+		`{"m":{` + strings.Join(members, ",") + `}}`,
+	} {
+		v := mustParse(t, in)
+		s.Default(v)
+		if n := len(text(v)); n <= MaxDefaults || n > MaxDefaults+len(big)+2*len(in) {
+			t.Errorf("%.20s: %d bytes after defaulting", in, n)
+		}
+	}
+}

@@ -217,6 +217,9 @@ func (q *request) protobufObject() (*resource.Object, error) {
 	if !ok || !resource.Fits(q.v.Codec, o) {
 		return nil, api.BadRequest("%s in version %q cannot be read from protobuf; send JSON", q.kind(), q.v.APIVersion())
 	}
+	if err := resource.CheckMessage(u.Raw); err != nil {
+		return nil, q.unhandled(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, err.Error())
+	}
 	if err := m.Unmarshal(u.Raw); err != nil {
 		return nil, q.unhandled(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, err.Error())
 	}
