@@ -21,10 +21,11 @@ func (x *containerContext) containers(p *field.Path, cs []corev1.Container) fiel
 		return field.ErrorList{field.Required(p, "")}
 	}
 	var errs field.ErrorList
+	repeats := rules.Repeats(cs, nameOf)
 	for i := range cs {
 		c, cp := &cs[i], p.Index(i)
 		errs = append(errs, x.container(cp, c)...)
-		if named(cs[:i], c.Name) {
+		if repeats(i) {
 			errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 		}
 		errs = append(errs, x.lifecycleAndProbes(cp, c)...)
@@ -34,6 +35,8 @@ func (x *containerContext) containers(p *field.Path, cs []corev1.Container) fiel
 	}
 	return append(errs, uniqueHostPorts(p, cs)...)
 }
+
+func nameOf(c *corev1.Container) string { return c.Name }
 
 func named(cs []corev1.Container, name string) bool {
 	for i := range cs {
@@ -46,6 +49,7 @@ func named(cs []corev1.Container, name string) bool {
 
 func (x *containerContext) initContainers(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
+	repeats := rules.Repeats(s.InitContainers, nameOf)
 	for i := range s.InitContainers {
 		c, cp := &s.InitContainers[i], p.Index(i)
 		errs = append(errs, x.container(cp, c)...)
@@ -54,7 +58,7 @@ func (x *containerContext) initContainers(p *field.Path, s *corev1.PodSpec) fiel
 			errs = append(errs, rules.Enum(cp, "restartPolicy", *c.RestartPolicy, corev1.ContainerRestartPolicyAlways)...)
 			sidecar = *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		}
-		if named(s.Containers, c.Name) || c.Name != "" && named(s.InitContainers[:i], c.Name) {
+		if named(s.Containers, c.Name) || c.Name != "" && repeats(i) {
 			errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 		}
 		// Init containers run one by one, so ports may repeat among them. Upstream's path names the first of them.

@@ -9,6 +9,7 @@ import (
 
 func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.ErrorList {
 	var errs field.ErrorList
+	repeats := rules.Repeats(c.VolumeMounts, func(m *corev1.VolumeMount) string { return m.MountPath })
 	for i := range c.VolumeMounts {
 		m, mp := &c.VolumeMounts[i], p.Index(i)
 		errs = append(errs, rules.Required(mp, m.Name, "name")...)
@@ -16,11 +17,8 @@ func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.Erro
 			errs = append(errs, field.NotFound(mp.Child("name"), m.Name))
 		}
 		errs = append(errs, rules.Required(mp, m.MountPath, "mountPath")...)
-		for j := range c.VolumeMounts[:i] {
-			if c.VolumeMounts[j].MountPath == m.MountPath {
-				errs = append(errs, field.Invalid(mp.Child("mountPath"), m.MountPath, "must be unique"))
-				break
-			}
+		if repeats(i) {
+			errs = append(errs, field.Invalid(mp.Child("mountPath"), m.MountPath, "must be unique"))
 		}
 		name, path := false, false
 		for j := range c.VolumeDevices {

@@ -64,10 +64,11 @@ func validateGates(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 		t := string(s.ReadinessGates[i].ConditionType)
 		errs = append(errs, rules.Invalid(p.Child("readinessGates").Index(i), t, rules.QualifiedName(t), "conditionType")...)
 	}
+	repeats := rules.Repeats(s.SchedulingGates, func(g *corev1.PodSchedulingGate) string { return g.Name })
 	for i := range s.SchedulingGates {
 		name, gp := s.SchedulingGates[i].Name, p.Child("schedulingGates").Index(i)
 		errs = append(errs, rules.Invalid(gp, name, rules.QualifiedName(name))...)
-		if slices.ContainsFunc(s.SchedulingGates[:i], func(g corev1.PodSchedulingGate) bool { return g.Name == name }) {
+		if repeats(i) {
 			errs = append(errs, field.Duplicate(gp, name))
 		}
 	}

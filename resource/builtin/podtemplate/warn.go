@@ -251,14 +251,15 @@ func (w *warner) tokenPaths(s *corev1.PodSpec) {
 
 // references warns of host aliases and pull secrets that repeat, and of nameless pull secrets.
 func (w *warner) references(s *corev1.PodSpec) {
+	repeats := rules.Repeats(s.HostAliases, func(h *corev1.HostAlias) string { return h.IP })
 	for i := range s.HostAliases {
-		ip := s.HostAliases[i].IP
-		if slices.ContainsFunc(s.HostAliases[:i], func(h corev1.HostAlias) bool { return h.IP == ip }) {
-			w.add(w.spec("hostAliases").Index(i).Child("ip"), "duplicate ip %q", ip)
+		if repeats(i) {
+			w.add(w.spec("hostAliases").Index(i).Child("ip"), "duplicate ip %q", s.HostAliases[i].IP)
 		}
 	}
+	repeats = rules.Repeats(s.ImagePullSecrets, func(r *corev1.LocalObjectReference) string { return r.Name })
 	for i, r := range s.ImagePullSecrets {
-		if slices.Contains(s.ImagePullSecrets[:i], r) {
+		if repeats(i) {
 			w.add(w.spec("imagePullSecrets").Index(i).Child("name"), "duplicate name %q", r.Name)
 		}
 	}
@@ -324,6 +325,9 @@ func (w *warner) container(at place, c *corev1.Container, m *metav1.ObjectMeta, 
 	}
 }
 
+// maxWarnings bounds what is found of a pod whose ports all conflict with each other: far more than a client is told.
+const maxWarnings = 500
+
 // ports warns of ports, of all containers, that are defined more than once or in ways that may conflict.
 func (w *warner) ports(s *corev1.PodSpec) {
 	type definition struct {
@@ -332,16 +336,21 @@ func (w *warner) ports(s *corev1.PodSpec) {
 		port  *corev1.ContainerPort
 	}
 	path := func(d definition) *field.Path { return d.at.path(w.spec()).Child("ports").Index(d.index) }
-	var all []definition
+	type number struct {
+		port     int32
+		protocol corev1.Protocol
+	}
+	all := make(map[number][]definition)
 	eachPlace(s, func(at place, c *corev1.Container) {
 		for i := range c.Ports {
 			d := definition{at, i, &c.Ports[i]}
 			if d.port.HostIP != "" && d.port.HostPort == 0 {
 				w.add(path(d), "hostIP set without hostPort: %+v", *d.port)
 			}
-			for _, o := range all {
-				if o.port.ContainerPort != d.port.ContainerPort || o.port.Protocol != d.port.Protocol {
-					continue
+			n := number{d.port.ContainerPort, d.port.Protocol}
+			for _, o := range all[n] {
+				if len(w.texts) >= maxWarnings {
+					return
 				}
 				switch {
 				case d.port.HostIP == o.port.HostIP && d.port.HostPort == o.port.HostPort:
@@ -352,7 +361,7 @@ func (w *warner) ports(s *corev1.PodSpec) {
 					w.add(path(d), "dangerously ambiguous port definition with %s", path(o))
 				}
 			}
-			all = append(all, d)
+			all[n] = append(all[n], d)
 		}
 	})
 }
