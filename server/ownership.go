@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
@@ -15,7 +17,7 @@ type sealed struct {
 	q      *request
 	owners api.Owners
 	buf    *[]byte       // the object as ownership was decided on, in the version of the request
-	after  *object.Value // the same, parsed: its strings lie in buf
+	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf
 	final  *[]byte       // the object as it is stored
 }
 
@@ -32,36 +34,93 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 		return nil, err
 	}
 	*s.buf = b
-	if s.after, err = object.Parse(b); err != nil {
-		s.free()
-		return nil, err
-	}
-	var before *object.Value
-	if rec != nil {
-		s.owners = q.sameGroup(rec.Owners())
-		have, err := q.s.rendition(q.d, q.v, rec)
-		if err == nil {
-			before, err = object.Parse(have.json)
-		}
-		if err != nil {
-			s.free()
-			return nil, err
-		}
-	} else if before, err = emptyOf(q.d, q.v); err != nil {
-		s.free()
-		return nil, err
-	}
-	if q.Subresource == "" {
-		s.owners = object.SentOwners(s.owners, sent)
-	}
 	through := q.Subresource
 	if q.ownedThrough != "" {
 		through = q.ownedThrough
 	}
 	by := q.owner(q.options.manager, through)
+	if rec == nil && len(sent) == 0 && !q.d.Custom {
+		err = s.create(by)
+	} else {
+		err = s.compare(rec, sent, by)
+	}
+	if err != nil {
+		s.free()
+		return nil, err
+	}
+	return s, nil
+}
+
+// compare decides from what there was before, and what the client says of managedFields.
+func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by object.Write) error {
+	q := s.q
+	if err := s.parse(); err != nil {
+		return err
+	}
+	var before *object.Value
+	if rec != nil {
+		s.owners = q.sameGroup(rec.Owners())
+		have, err := q.s.rendition(q.d, q.v, rec)
+		if err != nil {
+			return err
+		}
+		if before, err = object.Parse(have.json); err != nil {
+			return err
+		}
+	} else if !q.d.Custom {
+		e, err := emptyOf(q.v)
+		if err != nil {
+			return err
+		}
+		before = e.value
+	}
+	if q.Subresource == "" {
+		s.owners = object.SentOwners(s.owners, sent)
+	}
 	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
 	s.owners = object.Own(s.owners, before, s.after, q.v.Shape, by)
-	return s, nil
+	return nil
+}
+
+// create decides for a new object of a typed kind. Most are like one made before: the fields are remembered.
+func (s *sealed) create(by object.Write) error {
+	q := s.q
+	e, err := emptyOf(q.v)
+	if err != nil {
+		return err
+	}
+	buf := encodings.Get().(*[]byte)
+	defer encodings.Put(buf)
+	key := append(append(append((*buf)[:0], by.Manager...), 0), by.Subresource...)
+	key = object.AppendSkeleton(append(key, 0), *s.buf)
+	*buf = key
+	if fields, ok := e.created.get(key); ok {
+		if fields.Fields != "" {
+			fields.Time = by.Time
+			s.owners = api.Owners{fields}
+		}
+		return nil
+	}
+	if err := s.parse(); err != nil {
+		return err
+	}
+	s.owners = object.Own(nil, e.value, s.after, q.v.Shape, by)
+	switch {
+	case !e.regular || len(s.owners) > 1:
+	case len(s.owners) == 0:
+		e.created.put(key, api.Owner{})
+	default:
+		e.created.put(key, s.owners[0])
+	}
+	return nil
+}
+
+// parse makes after of buf.
+func (s *sealed) parse() (err error) {
+	if s.after == nil {
+		s.after, err = object.Parse(*s.buf)
+	}
+	return err
 }
 
 // keep leaves ownership as it is: the fields that a binding sets belong to nobody, as on upstream.
@@ -125,15 +184,52 @@ func (q *request) encodeVersion(dst []byte, o *resource.Object) ([]byte, error) 
 	return q.v.Codec.Encode(dst, o)
 }
 
-// empties holds the empty object of each version, in which typed kinds have members that nobody owns.
-var empties sync.Map // *resource.Version -> *object.Value
+// empties holds the empty object of each version of the typed kinds.
+var empties sync.Map // *resource.Version -> *empty
 
-func emptyOf(d *resource.Definition, v *resource.Version) (*object.Value, error) {
-	if d.Custom {
-		return nil, nil
+// empty is a typed kind's empty object, in which there are members that nobody owns, and what was seen to be owned by
+// the creators of others.
+type empty struct {
+	value   *object.Value
+	regular bool // whether skeletons tell objects apart that are owned differently
+	created creators
+}
+
+// creators are the owners of objects made lately, by who made them and the object's skeleton. A kind's objects are made
+// alike in their thousands, by a controller or by a load: Pods, Events, ConfigMaps.
+type creators struct {
+	mu     sync.RWMutex
+	owners map[string]api.Owner
+	size   int
+}
+
+// creatorsSize bounds the keys remembered of one version, in bytes; then it starts anew.
+const creatorsSize = 64 << 10
+
+func (c *creators) get(key []byte) (api.Owner, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	o, ok := c.owners[string(key)]
+	return o, ok
+}
+
+func (c *creators) put(key []byte, o api.Owner) {
+	if len(key) > creatorsSize/16 {
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owners == nil || c.size+len(key)+len(o.Fields) > creatorsSize {
+		c.owners, c.size = map[string]api.Owner{}, 0
+	}
+	o.Fields = strings.Clone(o.Fields)
+	c.owners[string(key)] = o
+	c.size += len(key) + len(o.Fields)
+}
+
+func emptyOf(v *resource.Version) (*empty, error) {
 	if e, ok := empties.Load(v); ok {
-		return e.(*object.Value), nil
+		return e.(*empty), nil
 	}
 	o, _, err := v.Codec.Decode([]byte("{}"), true)
 	if err != nil {
@@ -143,12 +239,12 @@ func emptyOf(d *resource.Definition, v *resource.Version) (*object.Value, error)
 	if err != nil {
 		return nil, err
 	}
-	e, err := object.Parse(b)
+	value, err := object.Parse(b)
 	if err != nil {
 		return nil, err
 	}
-	empties.Store(v, e)
-	return e, nil
+	e, _ := empties.LoadOrStore(v, &empty{value: value, regular: !object.LongStrings(value)})
+	return e.(*empty), nil
 }
 
 // free gives the buffers back; after may not be looked at any more.
@@ -167,6 +263,9 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 // record makes the record of json, which encode wrote.
 func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 	if w.StatusManager != "" {
+		if err := s.parse(); err != nil {
+			return nil, err
+		}
 		final, err := object.Parse(json)
 		if err != nil {
 			return nil, err
