@@ -169,6 +169,11 @@ func (s *Store) lead() {
 
 	woken := s.process(group)
 
+	// Whoever leads next cannot send wakes before these are sent.
+	if len(woken) > 0 {
+		s.waking.Lock()
+		defer s.waking.Unlock()
+	}
 	s.queueMu.Lock()
 	if len(s.queue) > 0 {
 		s.queue[0].promoted = true
@@ -180,11 +185,8 @@ func (s *Store) lead() {
 	for _, r := range group[1:] { // the first is the leader itself
 		r.turn <- answered
 	}
-	for _, c := range woken {
-		select {
-		case c.wake <- struct{}{}:
-		default: // it has been told before and not looked yet
-		}
+	for i := range woken {
+		woken[i].send()
 	}
 }
 
@@ -207,8 +209,8 @@ func (s *Store) takeGroup() []*request {
 	return group
 }
 
-// process commits a group, sets every request's answer and returns the cursors to wake.
-func (s *Store) process(group []*request) []*Cursor {
+// process commits a group, sets every request's answer and returns the wakes to send.
+func (s *Store) process(group []*request) []wake {
 	err := s.Err()
 	switch first := group[0]; {
 	case first.close:
@@ -314,8 +316,8 @@ func (st *stage) add(r *request) {
 	st.requests = append(st.requests, r)
 }
 
-// publish makes a durable group visible: first the tables, then the events (S4). It returns the cursors to wake.
-func (s *Store) publish(batches []Batch) (woken []*Cursor) {
+// publish makes a durable group visible: first the tables, then the events (S4). It returns the wakes to send.
+func (s *Store) publish(batches []Batch) (woken []wake) {
 	n := 0
 	for _, b := range batches {
 		n += len(b)
@@ -353,7 +355,7 @@ func (s *Store) publish(batches []Batch) (woken []*Cursor) {
 			}
 			l.append(events[i])
 			s.budget.add(l, events[i])
-			woken = l.wakers(&events[i], woken)
+			woken = l.wakes(&events[i], events[0].Revision, woken)
 			i++
 		}
 	}
@@ -362,7 +364,9 @@ func (s *Store) publish(batches []Batch) (woken []*Cursor) {
 	s.stats.logBytes.Store(s.budget.used)
 	s.reached()
 	s.stats.writes.Add(int64(n))
-	s.stats.wakes.Add(int64(len(woken)))
+	for i := range woken {
+		s.stats.wakes.Add(int64(len(woken[i].cursors)))
+	}
 	return woken
 }
 
@@ -379,7 +383,7 @@ func (s *Store) reached() {
 }
 
 // dropTable processes a Drop.
-func (s *Store) dropTable(r *request) (woken []*Cursor) {
+func (s *Store) dropTable(r *request) (woken []wake) {
 	at := s.revision + 1
 	if err := s.backend.Drop(context.Background(), *r.drop, at); err != nil {
 		if !errors.Is(err, ErrFull) {
@@ -402,16 +406,8 @@ func (s *Store) dropTable(r *request) (woken []*Cursor) {
 	s.logMu.Unlock()
 
 	l.mu.Lock()
-	l.closed = ErrExpired
+	woken = l.close(ErrExpired)
 	s.budget.forget(l)
-	woken = append(woken, l.all...)
-	for _, cs := range l.waiting {
-		woken = append(woken, cs...)
-	}
-	for _, c := range woken {
-		c.waiting = false
-	}
-	l.all, l.waiting, l.names = nil, map[api.Index][]*Cursor{}, map[string]int{}
 	l.mu.Unlock()
 	s.reached()
 	r.rev = at

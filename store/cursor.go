@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"pintle.dev/api"
 )
@@ -12,19 +13,24 @@ import (
 // only briefly.
 const pageSize = 512
 
-// Cursor follows the events of one table at its own pace (S6). It keeps no events for its owner: a slow one costs
-// nothing, and is told ErrExpired when the log has moved past it. A Cursor is for one goroutine at a time.
+// Cursor follows the events of one table at its own pace (S6). A cursor that keeps up is handed each event as it is
+// published, without a lock; one that does not reads the log, and is told ErrExpired when that has moved past it. It
+// keeps no more than one event for its owner: a slow one costs nothing. A Cursor is for one goroutine at a time.
 type Cursor struct {
 	store *Store
 	log   *eventLog
 	match []api.Index
 	rev   api.Revision // everything up to here has been delivered
 	page  []api.Event
-	wake  chan struct{}
-	// waiting is guarded by log.mu: whether the cursor is registered for its next event. While it is, no event past
-	// rev matches it.
-	waiting bool
-	closed  bool
+	// behind: there may be events past rev that will not come through wake, so the log is to be read.
+	behind bool
+	// wake has the next event, or one without records that tells to read the log after its revision. Publishers fill it
+	// in the order of the log, and once they have found it full, which they note in lost, no more until that is cleared:
+	// what is received misses nothing between it and what was received before.
+	wake   chan api.Event
+	lost   atomic.Bool
+	group  *group // nil until the end of the log has been reached
+	closed bool
 }
 
 // Follow returns a cursor over the events of a resource after a revision, or ErrExpired. With match, only events are
@@ -34,7 +40,7 @@ func (s *Store) Follow(res api.Resource, after api.Revision, match ...api.Index)
 	if err := s.Err(); err != nil {
 		return nil, fmt.Errorf("follow %s: %w", res, err)
 	}
-	c := &Cursor{store: s, log: s.log(res), match: slices.Clone(match), rev: after, wake: make(chan struct{}, 1)}
+	c := &Cursor{store: s, log: s.log(res), match: slices.Clone(match), rev: after, behind: true, wake: make(chan api.Event, 1)}
 	// The most telling entry comes first: it is the one the cursor waits under.
 	slices.SortStableFunc(c.match, func(a, b api.Index) int { return breadth(a) - breadth(b) })
 	c.log.mu.RLock()
@@ -69,7 +75,11 @@ func (c *Cursor) Close() {
 		return
 	}
 	c.closed = true
-	c.unregister()
+	if c.group != nil {
+		c.log.mu.Lock()
+		c.log.leave(c)
+		c.log.mu.Unlock()
+	}
 	c.store.stats.cursors.Add(-1)
 }
 
@@ -85,23 +95,53 @@ func (c *Cursor) Next(ctx context.Context) ([]api.Event, error) {
 		if err := c.store.Err(); err != nil {
 			return nil, fmt.Errorf("read events of %s: %w", c.log.resource, err)
 		}
-		events, state, err := c.read(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read events of %s after %d: %w", c.log.resource, c.rev, err)
+		if c.lost.Load() {
+			// What is in wake came before what was lost; it is taken while lost still keeps others out. To a cursor
+			// that has not reached the end of the log it says nothing.
+			select {
+			case e := <-c.wake:
+				if !c.behind {
+					c.skip(e)
+				}
+			default:
+			}
+			c.lost.Store(false)
+			c.behind = true
 		}
-		if len(events) > 0 || state == advanced {
-			return events, nil
+		if c.behind {
+			events, state, err := c.read(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("read events of %s after %d: %w", c.log.resource, c.rev, err)
+			}
+			if len(events) > 0 || state == advanced {
+				return events, nil
+			}
 		}
 		c.release()
 		select {
-		case <-c.wake:
-		case <-c.store.done:
-			c.unregister()
+		case e := <-c.wake:
+			switch {
+			case e.New == nil && e.Old == nil:
+				c.skip(e)
+				c.behind = true
+			case e.Revision > c.rev: // else it was read from the log, or is not asked for
+				c.rev = e.Revision
+				c.page = append(c.page[:0], e)
+				return c.page, nil
+			}
 		case <-ctx.Done():
-			c.unregister()
+			c.catchUp()
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// skip notes that everything before an event, or up to one without records, has been delivered.
+func (c *Cursor) skip(e api.Event) {
+	if e.New != nil || e.Old != nil {
+		e.Revision--
+	}
+	c.rev = max(c.rev, e.Revision)
 }
 
 // release lets go of the records of the last page before a wait that may be long.
@@ -116,11 +156,11 @@ func (c *Cursor) release() {
 type progress int
 
 const (
-	waiting  progress = iota // at the end of the log and registered
+	waiting  progress = iota // at the end of the log: what comes is put into wake
 	advanced                 // there is more to look at
 )
 
-// read returns the next page of events, or registers the cursor when there is none.
+// read returns the next page of events, or makes sure that later ones come through wake when there is none.
 func (c *Cursor) read(ctx context.Context) ([]api.Event, progress, error) {
 	// Read before the log: by the time a revision is published, all events up to it are in the logs.
 	published := c.store.published()
@@ -149,6 +189,11 @@ func (c *Cursor) read(ctx context.Context) ([]api.Event, progress, error) {
 		l.mu.RUnlock()
 		return c.page, advanced, nil
 	}
+	if c.group != nil { // whoever publishes from now on finds the cursor there
+		c.rev, c.behind = max(c.rev, published), false
+		l.mu.RUnlock()
+		return nil, waiting, nil
+	}
 	l.mu.RUnlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,8 +203,8 @@ func (c *Cursor) read(ctx context.Context) ([]api.Event, progress, error) {
 	if l.last > c.rev && l.after(c.rev) < l.n || c.rev < l.horizon {
 		return nil, advanced, nil // an event came between the two locks
 	}
-	c.rev = max(c.rev, published)
-	l.register(c)
+	c.rev, c.behind = max(c.rev, published), false
+	l.join(c)
 	return nil, waiting, nil
 }
 
@@ -187,15 +232,18 @@ func (c *Cursor) readBack(ctx context.Context, through api.Revision) ([]api.Even
 	return c.page, advanced, nil
 }
 
-func (c *Cursor) matches(e *api.Event) bool {
-	return len(c.match) == 0 || c.has(e.Old) || c.has(e.New)
+func (c *Cursor) matches(e *api.Event) bool { return matches(c.match, e) }
+
+// matches reports whether the old or the new version has all entries.
+func matches(match []api.Index, e *api.Event) bool {
+	return len(match) == 0 || hasAll(match, e.Old) || hasAll(match, e.New)
 }
 
-func (c *Cursor) has(rec *api.Record) bool {
+func hasAll(match []api.Index, rec *api.Record) bool {
 	if rec == nil {
 		return false
 	}
-	for _, x := range c.match {
+	for _, x := range match {
 		if !hasEntry(rec, x) {
 			return false
 		}
@@ -213,121 +261,13 @@ func hasEntry(rec *api.Record, x api.Index) bool {
 	return rec.Indexed(x)
 }
 
-// unregister takes the cursor out of the waiting ones. When no event woke it meanwhile, it has seen all there is.
-func (c *Cursor) unregister() {
+// catchUp moves the cursor past events that do not match, if all that do have been delivered.
+func (c *Cursor) catchUp() {
 	published := c.store.published()
 	l := c.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c.waiting {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if c.group.last <= c.rev {
 		c.rev = max(c.rev, published)
-		l.remove(c)
-		return
 	}
-	select {
-	case <-c.wake:
-	default:
-	}
-}
-
-// register makes the next event that matches wake the cursor.
-func (l *eventLog) register(c *Cursor) {
-	if c.waiting {
-		return // a wake-up that was sent before the last wait ended came late
-	}
-	c.waiting = true
-	if len(c.match) == 0 {
-		l.all = append(l.all, c)
-		return
-	}
-	x := c.match[0]
-	l.waiting[x] = append(l.waiting[x], c)
-	l.names[x.Name]++
-}
-
-func (l *eventLog) remove(c *Cursor) {
-	c.waiting = false
-	if len(c.match) == 0 {
-		l.all = without(l.all, c)
-		return
-	}
-	x := c.match[0]
-	if rest := without(l.waiting[x], c); len(rest) == 0 {
-		delete(l.waiting, x)
-	} else {
-		l.waiting[x] = rest
-	}
-	l.countDown(x.Name)
-}
-
-func (l *eventLog) countDown(name string) {
-	if l.names[name]--; l.names[name] == 0 {
-		delete(l.names, name)
-	}
-}
-
-func without(cs []*Cursor, c *Cursor) []*Cursor {
-	if i := slices.Index(cs, c); i >= 0 {
-		cs[i] = cs[len(cs)-1]
-		cs[len(cs)-1] = nil
-		cs = cs[:len(cs)-1]
-	}
-	return cs
-}
-
-// wakers takes the cursors that an event is for out of the waiting ones and appends them to woken, for their wake
-// channel to be filled once all locks are released. The others stay as they are: only the entries the event has are
-// looked up.
-func (l *eventLog) wakers(e *api.Event, woken []*Cursor) []*Cursor {
-	for i, c := range l.all {
-		c.waiting = false
-		woken = append(woken, c)
-		l.all[i] = nil
-	}
-	l.all = l.all[:0]
-	if len(l.names) == 0 {
-		return woken
-	}
-	for _, rec := range [...]*api.Record{e.Old, e.New} {
-		if rec == nil {
-			continue
-		}
-		if l.names[IndexNamespace] > 0 {
-			woken = l.take(api.Index{Name: IndexNamespace, Value: rec.Namespace()}, e, woken)
-		}
-		if l.names[IndexName] > 0 {
-			woken = l.take(api.Index{Name: IndexName, Value: rec.Name()}, e, woken)
-		}
-		for name, value := range rec.Indexes() {
-			if l.names[name] > 0 {
-				woken = l.take(api.Index{Name: name, Value: value}, e, woken)
-			}
-		}
-	}
-	return woken
-}
-
-func (l *eventLog) take(x api.Index, e *api.Event, woken []*Cursor) []*Cursor {
-	cs, ok := l.waiting[x]
-	if !ok {
-		return woken
-	}
-	rest := cs[:0]
-	for _, c := range cs {
-		if !c.matches(e) {
-			rest = append(rest, c)
-			continue
-		}
-		// It has waited through everything before this event.
-		c.waiting, c.rev = false, max(c.rev, e.Revision-1)
-		woken = append(woken, c)
-		l.countDown(x.Name)
-	}
-	clear(cs[len(rest):])
-	if len(rest) == 0 {
-		delete(l.waiting, x)
-	} else {
-		l.waiting[rest[0].match[0]] = rest // not x, whose strings would keep the record alive as the map's key
-	}
-	return woken
 }

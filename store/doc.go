@@ -8,13 +8,13 @@
 //
 //	Commit -> queue -> one leader takes all that waits as a group -> expectations are checked against the tables and
 //	the group itself, writes are numbered and stamped -> Backend.Commit (one sync) -> publish: tables, then event
-//	logs -> callers are answered -> cursors are woken
+//	logs -> callers are answered -> cursors are handed the events
 //
 // and the next group fills while the disk syncs. A read takes a View, which is the root pointer of the copy-on-write
-// trees: it locks nothing and is never changed. A watch takes a Cursor: it holds a revision, not a buffer, and reads
-// the table's event log from there; what has left memory is read back from the backend. Rejected: a committer goroutine
-// (two goroutine switches for each uncontended commit), a channel per watcher (a slow one either blocks the writer or
-// is dropped), checking expectations in the backend (a read of the disk per write).
+// trees: it locks nothing and is never changed. A watch takes a Cursor: it holds a revision and room for one event. While
+// it keeps up it is handed each event without a lock; otherwise it reads the table's event log from its revision; what
+// has left memory is read back from the backend. Rejected: a committer goroutine (two goroutine switches for each uncontended commit), a queue per watcher (a
+// slow one either blocks the writer or is dropped), checking expectations in the backend (a read of the disk per write).
 //
 // Invariants, each with a test that names it:
 //
@@ -24,7 +24,7 @@
 //   - S2 A commit is acknowledged only when it is durable and applied: a writer reads its own write.
 //   - S3 A sync that failed is never acknowledged and never tried again as if it could succeed. The store stops: every
 //     later call returns the reason, and Failed is closed for the process to exit.
-//   - S4 A table shows a change before its log has the event, and the log has it before a cursor is woken.
+//   - S4 A table shows a change before its log has the event, and the log has it before a cursor is handed it.
 //   - S5 Records never change. A View is one revision across all tables. At shows a table as it was at an earlier one,
 //     so that a list in pages is one snapshot, or says ErrExpired.
 //   - S6 A Cursor delivers every later event of its table (that matches), in order, once, or says ErrExpired. It never

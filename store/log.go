@@ -8,7 +8,7 @@ import (
 	"pintle.dev/api"
 )
 
-// eventLog is the recent events of one table, and the cursors that wait for the next one. Old events leave it when all
+// eventLog is the recent events of one table, and the cursors that wait for the next. Old events leave it when all
 // logs together exceed the budget; cursors behind it read from the backend.
 type eventLog struct {
 	resource api.Resource
@@ -23,16 +23,16 @@ type eventLog struct {
 	incarnation api.Revision
 	closed      error // why no cursor can go on: ErrExpired after a drop
 
-	all     []*Cursor               // waiting for any event
-	waiting map[api.Index][]*Cursor // waiting for an event with this entry
-	names   map[string]int          // how many wait under each index name
+	all    group                  // the cursors without a match
+	groups map[api.Index][]*group // the others, by the first entry of their match
+	names  map[string]int         // how many groups are under each index name
 }
 
 // newEventLog makes a log that has all events after the Store was opened and the table was dropped.
 func newEventLog(r api.Resource, opened, dropped api.Revision) *eventLog {
 	horizon := max(opened, dropped)
 	return &eventLog{resource: r, horizon: horizon, last: horizon, incarnation: dropped,
-		waiting: map[api.Index][]*Cursor{}, names: map[string]int{}}
+		groups: map[api.Index][]*group{}, names: map[string]int{}}
 }
 
 func (l *eventLog) at(i int) *api.Event { return &l.ring[(l.first+i)&(len(l.ring)-1)] }

@@ -12,7 +12,7 @@ type Stats struct {
 	Writes      int64 // objects written or deleted
 	Groups      int64 // syncs of the backend: commits that came together share one
 	Conflicts   int64 // commits refused because an expectation did not hold
-	Wakes       int64 // cursors woken
+	Wakes       int64 // events handed to cursors; those of one commit count as one
 	ReadBack    int64 // events read from the backend because they had left memory
 	Compactions int64
 	Cursors     int64 // open now

@@ -76,6 +76,8 @@ type Store struct {
 	leading bool
 	closing bool
 
+	waking sync.Mutex // keeps the wakes of different groups in order
+
 	once    sync.Once
 	failure error         // set before done is closed
 	failed  chan struct{} // closed when the store fails
@@ -165,6 +167,16 @@ func (s *Store) stop(reason error) {
 			close(s.failed)
 		}
 		close(s.done)
+		s.logMu.RLock()
+		defer s.logMu.RUnlock()
+		for _, l := range s.logs {
+			l.mu.Lock()
+			woken := l.close(reason)
+			l.mu.Unlock()
+			for i := range woken {
+				woken[i].send()
+			}
+		}
 	})
 }
 
@@ -197,6 +209,7 @@ func (s *Store) log(res api.Resource) *eventLog {
 	defer s.logMu.Unlock()
 	if l = s.logs[res]; l == nil {
 		l = newEventLog(res, s.loaded, s.dropped[res])
+		l.closed = s.Err()
 		s.logs[res] = l
 	}
 	return l

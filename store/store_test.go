@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -155,5 +156,86 @@ func TestFollowMatch(t *testing.T) {
 	r4 := commit(t, s, store.Put(things, record("a", "1", "", node("n3")), r3)) // leaves the selection: Old matches
 	if es, err := one.Next(t.Context()); err != nil || len(es) != 1 || es[0].Revision != r4 {
 		t.Fatalf("got %v, %v", es, err)
+	}
+}
+
+// joined returns a cursor that has seen everything and waits, but for its owner.
+func joined(t *testing.T, s *store.Store, match ...api.Index) *store.Cursor {
+	t.Helper()
+	c, err := s.Follow(things, s.Revision(), match...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	wait, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := c.Next(wait); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Next of what has been read: %v", err)
+	}
+	return c
+}
+
+// next returns the revisions of what Next gives.
+func next(t *testing.T, c *store.Cursor) []api.Revision {
+	t.Helper()
+	es, err := c.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var revs []api.Revision
+	for _, e := range es {
+		revs = append(revs, e.Revision)
+	}
+	return revs
+}
+
+// TestQuietCursor: a cursor is not behind for what does not match it, even when all that has left the log, and two events
+// that do match come before its owner looks.
+func TestQuietCursor(t *testing.T) {
+	s := open(t, store.Config{LogBudget: 1, LogFloor: 4})
+	c := joined(t, s, api.Index{Name: store.IndexName, Value: "mine"})
+	for i := range 100 {
+		commit(t, s, store.Put(things, record("a", fmt.Sprint(i), ""), 0))
+	}
+	r1 := commit(t, s, store.Put(things, record("a", "mine", "1"), 0))
+	r2 := commit(t, s, store.Put(things, record("a", "mine", "2"), r1))
+	if got := next(t, c); !slices.Equal(got, []api.Revision{r1, r2}) {
+		t.Errorf("got %v, want %d and %d", got, r1, r2)
+	}
+}
+
+// TestEventsOfOneCommit: they come in one piece, so that what passes them on can do so at once.
+func TestEventsOfOneCommit(t *testing.T) {
+	s := open(t, store.Config{})
+	all, some := joined(t, s), joined(t, s, api.Index{Name: store.IndexNamespace, Value: "a"})
+	rev := commit(t, s, store.Put(things, record("a", "1", ""), 0), store.Put(things, record("b", "2", ""), 0), store.Put(things, record("a", "3", ""), 0))
+	if got := next(t, all); !slices.Equal(got, []api.Revision{rev - 2, rev - 1, rev}) {
+		t.Errorf("got %v", got)
+	}
+	if got := next(t, some); !slices.Equal(got, []api.Revision{rev - 2, rev}) {
+		t.Errorf("of namespace a: got %v", got)
+	}
+}
+
+// TestCursorsOfOneGroup: one that leaves while others are handed an event disturbs none of them.
+func TestCursorsOfOneGroup(t *testing.T) {
+	s := open(t, store.Config{})
+	var cs []*store.Cursor
+	for range 5 {
+		cs = append(cs, joined(t, s))
+	}
+	var rev api.Revision
+	for len(cs) > 0 {
+		rev = commit(t, s, store.Put(things, record("a", "1", ""), rev))
+		for _, c := range cs {
+			if got := next(t, c); !slices.Equal(got, []api.Revision{rev}) {
+				t.Fatalf("of %d cursors one got %v, want %d", len(cs), got, rev)
+			}
+		}
+		cs[0].Close()
+		cs = cs[1:]
+	}
+	if n := s.Stats().Wakes; n != 5+4+3+2+1 {
+		t.Errorf("%d were handed an event", n)
 	}
 }
