@@ -43,36 +43,55 @@ type frameKey struct {
 // frames keeps the newest encoded events, so that many watchers of one event share its bytes. They are for the watchers
 // that keep up; one that comes later encodes for itself.
 type frames struct {
+	// newest are frames of the last few revisions, each where its revision says, to be found without a lock.
+	newest [16]atomic.Pointer[frame]
+
 	mu     sync.Mutex
 	budget int
 	size   int
-	byKey  map[frameKey][]byte
-	order  []frameKey // a ring, oldest at first
+	byKey  map[frameKey]*frame
+	order  []*frame // a ring, oldest at first
 	first  int
+}
+
+// frame is an encoded event; it never changes.
+type frame struct {
+	key   frameKey
+	bytes []byte
+}
+
+func (f *frames) place(key *frameKey) *atomic.Pointer[frame] {
+	return &f.newest[uint64(key.rev)%uint64(len(f.newest))]
 }
 
 // get returns the frame of key, made by encode if nobody has made it yet. Whoever is waiting meanwhile would only have
 // made the same.
 func (f *frames) get(key frameKey, encode func() ([]byte, error)) ([]byte, error) {
+	if fr := f.place(&key).Load(); fr != nil && fr.key == key {
+		return fr.bytes, nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if b, ok := f.byKey[key]; ok {
-		return b, nil
+	if fr, ok := f.byKey[key]; ok {
+		return fr.bytes, nil
 	}
 	b, err := encode()
 	if err != nil || len(b) > f.budget {
 		return b, err
 	}
 	if f.byKey == nil {
-		f.byKey = map[frameKey][]byte{}
+		f.byKey = map[frameKey]*frame{}
 	}
-	f.byKey[key] = b
-	f.order = append(f.order, key)
+	fr := &frame{key, b}
+	f.byKey[key] = fr
+	f.place(&key).Store(fr)
+	f.order = append(f.order, fr)
 	for f.size += len(b); f.size > f.budget; f.first++ {
 		old := f.order[f.first]
-		f.size -= len(f.byKey[old])
-		delete(f.byKey, old)
-		f.order[f.first] = frameKey{}
+		f.size -= len(old.bytes)
+		delete(f.byKey, old.key)
+		f.place(&old.key).CompareAndSwap(old, nil)
+		f.order[f.first] = nil
 	}
 	if f.first > len(f.order)/2 && f.first > 64 {
 		f.order = append(f.order[:0:0], f.order[f.first:]...)
@@ -87,24 +106,24 @@ type frameWriter struct {
 	q       *request
 	options *listOptions
 	flusher http.Flusher
-	pending []byte // frames gathered, not yet written
-	rows    bool   // the columns of a Table have been sent
+	shared  []byte  // the only frame gathered, which others send too
+	pending []byte  // else the frames gathered, in buffer
+	buffer  *[]byte // taken while something is pending: a watch at rest holds none
+	rows    bool    // the columns of a Table have been sent
 	err     error
-	writing atomic.Int64 // Unix nanoseconds when the write under way began; 0 for none
+	events  atomic.Int64  // sent so far
+	turns   atomic.Uint32 // of writing: odd while a write is under way
+	watched stall
 }
 
 func (x *exchange) newFrameWriter(q *request, o *listOptions) *frameWriter {
 	fw := &frameWriter{x: x, q: q, options: o}
 	fw.flusher, _ = x.w.(http.Flusher)
-	x.s.slow.add(fw)
-	x.s.metrics.watches.Add(1)
+	x.s.watches.add(fw)
 	return fw
 }
 
-func (fw *frameWriter) close() {
-	fw.x.s.slow.remove(fw)
-	fw.x.s.metrics.watches.Add(-1)
-}
+func (fw *frameWriter) close() { fw.x.s.watches.remove(fw) }
 
 // abort makes the write under way fail.
 func (fw *frameWriter) abort(now time.Time) {
@@ -118,26 +137,42 @@ func (fw *frameWriter) event(e *api.Event, initial bool) {
 	if fw.err != nil {
 		return
 	}
+	fw.events.Add(1)
 	s, f := fw.x.s, fw.x.form
 	typ := eventType(e)
 	columns := f.shape == asTable && !fw.rows
 	if initial || columns || e.Revision+frameHorizon < s.Store.Revision() {
 		fw.rows = true
-		fw.pending, fw.err = fw.append(fw.pending, typ, e, columns)
+		fw.pending, fw.err = fw.append(fw.gathered(), typ, e, columns)
 		if len(fw.pending) >= chunkSize {
-			fw.write(fw.pending)
-			fw.pending = fw.pending[:0]
+			fw.turns.Add(1)
+			fw.write()
+			fw.turns.Add(1)
 		}
 		return
 	}
 	key := frameKey{e.Record(), e.Revision, typ, fw.q.v, f}
 	b, err := s.frames.get(key, func() ([]byte, error) { return fw.append(nil, typ, e, false) })
-	if err != nil {
+	switch {
+	case err != nil:
 		fw.err = err
-		return
+	case fw.shared == nil && len(fw.pending) == 0:
+		fw.shared = b
+	default:
+		fw.pending = append(fw.gathered(), b...)
 	}
-	s.metrics.events.Add(1)
-	fw.pending = append(fw.pending, b...)
+}
+
+// gathered returns what is ready to be sent, to be appended to and become pending.
+func (fw *frameWriter) gathered() []byte {
+	if fw.buffer == nil {
+		fw.buffer = takeBuffer()
+		fw.pending = *fw.buffer
+	}
+	if fw.shared != nil {
+		fw.pending, fw.shared = append(fw.pending, fw.shared...), nil
+	}
+	return fw.pending
 }
 
 // frameHorizon is how many revisions an event may lag behind the newest for its frame to be worth sharing.
@@ -176,10 +211,10 @@ func (fw *frameWriter) bookmark(rev api.Revision, end bool) {
 		kind, version = "PartialObjectMetadata", "meta.k8s.io/"+f.version
 	}
 	if f.media == mediaProtobuf {
-		fw.pending, fw.err = appendProtobufBookmark(fw.pending, fw.q, rev, end)
+		fw.pending, fw.err = appendProtobufBookmark(fw.gathered(), fw.q, rev, end)
 		return
 	}
-	b := append(append(append(fw.pending, `{"type":"BOOKMARK","object":{"kind":"`...), kind...), `","apiVersion":"`...)
+	b := append(append(append(fw.gathered(), `{"type":"BOOKMARK","object":{"kind":"`...), kind...), `","apiVersion":"`...)
 	b = append(append(append(b, version...), `","metadata":{"resourceVersion":"`...), strconv.FormatUint(uint64(rev), 10)...)
 	b = append(b, '"')
 	if !fw.q.d.Custom && f.shape == asObject {
@@ -216,32 +251,37 @@ func (fw *frameWriter) failure(err error) {
 		return
 	}
 	if fw.x.form.media == mediaProtobuf {
-		fw.pending, fw.err = appendProtobufFailure(fw.pending, &st)
+		fw.pending, fw.err = appendProtobufFailure(fw.gathered(), &st)
 		return
 	}
-	fw.pending = append(append(append(fw.pending, `{"type":"ERROR","object":`...), b...), "}\n"...)
+	fw.pending = append(append(append(fw.gathered(), `{"type":"ERROR","object":`...), b...), "}\n"...)
 }
 
 // flush sends what has been gathered.
 func (fw *frameWriter) flush() {
-	if len(fw.pending) > 0 {
-		fw.write(fw.pending)
-		if fw.pending = fw.pending[:0]; cap(fw.pending) > chunkSize {
-			fw.pending = nil
+	if fw.err == nil {
+		fw.turns.Add(1)
+		fw.write()
+		if fw.err == nil && fw.flusher != nil {
+			fw.flusher.Flush()
 		}
+		fw.turns.Add(1)
 	}
-	if fw.err == nil && fw.flusher != nil {
-		fw.writing.Store(time.Now().UnixNano())
-		fw.flusher.Flush()
-		fw.writing.Store(0)
+	if fw.buffer != nil {
+		*fw.buffer = fw.pending[:0]
+		giveBuffer(fw.buffer)
+		fw.buffer, fw.pending = nil, nil
 	}
 }
 
-func (fw *frameWriter) write(b []byte) {
-	if fw.err != nil {
-		return
+// write hands what has been gathered to net/http, which may wait for the client.
+func (fw *frameWriter) write() {
+	switch {
+	case fw.err != nil:
+	case fw.shared != nil:
+		_, fw.err = fw.x.w.Write(fw.shared)
+	case len(fw.pending) > 0:
+		_, fw.err = fw.x.w.Write(fw.pending)
 	}
-	fw.writing.Store(time.Now().UnixNano())
-	_, fw.err = fw.x.w.Write(b)
-	fw.writing.Store(0)
+	fw.shared, fw.pending = nil, fw.pending[:0]
 }

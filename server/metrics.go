@@ -20,8 +20,6 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	cache    sync.Map // seriesKey -> *series: a vector's own lookup hashes every label value anew
-	watches  atomic.Int64
-	events   atomic.Int64
 	panics   atomic.Int64
 	registry *prometheus.Registry
 	handler  http.Handler
@@ -52,19 +50,19 @@ func newMetrics(s *Server) *metrics {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	counter := func(name, help string, value *atomic.Int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value.Load()) })
+	counter := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		m.requests, m.duration, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		gauge("apiserver_longrunning_requests", "Watches that are open.", func() float64 { return float64(m.watches.Load()) }),
+		gauge("apiserver_longrunning_requests", "Watches that are open.", func() float64 { return float64(s.watches.count()) }),
 		gauge("apiserver_current_inflight_requests", "Requests from the network being served.", func() float64 {
 			return float64(len(s.reads) + len(s.writes))
 		}),
 		gauge("pintle_store_revision", "Revision of the last commit.", func() float64 { return float64(s.Store.Revision()) }),
-		counter("apiserver_watch_events_total", "Events sent to watchers.", &m.events),
-		counter("apiserver_request_panics_total", "Requests that panicked.", &m.panics),
+		counter("apiserver_watch_events_total", "Events sent to watchers.", s.watches.events),
+		counter("apiserver_request_panics_total", "Requests that panicked.", m.panics.Load),
 	)
 	m.registry, m.handler = r, promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

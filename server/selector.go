@@ -123,6 +123,17 @@ func (s *selector) name() (string, bool) {
 	return "", false
 }
 
+// keyed reports whether the selector lets pass what has certain index entries, all of the key: what no change of an
+// object alters.
+func (s *selector) keyed() bool {
+	for _, r := range s.fields {
+		if r.not || r.value == "" || r.values != nil || r.field != store.IndexName && r.field != store.IndexNamespace {
+			return false
+		}
+	}
+	return s.labels == nil
+}
+
 // entries are the equalities of the selector for a cursor: with them it sleeps through what cannot pass.
 func (s *selector) entries(namespace string) []api.Index {
 	var xs []api.Index

@@ -70,7 +70,7 @@ type Server struct {
 	metrics   *metrics
 	reads     semaphore
 	writes    semaphore
-	slow      slowWriters
+	watches   watches
 	stopping  context.Context
 	stop      context.CancelFunc
 

@@ -30,7 +30,7 @@ func (q *request) watch(ctx context.Context) (*api.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stream{q: q, selector: o.selector}
+	st := &stream{q: q, selector: o.selector, keyed: o.selector.keyed()}
 	initial := o.initial != nil && *o.initial
 	switch {
 	case initial || o.version == 0 && o.initial == nil:
@@ -94,6 +94,7 @@ func (q *request) snapshot(v store.View, o *listOptions) func() []api.Event {
 type stream struct {
 	q        *request
 	selector selector
+	keyed    bool // the cursor selects by itself: all there is to match is the key
 	cursor   *store.Cursor
 	snapshot func() []api.Event // nil once given
 	marked   bool               // the snapshot's end is to be told
@@ -152,7 +153,7 @@ func (st *stream) Next(ctx context.Context) ([]api.Event, error) {
 // filter keeps, in place, the events that concern what the selector lets pass, and makes those that cross its border
 // additions and deletions.
 func (st *stream) filter(events []api.Event) []api.Event {
-	if st.selector.empty() && (st.q.Key.Namespace == "" || len(events) == 0) {
+	if st.keyed {
 		return events
 	}
 	kept := events[:0]
@@ -266,44 +267,74 @@ func (b *bookmarks) wait(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithDeadline(ctx, due)
 }
 
-// slowWriters breaks off the writes of clients that do not read. One timer looks at all of them: a deadline of its own
-// for each write would cost each event two messages to the connection's goroutine.
-type slowWriters struct {
-	mu      sync.Mutex
-	watches map[*frameWriter]struct{}
-	timer   *time.Timer
+// watches are those that are open over the network. It breaks off the writes of clients that do not read. One timer looks
+// at all of them: a deadline of its own for each write would cost each event two messages to the connection's goroutine.
+type watches struct {
+	mu    sync.Mutex
+	open  map[*frameWriter]struct{}
+	ended int64 // events sent by those that are no more
+	timer *time.Timer
 }
 
-func (l *slowWriters) add(fw *frameWriter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.watches == nil {
-		l.watches = map[*frameWriter]struct{}{}
+// stall is what the last round saw of a watch, guarded by watches.mu.
+type stall struct {
+	turn  uint32
+	since time.Time // of turn
+}
+
+func (w *watches) add(fw *frameWriter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open == nil {
+		w.open = map[*frameWriter]struct{}{}
 	}
-	l.watches[fw] = struct{}{}
-	if l.timer == nil {
-		l.timer = time.AfterFunc(slowWriterRounds, l.round)
+	w.open[fw] = struct{}{}
+	if w.timer == nil {
+		w.timer = time.AfterFunc(slowWriterRounds, w.round)
 	}
 }
 
-func (l *slowWriters) remove(fw *frameWriter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.watches, fw)
+func (w *watches) remove(fw *frameWriter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.open, fw)
+	w.ended += fw.events.Load()
 }
 
-func (l *slowWriters) round() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.watches) == 0 {
-		l.timer = nil
+// count returns how many are open.
+func (w *watches) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open)
+}
+
+// events returns how many have been sent, by all there ever were.
+func (w *watches) events() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.ended
+	for fw := range w.open {
+		n += fw.events.Load()
+	}
+	return n
+}
+
+func (w *watches) round() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open) == 0 {
+		w.timer = nil
 		return
 	}
 	now := time.Now()
-	for fw := range l.watches {
-		if since := fw.writing.Load(); since != 0 && now.Sub(time.Unix(0, since)) > writePatience {
+	for fw := range w.open {
+		turn, seen := fw.turns.Load(), &fw.watched
+		switch {
+		case turn != seen.turn || turn%2 == 0:
+			*seen = stall{turn, now}
+		case now.Sub(seen.since) > writePatience:
 			fw.abort(now)
 		}
 	}
-	l.timer.Reset(slowWriterRounds)
+	w.timer.Reset(slowWriterRounds)
 }

@@ -3,8 +3,11 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pintle.dev/api"
 )
@@ -131,5 +134,87 @@ func TestPages(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "c0 c1 c2 c3 c4" {
 		t.Errorf("the pages have %s", got)
+	}
+}
+
+// deadlineRecorder is a connection whose write deadline can be set.
+type deadlineRecorder struct {
+	*httptest.ResponseRecorder
+	deadlines int
+}
+
+func (d *deadlineRecorder) SetWriteDeadline(time.Time) error {
+	d.deadlines++
+	return nil
+}
+
+// TestStalledWatch: the write of a client that does not read is broken off after a while, that of one which reads slowly
+// is not.
+func TestStalledWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w watches
+		writer := func() (*frameWriter, *deadlineRecorder) {
+			r := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+			fw := &frameWriter{x: &exchange{w: r}}
+			fw.turns.Store(1) // a write is under way
+			w.add(fw)
+			return fw, r
+		}
+		stalled, cut := writer()
+		slow, kept := writer()
+		for range 4 {
+			time.Sleep(writePatience / 2)
+			slow.turns.Add(2)
+		}
+		if cut.deadlines == 0 || kept.deadlines != 0 {
+			t.Errorf("%d deadlines were set for the client that does not read, %d for the slow one", cut.deadlines, kept.deadlines)
+		}
+		slow.events.Add(3)
+		w.remove(stalled)
+		w.remove(slow)
+		if w.count() != 0 || w.events() != 3 {
+			t.Errorf("%d are open, %d events were sent", w.count(), w.events())
+		}
+		time.Sleep(2 * slowWriterRounds) // the timer sees that there is nothing to do
+		if w.timer != nil {
+			t.Error("the timer goes on with no watch open")
+		}
+	})
+}
+
+// TestFrames: the newest are kept within the budget, and no other event's bytes are given for one's own.
+func TestFrames(t *testing.T) {
+	f := frames{budget: 100}
+	made := 0
+	get := func(rev api.Revision, typ string) string {
+		b, err := f.get(frameKey{rev: rev, typ: typ}, func() ([]byte, error) {
+			made++
+			return fmt.Appendf(nil, "%-20s", fmt.Sprint(rev, typ)), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	for rev := api.Revision(1); rev <= 40; rev++ {
+		for range 2 {
+			for _, typ := range []string{eventAdded, eventModified} { // two forms of a revision share a place
+				if got, want := get(rev, typ), fmt.Sprint(rev, typ); got != want {
+					t.Fatalf("got the frame of %s, want %s", got, want)
+				}
+			}
+		}
+	}
+	if made != 80 {
+		t.Errorf("%d frames were made, want 80", made)
+	}
+	held := 0
+	for i := range f.newest {
+		if f.newest[i].Load() != nil {
+			held++
+		}
+	}
+	if f.size > f.budget || len(f.byKey) != 5 || held > 5 {
+		t.Errorf("%d bytes in %d frames are kept, %d found without the lock", f.size, len(f.byKey), held)
 	}
 }
