@@ -65,8 +65,7 @@ func bootstrap(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
 	return publishEndpoints(ctx, c, addr)
 }
 
-// publishEndpoints keeps the Endpoints of the kubernetes Service at the address this server listens on. Of a server
-// that listens on loopback alone there is no address to publish: pods could not reach it.
+// publishEndpoints keeps the Endpoints of the kubernetes Service at the address this server listens on.
 func publishEndpoints(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
 	ip := advertised(addr)
 	if !ip.IsValid() {
@@ -86,15 +85,12 @@ func publishEndpoints(ctx context.Context, c client.Client, addr *net.TCPAddr) e
 	return nil
 }
 
-// advertised is the address others reach a listener by: its own, or for one that listens on all, the machine's first
-// global one.
+// advertised is the address others reach a listener by: its own, or for one that listens on all or on loopback, which
+// Endpoints may not hold, the machine's first global one, as upstream has it.
 func advertised(addr *net.TCPAddr) netip.Addr {
 	ip, _ := netip.AddrFromSlice(addr.IP)
 	ip = ip.Unmap()
-	if ip.IsLoopback() {
-		return netip.Addr{}
-	}
-	if !ip.IsUnspecified() {
+	if !ip.IsUnspecified() && !ip.IsLoopback() {
 		return ip
 	}
 	addrs, err := net.InterfaceAddrs()

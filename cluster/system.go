@@ -192,8 +192,32 @@ func (s *System) hosts() []string {
 	return slices.Compact(hosts)
 }
 
-func (s *System) startObjects(ctx, _ context.Context) error {
-	return bootstrap(ctx, s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters), s.addr())
+func (s *System) startObjects(ctx, run context.Context) error {
+	c := s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters)
+	if err := bootstrap(ctx, c, s.addr()); err != nil {
+		return err
+	}
+	s.running.Go(func() { s.keepObjects(run, c, keepInterval) })
+	return nil
+}
+
+// keepInterval is how often the cluster's own objects are looked after, as upstream does with the kubernetes Service.
+const keepInterval = 10 * time.Second
+
+// keepObjects makes again what somebody deletes of the objects every cluster has.
+func (s *System) keepObjects(ctx context.Context, c client.Client, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := bootstrap(ctx, c, s.addr()); err != nil && ctx.Err() == nil {
+			s.log.Warn("the cluster's own objects cannot be kept", "err", err)
+		}
+	}
 }
 
 func (s *System) finish(context.Context, context.Context) error {

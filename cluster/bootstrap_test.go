@@ -1,0 +1,67 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pintle.dev/api"
+	"pintle.dev/auth"
+	"pintle.dev/client"
+)
+
+// The kubernetes Service and the object that names its endpoints come back when somebody deletes them.
+func TestKubernetesServiceIsKept(t *testing.T) {
+	if !advertised(&net.TCPAddr{IP: net.IPv4zero}).IsValid() {
+		t.Skip("the machine has no address that Endpoints may hold")
+	}
+	sys := startTest(t, Config{})
+	c := sys.Client("test", auth.UserAdmin, auth.GroupMasters)
+	key := api.Key{Namespace: "default", Name: "kubernetes"}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	service, err := client.Services.Get(ctx, c, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Services.Delete(ctx, c, key, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Endpoints.Delete(ctx, c, key, nil); err != nil {
+		t.Fatal(err)
+	}
+	sys.running.Go(func() { sys.keepObjects(ctx, c, time.Millisecond) })
+	defer cancel() // before the system ends
+	for {
+		s, serr := client.Services.Get(ctx, c, key)
+		e, eerr := client.Endpoints.Get(ctx, c, key)
+		if serr == nil && eerr == nil {
+			if s.UID == service.UID || s.Spec.ClusterIP != service.Spec.ClusterIP {
+				t.Errorf("service %s at %s, want a new one at %s", s.UID, s.Spec.ClusterIP, service.Spec.ClusterIP)
+			}
+			if len(e.Subsets) != 1 || int(e.Subsets[0].Ports[0].Port) != sys.addr().Port {
+				t.Errorf("endpoints %v, want the server's port %d", e.Subsets, sys.addr().Port)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("service: %v; endpoints: %v", serr, eerr)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestAdvertised(t *testing.T) {
+	own := netip.MustParseAddr("192.0.2.7")
+	if ip := advertised(&net.TCPAddr{IP: own.AsSlice()}); ip != own {
+		t.Errorf("%s, want the listener's %s", ip, own)
+	}
+	for _, ip := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4zero, net.IPv6loopback} {
+		if got := advertised(&net.TCPAddr{IP: ip}); got.IsLoopback() || got.IsUnspecified() {
+			t.Errorf("a listener on %s is advertised at %s, which Endpoints may not hold", ip, got)
+		}
+	}
+}
