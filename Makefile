@@ -37,9 +37,13 @@ lint:
 bench: build
 	./bench.sh
 
-# Hours of what `make test` does in minutes.
-soak:
-	PINTLE_SOAK=1 go test -timeout 6h -count 1 ./store/... ./cluster/...
+# Hours of what `make test` does in minutes: a thousand crashes, an hour of churn, the curve to a million objects.
+# SOAK=0.1 make soak does a tenth.
+SOAK ?= 1
+soak: build
+	PINTLE_SOAK=$(SOAK) go test -timeout 8h -count 1 -v -run 'TestKill|TestChurn' ./cluster
+	go test -timeout 1h -count 10 ./store/...
+	./bench.sh --kinds none --curve 1000,10000,100000,1000000
 
 generate:
 	go generate ./...

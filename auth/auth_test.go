@@ -41,6 +41,47 @@ func TestLoadAuthorityKeepsItsKeys(t *testing.T) {
 	}
 }
 
+// TestLoadAuthorityMissesFiles removes and swaps files of an authority: nothing new is made in their place.
+func TestLoadAuthorityMissesFiles(t *testing.T) {
+	for _, lost := range [][]string{{fileKey}, {fileCert}, {fileToken}, {fileKey, fileToken}} {
+		dir := filepath.Join(t.TempDir(), "pki")
+		if _, err := LoadAuthority(dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range lost {
+			if err := os.Remove(filepath.Join(dir, f)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := LoadAuthority(dir)
+		for _, f := range append(lost, dir, "missing") {
+			if err == nil || !strings.Contains(err.Error(), f) {
+				t.Errorf("without %v: got %v, want an error that names %s", lost, err, f)
+			}
+		}
+		for _, f := range lost {
+			if _, err := os.Stat(filepath.Join(dir, f)); err == nil {
+				t.Errorf("without %v: %s was made anew", lost, f)
+			}
+		}
+	}
+	one, other := filepath.Join(t.TempDir(), "pki"), filepath.Join(t.TempDir(), "pki")
+	for _, dir := range []string{one, other} {
+		if err := os.MkdirAll(dir+".new", 0o700); err != nil { // what a crash left behind
+			t.Fatal(err)
+		}
+		if _, err := LoadAuthority(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(other, fileKey), filepath.Join(one, fileKey)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadAuthority(one); err == nil || !strings.Contains(err.Error(), fileKey+" does not belong to "+fileCert) {
+		t.Errorf("with another authority's key: %v", err)
+	}
+}
+
 func TestServingRenews(t *testing.T) {
 	a, err := NewAuthority()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -84,10 +85,26 @@ const (
 	fileToken = "sa.key"
 )
 
-// LoadAuthority reads the authority kept in dir, making it first when there is none.
+// LoadAuthority reads the authority kept in dir, making it first when there is none. A part of one is an error: a new
+// one in its place would be foreign to every kubeconfig and token there is.
 func LoadAuthority(dir string) (*Authority, error) {
-	if _, err := os.Stat(filepath.Join(dir, fileKey)); errors.Is(err, fs.ErrNotExist) {
+	var there, missing []string
+	for _, name := range []string{fileCert, fileKey, fileToken} {
+		switch _, err := os.Stat(filepath.Join(dir, name)); {
+		case err == nil:
+			there = append(there, name)
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, name)
+		default:
+			return nil, fmt.Errorf("looking for the cluster's certificates: %w", err)
+		}
+	}
+	switch {
+	case there == nil:
 		return createAuthority(dir)
+	case missing != nil:
+		return nil, fmt.Errorf("%s is missing beside %s in %s: bring it back from a copy, or remove that directory to have a new authority made, which no kubeconfig or token issued so far will fit",
+			strings.Join(missing, " and "), strings.Join(there, " and "), dir)
 	}
 	cert, err := readPEM(filepath.Join(dir, fileCert), "CERTIFICATE")
 	if err != nil {
@@ -106,16 +123,13 @@ func LoadAuthority(dir string) (*Authority, error) {
 		return nil, err
 	}
 	if !key.PublicKey.Equal(a.Certificate.PublicKey) {
-		return nil, fmt.Errorf("%s does not belong to %s in %s: restore both from the same backup", fileKey, fileCert, dir)
+		return nil, fmt.Errorf("%s does not belong to %s in %s: bring both back from the same copy", fileKey, fileCert, dir)
 	}
 	return a, nil
 }
 
-// createAuthority writes ca.key last: its presence says that the others are complete.
+// createAuthority writes an authority beside dir and gives it the name when it is complete.
 func createAuthority(dir string) (*Authority, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the directory for certificates: %w", err)
-	}
 	a, err := NewAuthority()
 	if err != nil {
 		return nil, err
@@ -128,16 +142,38 @@ func createAuthority(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	made := dir + ".new"
+	if err := errors.Join(os.RemoveAll(made), os.MkdirAll(made, 0o700)); err != nil {
+		return nil, fmt.Errorf("making the directory for certificates: %w", err)
+	}
 	for _, f := range []struct {
 		name string
 		data []byte
 		mode os.FileMode
 	}{{fileCert, a.PEM, 0o644}, {fileToken, token, 0o600}, {fileKey, key, 0o600}} {
-		if err := WriteFile(filepath.Join(dir, f.name), f.data, f.mode); err != nil {
+		if err := WriteFile(filepath.Join(made, f.name), f.data, f.mode); err != nil {
 			return nil, err
 		}
 	}
-	return a, nil
+	if err := syncDir(made); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(made, dir); err != nil {
+		return nil, fmt.Errorf("naming the directory for certificates: %w", err)
+	}
+	return a, syncDir(filepath.Dir(dir))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("syncing %s: %w", dir, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("syncing %s: %w", dir, err)
+	}
+	return nil
 }
 
 // Pool holds the authority's certificate alone.

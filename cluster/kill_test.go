@@ -53,8 +53,8 @@ func TestKill(t *testing.T) {
 		t.Skip("builds and kills servers")
 	}
 	rounds := kills
-	if os.Getenv("PINTLE_SOAK") != "" {
-		rounds = soakKills
+	if part := soakPart(t); part > 0 {
+		rounds = int(soakKills * part)
 	}
 	k := newKilling(t)
 	k.start()
