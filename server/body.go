@@ -19,7 +19,8 @@ import (
 const (
 	// maxBody bounds a request's body, in bytes: upstream's 3 MiB.
 	maxBody = 3 << 20
-	// bodyPatience is how long a body may take to arrive: upstream's bound for a request as a whole.
+	// bodyPatience is how long a body may take to arrive, and an answer to be read: upstream's bound for a request as a
+	// whole.
 	bodyPatience = time.Minute
 	// trustedLength is how much memory a declared length alone is given.
 	trustedLength = 64 << 10
@@ -96,6 +97,16 @@ func (x *exchange) readBody(q *request) error {
 	}
 	q.Body = b.Bytes()
 	return nil
+}
+
+// breakOff ends the writing of an answer that its client has not read in bodyPatience: it counts as a request being
+// served, and a few clients that stop reading would keep all others out.
+func (x *exchange) breakOff() *time.Timer {
+	return time.AfterFunc(x.s.bodyPatience, func() {
+		if err := http.NewResponseController(x.w).SetWriteDeadline(time.Now()); err != nil {
+			x.s.Log.Debug("an answer that is not read cannot be broken off", "err", err)
+		}
+	})
 }
 
 // mediaType is a Content-Type without its parameters.

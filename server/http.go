@@ -280,6 +280,7 @@ func (x *exchange) answer(q *request) error {
 		resp.Handler.ServeHTTP(x.w, x.r)
 		return nil
 	}
+	defer x.breakOff().Stop()
 	return x.write(q, resp)
 }
 

@@ -82,3 +82,46 @@ func TestLargeBodies(t *testing.T) {
 		t.Error("a request kept its share")
 	}
 }
+
+// TestSlowReader: a client that does not read its answer is broken off, and gives its place to others.
+func TestSlowReader(t *testing.T) {
+	s := open(t, func(c *Config) { c.MaxReads = 1 })
+	s.bodyPatience = 200 * time.Millisecond
+	const base = "/api/v1/namespaces/default/configmaps"
+	// More than the buffers of a connection hold.
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		large := strings.Replace(strings.Replace(configMap("c"), `"c"`, `"`+name+`"`, 1), `"v"`, `"`+strings.Repeat("v", 1<<20-100)+`"`, 1)
+		if a := ask(t, s, "POST "+base, large); a.code != http.StatusCreated {
+			t.Fatalf("%d %.300s", a.code, a.body)
+		}
+	}
+	srv := httptest.NewUnstartedServer(s)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	q, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Accept-Encoding", "identity")
+	resp, err := srv.Client().Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if a := ask(t, s, "GET "+base+"/a", ""); a.code != http.StatusTooManyRequests {
+		t.Errorf("beside an answer that is not read: %d %.100s", a.code, a.body)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		a := ask(t, s, "GET "+base+"/a", "")
+		if a.code == http.StatusOK {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after the answer should have been broken off: %d %.100s", a.code, a.body)
+		}
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error("the answer that was broken off looks complete")
+	}
+}

@@ -426,3 +426,21 @@ func TestBitFlips(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingLog: a store whose log is gone is damaged. The engine would begin a new one and say nothing.
+func TestMissingLog(t *testing.T) {
+	mem := written(t)
+	open(t, mem).Close() // writes what is in the log into a table
+	if len(files(t, mem, ".sst")) == 0 {
+		t.Fatal("there is no .sst file")
+	}
+	for _, name := range files(t, mem, ".log") {
+		if err := mem.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := pebble.Open("data", pebble.Options{FS: mem})
+	if err == nil || !strings.Contains(err.Error(), "the store in data is damaged (its log is missing): restore a backup") {
+		t.Errorf("opening a store without a log: %v", err)
+	}
+}

@@ -255,7 +255,7 @@ func (b *Backend) checkFormat() (fresh bool, err error) {
 		return false, openError(b.dir, err)
 	}
 	if foreign {
-		return false, fmt.Errorf("the database in %s is not a Pintle store: choose another directory", b.dir)
+		return false, fmt.Errorf("the database in %s is not a Pintle store, or is damaged: choose another directory, or restore a backup into one with pintle restore", b.dir)
 	}
 	if err := b.db.Set(keyFormat, []byte(formatVersion), pebble.Sync); err != nil {
 		return false, openError(b.dir, err)
@@ -284,7 +284,8 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
-	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, fs.ErrNotExist):
+	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, pebble.ErrDBNotPristine), strings.Contains(err.Error(), "object size mismatch"):
 		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
 	}
 	return fmt.Errorf("open the store in %s: %w", dir, plain(err))

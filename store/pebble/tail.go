@@ -68,7 +68,10 @@ func lostInLog(b []byte, log uint32) (at int, lost bool) {
 	return at, false
 }
 
-var errLostInLog = errors.New("the log is damaged before its end")
+var (
+	errLostInLog = errors.New("the log is damaged before its end")
+	errNoLog     = errors.New("its log is missing")
+)
 
 // checkLogTail examines the newest log of a database that is about to be opened.
 func checkLogTail(fs vfs.FS, dir string) error {
@@ -76,8 +79,9 @@ func checkLogTail(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	newest := uint64(0)
+	newest, tables := uint64(0), false
 	for _, name := range names {
+		tables = tables || strings.HasSuffix(name, ".sst")
 		if number, ok := strings.CutSuffix(name, ".log"); ok {
 			if n, err := strconv.ParseUint(number, 10, 64); err == nil {
 				newest = max(newest, n)
@@ -85,6 +89,9 @@ func checkLogTail(fs vfs.FS, dir string) error {
 		}
 	}
 	if newest == 0 {
+		if tables {
+			return errNoLog // the engine would begin a new one, without what the old one held
+		}
 		return nil
 	}
 	name := fs.PathJoin(dir, fmt.Sprintf("%06d.log", newest))
