@@ -56,7 +56,7 @@ kubectl, Helm, client-go and controller-runtime work with it unchanged.`,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (%s %w)", err, c.CommandPath(), errUsage)
+		return fmt.Errorf("%s: %w (%w)", c.CommandPath(), err, errUsage)
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands()...)

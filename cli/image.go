@@ -13,7 +13,8 @@ import (
 
 func imageCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Bring images to this machine's node", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		Example: "  pintle image import app.tar",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(imageImportCommand())
 	return cmd
 }
@@ -47,15 +48,16 @@ machine's node uses. No registry is asked; pods whose imagePullPolicy is not Alw
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&data, "data", "pintle-data", "data directory of the cluster whose node it is")
+	cmd.Flags().StringVar(&data, "data", "pintle-data", "data directory of the cluster whose node it is, or of the node")
 	cmd.Flags().StringVar(&socket, "containerd", "", "containerd's socket (default: the one the node uses)")
 	return cmd
 }
 
-// nodeSocket is the containerd the node uses: its own if that answers, else the host's.
+// nodeSocket is the containerd the node uses: its own if that answers, where "pintle up" or "pintle node" keeps it, else
+// the host's.
 func nodeSocket(data, host string) (string, error) {
 	own := containerd.OwnSocket(filepath.Join(data, "node", "containerd"))
-	for _, socket := range []string{own, host} {
+	for _, socket := range []string{own, containerd.OwnSocket(filepath.Join(data, "containerd")), host} {
 		if c, err := net.DialTimeout("unix", socket, time.Second); err == nil {
 			c.Close()
 			return socket, nil

@@ -28,10 +28,12 @@ func TestNodeSocket(t *testing.T) {
 		}
 	}
 	listen(host)
-	// The node's own comes first.
-	own := containerd.OwnSocket(filepath.Join(data, "node", "containerd"))
-	if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
-		t.Fatal(err)
+	// The node's own come first: of a machine that is a node alone, and of a whole cluster.
+	for _, dir := range []string{"containerd", "node/containerd"} {
+		own := containerd.OwnSocket(filepath.Join(data, dir))
+		if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		listen(own)
 	}
-	listen(own)
 }
