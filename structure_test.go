@@ -25,7 +25,7 @@ const graph = `
 	client:         api object
 	resource:       api object schema store resource/builtin/schemas
 	resource/...:   api object schema store resource/...
-	auth:           api store
+	auth:           api object store
 	admission:      api object store resource auth
 	server:         api object schema store client resource/... auth admission
 
