@@ -350,7 +350,7 @@ func (s structShape) Field(name string) Shape {
 }
 
 func (s structShape) Item() Shape               { return structShape{t: s.t.Elem()} }
-func (s structShape) Atomic() bool              { return false }
+func (s structShape) Atomic() bool              { return s.t.Kind() == reflect.Slice }
 func (s structShape) Set() bool                 { return false }
 func (s structShape) Keys() []string            { return nil }
 func (s structShape) KeyDefault(string) string  { return "" }
@@ -383,6 +383,14 @@ const strategicTarget = `{"metadata":{"name":"d","labels":{"a":"b"},"finalizers"
 "template":{"spec":{"volumes":[{"name":"v","emptyDir":{}},{"name":"w","hostPath":{"path":"/"}}],"tolerations":[{"key":"a"}],
 "containers":[{"name":"c","image":"i","args":["x","y"],"ports":[{"containerPort":80},{"containerPort":81}],"env":[{"name":"A","value":"1"},{"name":"B","value":"2"}]},{"name":"d","image":"j"}]}}}}`
 
+// TestRetainKeysOfMaps: upstream panics.
+func TestRetainKeysOfMaps(t *testing.T) {
+	target, patch := parsed(t, strategicTarget), parsed(t, `{"spec":{"$retainKeys":[{"replicas":1}]}}`)
+	if err := StrategicMerge(target, patch, nil); err == nil || err.Error() != "invalid patch format of retainKeys" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestStrategicMerge(t *testing.T) {
 	const pod = `{"spec":{"template":{"spec":`
 	for _, c := range []struct {
@@ -413,6 +421,7 @@ func TestStrategicMerge(t *testing.T) {
 		{`{"$patch":"replace","kind":"K"}`, ""},
 		{pod + `{"$setElementOrder/containers":[{"name":"d"}],"containers":[{"name":"c","image":"new"}]}}}}`,
 			"The order in patch list:\n[map[image:new name:c]]\n doesn't match $setElementOrder list:\n[map[name:d]]\n"},
+		{`{"spec":{"$setElementOrder/strategy":[{"name":"c"}]}}`, "expected slice or array type, but got: struct"},
 		{pod + `{"containers":[{"image":"new"}]}}}}`, "map: map[image:new] does not contain declared merge key: name"},
 		{pod + `{"containers":[{"name":"c","$patch":"frob"}]}}}}`, "unknown patch type: frob in map: map[$patch:frob name:c]"},
 		{pod + `{"containers":[{"name":"c","$patch":"merge"}]}}}}`, "merging lists cannot yet be specified in the patch"},

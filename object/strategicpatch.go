@@ -200,8 +200,11 @@ func retainKeys(target, patch *Value) error {
 	}
 	keep := make(map[string]bool, directive.Len())
 	for _, name := range directive.Items() {
-		if name.kind == String {
+		switch name.kind {
+		case String:
 			keep[name.Str()] = true
+		case List, Map: // upstream panics
+			return mergepatch.ErrBadPatchFormatForRetainKeys
 		}
 	}
 	patch.Remove(dirRetainKeys)
@@ -255,6 +258,9 @@ func mergeOrdered(target, patch *Value, key string, o shapedOrder) error {
 	field, err := fieldShape(o.shape, key)
 	if err != nil {
 		return err
+	}
+	if field != nil && !field.Atomic() && !field.Set() && field.Keys() == nil {
+		return errors.New("expected slice or array type, but got: struct")
 	}
 	strategy, mergeKey, err := strategyOf(field)
 	if err != nil {
