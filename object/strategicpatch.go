@@ -259,9 +259,6 @@ func mergeOrdered(target, patch *Value, key string, o shapedOrder) error {
 	if err != nil {
 		return err
 	}
-	if field != nil && !field.Atomic() && !field.Set() && field.Keys() == nil {
-		return errors.New("expected slice or array type, but got: struct")
-	}
 	strategy, mergeKey, err := strategyOf(field)
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
@@ -46,14 +49,59 @@ func Services() *resource.Definition {
 		Prepare:  prepareService,
 		Validate: validateService,
 		Claim:    claimService,
-		Warn: func(_ context.Context, _ *resource.Write, o, _ *corev1.Service) []string {
-			if o != nil && o.Spec.ExternalName != "" && o.Spec.Type != corev1.ServiceTypeExternalName {
-				return []string{`spec.externalName is ignored when spec.type is not "ExternalName"`}
+		Warn: func(_ context.Context, w *resource.Write, o, _ *corev1.Service) []string {
+			if o == nil || w.Subresource != "" {
+				return nil
 			}
-			return nil
+			return serviceWarnings(o)
 		},
 		Cells: serviceCells,
 	}.Define()
+}
+
+// serviceWarnings names what is accepted but ignored, deprecated or written in an unusual way.
+func serviceWarnings(o *corev1.Service) []string {
+	var warnings []string
+	spec, s := field.NewPath("spec"), &o.Spec
+	if _, ok := o.Annotations[corev1.DeprecatedAnnotationTopologyAwareHints]; ok {
+		warnings = append(warnings, "annotation "+corev1.DeprecatedAnnotationTopologyAwareHints+" is deprecated, please use "+corev1.AnnotationTopologyMode+" instead")
+	}
+	ip := func(p *field.Path, v string) {
+		if netutils.ParseIPSloppy(v) != nil {
+			warnings = append(warnings, validation.GetWarningsForIP(p, v)...)
+		}
+	}
+	if !isHeadless(s) {
+		for i, v := range s.ClusterIPs {
+			ip(spec.Child("clusterIPs").Index(i), v)
+		}
+	} else {
+		if s.LoadBalancerIP != "" {
+			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
+		}
+		if len(s.ExternalIPs) > 0 {
+			warnings = append(warnings, "spec.externalIPs is ignored for headless services")
+		}
+		if s.SessionAffinity != corev1.ServiceAffinityNone {
+			warnings = append(warnings, "spec.SessionAffinity is ignored for headless services")
+		}
+	}
+	for i, v := range s.ExternalIPs {
+		ip(spec.Child("externalIPs").Index(i), v)
+	}
+	ip(spec.Child("loadBalancerIP"), s.LoadBalancerIP)
+	for i, r := range s.LoadBalancerSourceRanges {
+		if r = strings.TrimSpace(r); len(validation.IsValidCIDRForLegacyField(nil, r, false, nil)) == 0 {
+			warnings = append(warnings, validation.GetWarningsForCIDR(spec.Child("loadBalancerSourceRanges").Index(i), r)...)
+		}
+	}
+	switch external := s.Type == corev1.ServiceTypeExternalName; {
+	case external && len(s.ExternalIPs) > 0:
+		warnings = append(warnings, `spec.externalIPs is ignored when spec.type is "ExternalName"`)
+	case !external && s.ExternalName != "":
+		warnings = append(warnings, `spec.externalName is ignored when spec.type is not "ExternalName"`)
+	}
+	return warnings
 }
 
 // clientIPAffinity is the default session affinity timeout, in seconds: three hours.

@@ -50,6 +50,10 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		p := spec.Child("ports").Index(i)
 		errs = append(errs, validateServicePort(&s.Ports[i], len(s.Ports) > 1, names, p)...)
 	}
+	errs = append(errs, repeatedPorts(s.Ports, spec.Child("ports"))...)
+	if d := s.TrafficDistribution; d != nil {
+		errs = append(errs, supported(spec.Child("trafficDistribution"), *d, "PreferClose", "PreferSameNode", "PreferSameZone")...)
+	}
 	if s.Selector != nil {
 		errs = append(errs, metav1validation.ValidateLabels(s.Selector, spec.Child("selector"))...)
 	}
@@ -154,6 +158,20 @@ func validateServicePort(o *corev1.ServicePort, nameRequired bool, names sets.Se
 		for _, msg := range validation.IsQualifiedName(*o.AppProtocol) {
 			errs = append(errs, field.Invalid(p.Child("appProtocol"), *o.AppProtocol, msg))
 		}
+	}
+	return errs
+}
+
+// repeatedPorts refuses two ports of one number and protocol.
+func repeatedPorts(ports []corev1.ServicePort, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	seen := map[corev1.ServicePort]bool{}
+	for i := range ports {
+		key := corev1.ServicePort{Protocol: ports[i].Protocol, Port: ports[i].Port}
+		if seen[key] {
+			errs = append(errs, field.Duplicate(p.Index(i), key))
+		}
+		seen[key] = true
 	}
 	return errs
 }
