@@ -57,7 +57,8 @@ type Parts struct {
 	Definition uint64
 	Flags      Flags
 	Labels     []Label // any order, keys unique
-	Index      []Index
+	Index      []Index // what the object can be found by
+	Marks      []Index // what can only be seen on it once it is found
 	Owners     Owners
 }
 
@@ -84,6 +85,7 @@ const (
 	hUID        = 40 // u16
 	hLabels     = 42 // u16, count
 	hIndex      = 44 // u16, count
+	hMarks      = 46 // u16, count of the last entries of hIndex that are marks
 	hSize       = 48
 )
 
@@ -103,7 +105,10 @@ func NewRecord(p Parts) (*Record, error) {
 	for _, x := range p.Index {
 		size += 4 + len(x.Name) + len(x.Value)
 	}
-	for _, n := range []int{len(p.Owners), len(p.Key.Namespace), len(p.Key.Name), len(p.UID), len(p.Labels), len(p.Index)} {
+	for _, x := range p.Marks {
+		size += 4 + len(x.Name) + len(x.Value)
+	}
+	for _, n := range []int{len(p.Owners), len(p.Key.Namespace), len(p.Key.Name), len(p.UID), len(p.Labels), len(p.Index) + len(p.Marks)} {
 		if n > 1<<16-1 {
 			return nil, fmt.Errorf("record: %d is more than a header field holds", n)
 		}
@@ -121,7 +126,8 @@ func NewRecord(p Parts) (*Record, error) {
 	le.PutUint16(b[hName:], uint16(len(p.Key.Name)))
 	le.PutUint16(b[hUID:], uint16(len(p.UID)))
 	le.PutUint16(b[hLabels:], uint16(len(p.Labels)))
-	le.PutUint16(b[hIndex:], uint16(len(p.Index)))
+	le.PutUint16(b[hIndex:], uint16(len(p.Index)+len(p.Marks)))
+	le.PutUint16(b[hMarks:], uint16(len(p.Marks)))
 	for _, o := range p.Owners {
 		b = le.AppendUint64(b, uint64(o.Time))
 	}
@@ -130,6 +136,9 @@ func NewRecord(p Parts) (*Record, error) {
 		b = appendPair(b, l.Key, l.Value)
 	}
 	for _, x := range p.Index {
+		b = appendPair(b, x.Name, x.Value)
+	}
+	for _, x := range p.Marks {
 		b = appendPair(b, x.Name, x.Value)
 	}
 	return &Record{buf: append(b, p.JSON...), ownership: NewOwnership(p.Owners)}, nil
@@ -239,14 +248,22 @@ func (r *Record) Labels() iter.Seq2[string, string] {
 	}
 }
 
-// Indexes yields the object's index entries. An index name may come more than once.
-func (r *Record) Indexes() iter.Seq2[string, string] {
+// Indexes yields the object's index entries and then its marks. A name may come more than once.
+func (r *Record) Indexes() iter.Seq2[string, string] { return r.entries(r.u16(hIndex)) }
+
+// Postings yields the index entries alone: those by which the object can be found.
+func (r *Record) Postings() iter.Seq2[string, string] {
+	return r.entries(r.u16(hIndex) - r.u16(hMarks))
+}
+
+// entries yields the first n index entries.
+func (r *Record) entries(n int) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		at := r.selection()
 		for range r.u16(hLabels) {
 			_, _, at = r.pair(at)
 		}
-		for range r.u16(hIndex) {
+		for range n {
 			var k, v string
 			if k, v, at = r.pair(at); !yield(k, v) {
 				return
@@ -255,7 +272,7 @@ func (r *Record) Indexes() iter.Seq2[string, string] {
 	}
 }
 
-// Indexed reports whether the object has the index entry.
+// Indexed reports whether the object has the index entry or mark.
 func (r *Record) Indexed(x Index) bool {
 	for k, v := range r.Indexes() {
 		if k == x.Name && v == x.Value {
@@ -265,7 +282,7 @@ func (r *Record) Indexed(x Index) bool {
 	return false
 }
 
-// IndexValue is the object's first value under the index, or "".
+// IndexValue is the object's first value under the index or mark, or "".
 func (r *Record) IndexValue(name string) string {
 	for k, v := range r.Indexes() {
 		if k == name {
@@ -396,7 +413,7 @@ func (r *Record) check() error {
 	}
 	size := len(r.buf) - end
 	m := r.MetadataSpan()
-	if at != end || r.SlotOffset()+SlotSize > size || m.Start >= m.End || m.End > size || r.u16(hTimes) != r.ownership.count() {
+	if at != end || r.SlotOffset()+SlotSize > size || m.Start >= m.End || m.End > size || r.u16(hTimes) != r.ownership.count() || r.u16(hMarks) > r.u16(hIndex) {
 		return bad
 	}
 	return nil

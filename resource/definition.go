@@ -195,6 +195,9 @@ type IndexField struct {
 	// Unindexed fields are field selectors for which no entries are kept: the objects are decoded to select by them.
 	// For what is asked for rarely, of kinds of which there are many (events).
 	Unindexed bool
+	// Marked fields are kept with each object as marks, not in an index of the table: cursors and selectors look at
+	// them, ByIndex does not find them. For what has few values, or is asked for rarely, of kinds that change often.
+	Marked bool
 	// Only limits the field selector to one API version ("events.k8s.io/v1"), where fields have other names there.
 	Only string
 }

@@ -66,7 +66,7 @@ func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Re
 			p.Labels = append(p.Labels, api.Label{Key: k, Value: v})
 		}
 	}
-	p.Index = indexEntries(d, o)
+	p.Index, p.Marks = indexEntries(d, o)
 	return api.NewRecord(p)
 }
 
@@ -94,8 +94,8 @@ func storable(o *Object, json []byte) error {
 	return nil
 }
 
-// indexEntries lists o's entries under every declared index, each once.
-func indexEntries(d *Definition, o *Object) []api.Index {
+// indexEntries lists o's entries under every declared index, each once, and its marks.
+func indexEntries(d *Definition, o *Object) (index, marks []api.Index) {
 	entries := make([]api.Index, 0, len(d.Index)+len(o.Meta.OwnerReferences))
 	var seen map[api.Index]bool
 	if cap(entries) > 16 {
@@ -111,16 +111,21 @@ func indexEntries(d *Definition, o *Object) []api.Index {
 			seen[x] = true
 		}
 	}
-	for i := range d.Index {
-		if d.Index[i].Unindexed {
-			continue
-		}
-		for _, v := range d.Index[i].Values(o) {
-			add(d.Index[i].Name, v)
+	declared := func(marked bool) {
+		for i := range d.Index {
+			if d.Index[i].Unindexed || d.Index[i].Marked != marked {
+				continue
+			}
+			for _, v := range d.Index[i].Values(o) {
+				add(d.Index[i].Name, v)
+			}
 		}
 	}
+	declared(false)
 	for i := range o.Meta.OwnerReferences {
 		add(api.IndexOwner, string(o.Meta.OwnerReferences[i].UID))
 	}
-	return entries
+	n := len(entries)
+	declared(true)
+	return entries[:n:n], entries[n:]
 }

@@ -17,6 +17,7 @@ import (
 type requirement struct {
 	field, value string
 	not          bool
+	marked       bool // objects have it, but no index finds them by it
 	// values reads the field off an object, where no index keeps it.
 	values func(o *resource.Object) []string
 }
@@ -38,8 +39,11 @@ func parseFieldSelector(d *resource.Definition, v *resource.Version, s string) (
 			return nil, err
 		}
 		q := requirement{field: r.Field, value: r.Value, not: r.Operator == selection.NotEquals}
-		if x != nil && x.Unindexed {
-			q.values = x.Values
+		if x != nil {
+			q.marked = x.Marked
+			if x.Unindexed {
+				q.values = x.Values
+			}
 		}
 		rs = append(rs, q)
 	}
@@ -106,7 +110,7 @@ func (r *requirement) matches(rec *api.Record, o *resource.Object) bool {
 // index finds an equality of the selector that an index of the store answers.
 func (s *selector) index() (api.Index, bool) {
 	for _, r := range s.fields {
-		if !r.not && r.value != "" && r.values == nil && !strings.HasPrefix(r.field, "metadata.") {
+		if !r.not && r.value != "" && r.values == nil && !r.marked && !strings.HasPrefix(r.field, "metadata.") {
 			return api.Index{Name: r.field, Value: r.value}, true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -119,5 +120,38 @@ func TestCreateGetListWatch(t *testing.T) {
 	}
 	if lines != 2 {
 		t.Errorf("watch: %d events, want 2: %s", lines, w.body)
+	}
+}
+
+// TestSelectByMarks selects pods by fields that no index finds them by.
+func TestSelectByMarks(t *testing.T) {
+	s := open(t)
+	for _, name := range []string{"a", "b"} {
+		body := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"` + name + `"},"spec":{"containers":[{"name":"c","image":"i"}],"serviceAccountName":"` + name + `"}}`
+		if a := ask(t, s, "POST /api/v1/namespaces/default/pods", body); a.code != 201 {
+			t.Fatalf("%d %s", a.code, a.body)
+		}
+	}
+	if a := ask(t, s, "PATCH /api/v1/namespaces/default/pods/b/status", `{"status":{"phase":"Running"}}`, mergePatch); a.code != 200 {
+		t.Fatalf("%d %s", a.code, a.body)
+	}
+	for selector, want := range map[string]string{
+		"status.phase=Pending": "a", "status.phase=Running": "b", "status.phase!=Pending": "b", "status.phase=Failed": "", "spec.serviceAccountName=a": "a",
+		"status.phase=Running,spec.nodeName=": "b", "spec.restartPolicy=Always": "a b", "status.podIP=": "a b", "status.podIP=1.2.3.4": "",
+	} {
+		a := ask(t, s, "GET /api/v1/namespaces/default/pods?fieldSelector="+url.QueryEscape(selector), "")
+		var l struct {
+			Items []struct{ Metadata struct{ Name string } }
+		}
+		if err := json.Unmarshal([]byte(a.body), &l); err != nil || a.code != 200 {
+			t.Fatalf("%s: %d %s", selector, a.code, a.body)
+		}
+		var names []string
+		for _, it := range l.Items {
+			names = append(names, it.Metadata.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %q, want %q", selector, got, want)
+		}
 	}
 }

@@ -48,16 +48,25 @@ func (a place) Compare(b place) int {
 func (t *table) put(gen uint64, rec *api.Record) *api.Record {
 	old, _ := t.records.set(gen, rec)
 	if old != nil {
-		for name, value := range old.Indexes() {
-			if x := (api.Index{Name: name, Value: value}); !rec.Indexed(x) {
+		for name, value := range old.Postings() {
+			if x := (api.Index{Name: name, Value: value}); !posted(rec, x) {
 				t.postings.delete(gen, place{x, old.Key()})
 			}
 		}
 	}
-	for name, value := range rec.Indexes() {
+	for name, value := range rec.Postings() {
 		t.postings.set(gen, posting{api.Index{Name: name, Value: value}, rec})
 	}
 	return old
+}
+
+func posted(rec *api.Record, x api.Index) bool {
+	for name, value := range rec.Postings() {
+		if name == x.Name && value == x.Value {
+			return true
+		}
+	}
+	return false
 }
 
 // remove deletes the object and returns its last version, or nil.
@@ -66,7 +75,7 @@ func (t *table) remove(gen uint64, k api.Key) *api.Record {
 	if !found {
 		return nil
 	}
-	for name, value := range old.Indexes() {
+	for name, value := range old.Postings() {
 		t.postings.delete(gen, place{api.Index{Name: name, Value: value}, k})
 	}
 	return old

@@ -63,7 +63,7 @@ func (v View) From(r api.Resource, namespace string, after api.Key) iter.Seq[*ap
 }
 
 // ByIndex yields the objects that have the index entry, in key order. IndexNamespace and IndexName work on every
-// table, the latter by looking at all of its keys.
+// table, the latter by looking at all of its keys. Marks find nothing here.
 func (v View) ByIndex(r api.Resource, x api.Index) iter.Seq[*api.Record] {
 	switch x.Name {
 	case IndexNamespace:
