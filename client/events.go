@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/utils/lru"
 
 	"pintle.dev/api"
 )
@@ -53,10 +54,10 @@ type Recorder struct {
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
-	last   int64 // nanoseconds in the newest event's name
-	groups *lru.Cache
-	seen   *lru.Cache
-	spam   *lru.Cache
+	last   int64                // nanoseconds in the newest event's name
+	groups recent[groupState]   // by eventGroup
+	seen   recent[writtenEvent] // by eventIdentity, or eventGroup once it is combined
+	spam   recent[bucket]       // by eventObject
 }
 
 // An eventShard writes its events in order; its goroutine lives while there are any.
@@ -195,8 +196,26 @@ func objectKey(ev *corev1.Event) eventObject {
 
 // groupState is what is known of the recent messages of a group.
 type groupState struct {
-	messages map[string]struct{}
+	messages [eventGroupSize - 1]uint64 // hashes of the first ones
+	n        int
 	last     time.Time
+}
+
+// combine takes a message in. It reports whether there are too many of them by now to keep this one apart.
+func (g *groupState) combine(message uint64, now time.Time) bool {
+	if now.Sub(g.last) > eventGroupWindow {
+		g.n = 0
+	}
+	g.last = now
+	switch {
+	case slices.Contains(g.messages[:g.n], message):
+		return false
+	case g.n == len(g.messages):
+		return true
+	}
+	g.messages[g.n] = message
+	g.n++
+	return false
 }
 
 // bucket is a token bucket of eventBurst tokens, one more every eventRefill.
@@ -215,8 +234,8 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
-// eventLog is the Event written for an identity or a group.
-type eventLog struct {
+// writtenEvent is the Event written for an identity or a group.
+type writtenEvent struct {
 	name  string
 	count int32
 }
@@ -224,46 +243,52 @@ type eventLog struct {
 // correlate decides what becomes of an event: an addition to one written before (repeat), a new one, or nothing. ev is
 // completed accordingly.
 func (r *Recorder) correlate(ev *corev1.Event) (repeat, skip bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.seen == nil {
-		r.groups, r.seen, r.spam = lru.New(eventsRemembered), lru.New(eventsRemembered), lru.New(eventsRemembered)
-	}
-	now := ev.LastTimestamp.Time
-	r.last = max(now.UnixNano(), r.last+1)
-	ev.Name = fmt.Sprintf("%s.%x", ev.InvolvedObject.Name, r.last)
-	if !validEventName(ev.Name) {
-		ev.Name = uuid.NewString()
-	}
-
 	object := objectKey(ev)
 	group := eventGroup{object, ev.Reason}
-	var key any = eventIdentity{group, ev.InvolvedObject.FieldPath, ev.Message}
-	g, _ := lookup[*groupState](r.groups, group)
-	if g == nil || now.Sub(g.last) > eventGroupWindow {
-		g = &groupState{messages: map[string]struct{}{}}
-		r.groups.Add(group, g)
+	objectHash, groupHash := maphash.Comparable(r.seed, object), maphash.Comparable(r.seed, group)
+	key := maphash.Comparable(r.seed, eventIdentity{group, ev.InvolvedObject.FieldPath, ev.Message})
+	message := maphash.String(r.seed, ev.Message)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := ev.LastTimestamp.Time
+	r.last = max(now.UnixNano(), r.last+1)
+	ev.Name = eventName(ev.InvolvedObject.Name, r.last)
+
+	g := r.groups.get(groupHash)
+	if g == nil {
+		g = r.groups.add(groupHash)
 	}
-	g.last = now
-	g.messages[ev.Message] = struct{}{}
-	if len(g.messages) >= eventGroupSize {
-		delete(g.messages, ev.Message)
+	if g.combine(message, now) {
 		ev.Message = eventGroupMessage + ev.Message
-		key = group
+		key = groupHash
 	}
 
-	written, repeat := lookup[eventLog](r.seen, key)
-	if repeat {
-		ev.Name, ev.Count = written.name, written.count+1
+	w := r.seen.get(key)
+	if repeat = w != nil; repeat {
+		ev.Name, ev.Count = w.name, w.count+1
+	} else {
+		w = r.seen.add(key)
 	}
-	r.seen.Add(key, eventLog{ev.Name, ev.Count})
+	*w = writtenEvent{ev.Name, ev.Count}
 
-	b, ok := lookup[*bucket](r.spam, object)
-	if !ok {
-		b = &bucket{tokens: eventBurst, last: now}
-		r.spam.Add(object, b)
+	b := r.spam.get(objectHash)
+	if b == nil {
+		b = r.spam.add(objectHash)
+		*b = bucket{tokens: eventBurst, last: now}
 	}
 	return repeat, !b.take(now)
+}
+
+// eventName makes the name of an event of the object's and a time.
+func eventName(object string, nanoseconds int64) string {
+	b := make([]byte, 0, len(object)+17)
+	b = append(append(b, object...), '.')
+	name := string(strconv.AppendInt(b, nanoseconds, 16))
+	if !validEventName(name) {
+		return uuid.NewString()
+	}
+	return name
 }
 
 // validEventName reports whether an event may have the name, which is made of an object's and may be no DNS subdomain
@@ -278,15 +303,6 @@ func validEventName(name string) bool {
 		}
 	}
 	return true
-}
-
-func lookup[V any](c *lru.Cache, key any) (V, bool) {
-	v, ok := c.Get(key)
-	if !ok {
-		var none V
-		return none, false
-	}
-	return v.(V), true
 }
 
 func (r *Recorder) write(ev *corev1.Event) {
