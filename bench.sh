@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures Pintle on this machine: the basic work on disk, then a Deployment of 2,000 pods on 100 hollow nodes.
+# Measures Pintle on this machine: the basic work on disk, idle watches, then a Deployment of 2,000 pods on 100 hollow nodes.
 set -eu
 dir=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null || true; rm -rf "$dir"' EXIT
@@ -14,6 +14,10 @@ start() {
 }
 start basic 0
 bin/pintle bench --kubeconfig "$dir/basic.kubeconfig" --pid "$pid" "$@"
+kill "$pid"
+wait "$pid" || true
+start watches 0
+bin/pintle bench --kubeconfig "$dir/watches.kubeconfig" --pid "$pid" --kinds none --idle-watches 1000
 kill "$pid"
 wait "$pid" || true
 start pods 100

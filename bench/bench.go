@@ -30,11 +30,14 @@ type Config struct {
 	// Watchers and Rate (updates a second) and Duration are the fan-out's. Default 100, 100, 10 s.
 	Watchers, Rate int
 	Duration       time.Duration
+	// IdleWatches is how many watches to measure the memory of, before anything else: the server should have done
+	// nothing yet. 0 leaves it out.
+	IdleWatches int
 	// Pods is how many pods the deployment scenario asks for; it needs nodes. 0 leaves it out.
 	Pods int
 	// Curve lists numbers of custom resources, ascending, at which CPU and memory are measured. Empty: none.
 	Curve []int
-	// Kinds are what the basic work is done with. Default: all.
+	// Kinds are what the basic work is done with. Default: all, and pods with watchers of their nodes.
 	Kinds []string
 	// Progress is told what is being done.
 	Progress func(format string, args ...any)
@@ -68,12 +71,22 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := idle(ctx, &c, target, r); err != nil {
 		return r, fmt.Errorf("idle memory: %w", err)
 	}
+	if c.IdleWatches > 0 {
+		if err := idleWatches(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("idle watches: %w", err)
+		}
+	}
 	for _, k := range kinds() {
 		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k.name) {
 			continue
 		}
 		if err := basic(ctx, &c, target, k, r); err != nil {
 			return r, fmt.Errorf("%s: %w", k.name, err)
+		}
+	}
+	if len(c.Kinds) == 0 {
+		if err := nodeWatchers(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("watchers of nodes: %w", err)
 		}
 	}
 	if c.Pods > 0 {
@@ -109,6 +122,7 @@ func basic(ctx context.Context, c *Config, target *endpoint, k kind, r *Report) 
 	}
 	defer floor.close()
 	c.Progress("%s: the floor", k.name)
+	run.onFloor = true
 	base, err := run.all(ctx, floor)
 	if err != nil {
 		return fmt.Errorf("floor: %w", err)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -57,6 +58,7 @@ type call struct {
 	method, path string
 	body         []byte
 	contentType  string
+	accept       string // application/json if empty
 	gzip         bool
 }
 
@@ -76,7 +78,7 @@ func (e *endpoint) open(ctx context.Context, client *http.Client, c call) (*http
 	if err != nil {
 		return nil, err
 	}
-	q.Header.Set("Accept", "application/json")
+	q.Header.Set("Accept", cmp.Or(c.accept, "application/json"))
 	q.Header.Set("User-Agent", "pintle-bench/1.0")
 	if c.contentType != "" {
 		q.Header.Set("Content-Type", c.contentType)

@@ -1,10 +1,7 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,9 +12,10 @@ import (
 
 // basicRun is the basic work of one kind; it is run against the target first, which tells the sizes for the floor.
 type basicRun struct {
-	c     *Config
-	k     kind
-	sizes sizes
+	c       *Config
+	k       kind
+	sizes   sizes
+	onFloor bool
 }
 
 // sizes are the answers of the target in bytes, for the floor to answer with as many.
@@ -30,7 +28,7 @@ func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
 		do   func(context.Context, *endpoint) ([]Figure, error)
 	}{
 		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"list with gzip", b.listGzip},
-		{"list, selector matching a tenth", b.listSelector}, {"merge patch", b.mergePatch}, {"fan-out", b.fanOut},
+		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"fan-out", b.fanOut},
 	} {
 		b.c.Progress("%s: %s", b.k.name, w.name)
 		fs, err := w.do(ctx, e)
@@ -191,95 +189,4 @@ func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error
 		return err
 	})
 	return append(fs, b.disk(e, "merge patch", written)), err
-}
-
-// fanOut patches one object at a fixed rate while many watch it, each on a connection of its own.
-func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
-	n := int(b.c.Duration.Seconds() * float64(b.c.Rate))
-	began := time.Now().UnixNano()
-	watching, stop := context.WithCancel(ctx)
-	var mu sync.Mutex
-	var took []time.Duration
-	var delivered atomic.Int64
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
-	errs := make(chan error, b.c.Watchers)
-	path := b.collection() + "?watch=true&resourceVersion=0&fieldSelector=metadata.name%3D" + objectName(0)
-	for range b.c.Watchers {
-		client := e.connection()
-		resp, err := e.open(watching, client, call{method: "GET", path: path})
-		if err != nil {
-			return nil, fmt.Errorf("watch: %w", err)
-		}
-		wg.Go(func() {
-			defer client.CloseIdleConnections()
-			defer resp.Body.Close()
-			var mine []time.Duration
-			r := bufio.NewReaderSize(resp.Body, 64<<10)
-			for {
-				line, err := r.ReadSlice('\n')
-				if err != nil {
-					if watching.Err() == nil {
-						errs <- fmt.Errorf("a watch ended: %w", err)
-					}
-					break
-				}
-				// The initial event carries what patches before this work left there.
-				if sent, ok := sentAt(line); ok && sent >= began {
-					mine = append(mine, time.Duration(time.Now().UnixNano()-sent))
-					delivered.Add(1)
-				}
-			}
-			mu.Lock()
-			took = append(took, mine...)
-			mu.Unlock()
-		})
-	}
-	time.Sleep(200 * time.Millisecond)
-	cpu := e.cpu()
-	tick := time.NewTicker(time.Second / time.Duration(b.c.Rate))
-	defer tick.Stop()
-	for range n {
-		<-tick.C
-		body := b.k.patch(strconv.FormatInt(time.Now().UnixNano(), 10))
-		if _, err := e.do(ctx, call{method: "PATCH", path: b.one(0), body: body, contentType: "application/merge-patch+json"}); err != nil {
-			return nil, err
-		}
-	}
-	want := int64(n * b.c.Watchers)
-	for deadline := time.Now().Add(5 * time.Second); delivered.Load() < want && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	used := e.cpu() - cpu
-	stop()
-	wg.Wait()
-	select {
-	case err := <-errs:
-		return nil, err
-	default:
-	}
-	if got := delivered.Load(); got != want {
-		return nil, errors.New("of " + strconv.FormatInt(want, 10) + " events " + strconv.FormatInt(got, 10) + " were delivered")
-	}
-	slices.Sort(took)
-	return []Figure{
-		{Work: "fan-out, CPU per event delivered", Unit: "us", Value: micros(used) / float64(want)},
-		{Work: "fan-out, update sent to event read, p99", Unit: "ms", Value: micros(percentile(took, 0.99)) / 1000},
-	}, nil
-}
-
-// sentAt finds the time a patch carried in an event.
-func sentAt(line []byte) (int64, bool) {
-	i := bytes.Index(line, []byte(patchMark))
-	if i < 0 {
-		return 0, false
-	}
-	rest := line[i+len(patchMark):]
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(string(rest[:end]), 10, 64)
-	return n, err == nil
 }

@@ -58,6 +58,7 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 	f.IntVar(&c.Watchers, "watchers", 100, "watchers of the fan-out")
 	f.IntVar(&c.Rate, "rate", 100, "updates a second of the fan-out")
 	f.DurationVar(&c.Duration, "duration", 10*time.Second, "how long the fan-out lasts")
+	f.IntVar(&c.IdleWatches, "idle-watches", 0, "watches to measure the memory of, on a server that has done nothing yet")
 	f.IntVar(&c.Pods, "pods", 0, "pods of a Deployment to bring up; needs nodes (pintle up --hollow-nodes 100)")
 	f.IntSliceVar(&c.Curve, "curve", nil, "numbers of objects to measure the cost at, ascending")
 	f.StringSliceVar(&c.Kinds, "kinds", nil, "customresources, configmaps (default both)")
