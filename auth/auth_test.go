@@ -25,7 +25,7 @@ func TestLoadAuthorityKeepsItsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !a.Certificate.Equal(b.Certificate) || !a.TokenKey.Equal(b.TokenKey) {
+	if !a.Certificate().Equal(b.Certificate()) || !a.TokenKey.Equal(b.TokenKey) {
 		t.Error("the second load made a new authority")
 	}
 	for _, f := range []string{fileKey, fileToken} {
@@ -95,12 +95,60 @@ func TestServingRenews(t *testing.T) {
 	if again, _ := s.GetCertificate(nil); again != first {
 		t.Error("a young certificate was replaced")
 	}
-	s.now = func() time.Time { return time.Now().Add(leafLife * 9 / 10) }
+	a.Now = func() time.Time { return time.Now().Add(leafLife * 9 / 10) }
 	if later, _ := s.GetCertificate(nil); later == first {
 		t.Error("a certificate past 80 % of its life was kept")
 	}
 	if _, err := first.Leaf.Verify(x509.VerifyOptions{Roots: a.Pool(), DNSName: "127.0.0.1"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAuthorityRenews lets most of an authority's life pass: it gets a new certificate that is kept, under which what was
+// issued before is good, and what is issued after is good under the old one.
+func TestAuthorityRenews(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	a, err := LoadAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	a.Now = func() time.Time { return now }
+	if renewed, err := a.Renew(); renewed || err != nil {
+		t.Errorf("a young authority: renewed %v, err %v", renewed, err)
+	}
+	leaf := func() *x509.Certificate {
+		certPEM, keyPEM, err := a.Issue(Leaf{User: "jane", Groups: []string{"dev"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := tls.X509KeyPair(certPEM, keyPEM)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf
+	}
+	first := a.Pool()
+	now = now.Add(authorityLife / 100 * 79)
+	before := leaf()
+	now = now.Add(authorityLife / 50)
+	if renewed, err := a.Renew(); !renewed || err != nil {
+		t.Fatalf("an authority at 81 %% of its life: renewed %v, err %v", renewed, err)
+	}
+	if left := a.Certificate().NotAfter.Sub(now); left != authorityLife && left < authorityLife-time.Second {
+		t.Errorf("the new certificate lives %v", left)
+	}
+	for name, x := range map[string]struct {
+		cert  *x509.Certificate
+		roots *x509.CertPool
+	}{"old leaf, new root": {before, a.Pool()}, "new leaf, old root": {leaf(), first}} {
+		if _, err := x.cert.Verify(x509.VerifyOptions{Roots: x.roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	again, err := LoadAuthority(dir)
+	if err != nil || !again.Certificate().Equal(a.Certificate()) {
+		t.Errorf("the new certificate was not kept: %v", err)
 	}
 }
 

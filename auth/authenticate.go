@@ -98,12 +98,12 @@ func (a *Authenticator) credential(r *http.Request) (*api.User, error) {
 func (a *Authenticator) certificate(r *http.Request) (*api.User, error) {
 	conn, _ := r.Context().Value(connectionKey{}).(*connection)
 	if conn != nil {
-		if id := conn.identity.Load(); id != nil && time.Now().Before(id.expires) {
+		if id := conn.identity.Load(); id != nil && a.Authority.Now().Before(id.expires) {
 			return id.user, nil
 		}
 	}
 	cs := r.TLS.PeerCertificates
-	opts := x509.VerifyOptions{Roots: a.Authority.Pool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	opts := x509.VerifyOptions{Roots: a.Authority.Pool(), Intermediates: x509.NewCertPool(), CurrentTime: a.Authority.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	for _, c := range cs[1:] {
 		opts.Intermediates.AddCert(c)
 	}

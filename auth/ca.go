@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,11 +34,19 @@ const (
 
 // Authority is the cluster's certificate authority and the key that signs service account tokens.
 type Authority struct {
-	Certificate *x509.Certificate
-	PEM         []byte // the certificate, PEM encoded
-	TokenKey    *ecdsa.PrivateKey
+	TokenKey *ecdsa.PrivateKey
+	// Now is the clock that certificates are issued and judged by.
+	Now func() time.Time
 
 	key crypto.Signer
+	own atomic.Pointer[authorityCertificate]
+	dir string // "" when it lives in memory only
+}
+
+// authorityCertificate is the certificate of an authority, of which it has several in its life.
+type authorityCertificate struct {
+	parsed *x509.Certificate
+	pem    []byte
 }
 
 // NewAuthority makes an authority that lives in memory only.
@@ -50,32 +59,66 @@ func NewAuthority() (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the token key: %w", err)
 	}
+	a := &Authority{TokenKey: tokenKey, Now: time.Now, key: key}
+	return a, a.certify(pkix.Name{CommonName: fmt.Sprintf("pintle-ca@%d", time.Now().Unix())})
+}
+
+// certify signs a new certificate for the authority by itself.
+func (a *Authority) certify(name pkix.Name) error {
 	serial, err := serialNumber()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	now := time.Now()
+	now := a.Now()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: fmt.Sprintf("pintle-ca@%d", now.Unix())},
+		Subject:               name,
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(authorityLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-	}, &x509.Certificate{Subject: pkix.Name{CommonName: fmt.Sprintf("pintle-ca@%d", now.Unix())}}, key.Public(), key)
+	}, &x509.Certificate{Subject: name}, a.key.Public(), a.key)
 	if err != nil {
-		return nil, fmt.Errorf("signing the authority's certificate: %w", err)
+		return fmt.Errorf("signing the authority's certificate: %w", err)
 	}
-	return newAuthority(der, key, tokenKey)
+	return a.use(der)
 }
 
-func newAuthority(der []byte, key crypto.Signer, tokenKey *ecdsa.PrivateKey) (*Authority, error) {
+func (a *Authority) use(der []byte) error {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("parsing the authority's certificate: %w", err)
+		return fmt.Errorf("parsing the authority's certificate: %w", err)
 	}
-	return &Authority{Certificate: cert, PEM: encodePEM("CERTIFICATE", der), TokenKey: tokenKey, key: key}, nil
+	a.own.Store(&authorityCertificate{cert, encodePEM("CERTIFICATE", der)})
+	return nil
+}
+
+// Certificate is the authority's present certificate.
+func (a *Authority) Certificate() *x509.Certificate { return a.own.Load().parsed }
+
+// PEM is the authority's present certificate, PEM encoded.
+func (a *Authority) PEM() []byte { return a.own.Load().pem }
+
+// Renew replaces the authority's certificate once most of its life has passed, and says whether it did. Key and name
+// stay, so what was issued before is good under the new certificate, and what is issued now under the old one for as
+// long as that lasts: those who trust it have years to learn of the new.
+func (a *Authority) Renew() (bool, error) {
+	old := a.own.Load()
+	if !Due(old.parsed, a.Now()) {
+		return false, nil
+	}
+	if err := a.certify(old.parsed.Subject); err != nil {
+		return false, err
+	}
+	if a.dir == "" {
+		return true, nil
+	}
+	if err := WriteFile(filepath.Join(a.dir, fileCert), a.PEM(), 0o644); err != nil {
+		a.own.Store(old)
+		return false, fmt.Errorf("renewing the authority's certificate: %w", err)
+	}
+	return true, nil
 }
 
 // The files of an authority, in its directory.
@@ -118,11 +161,11 @@ func LoadAuthority(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := newAuthority(cert, key, tokenKey)
-	if err != nil {
+	a := &Authority{TokenKey: tokenKey, Now: time.Now, key: key, dir: dir}
+	if err := a.use(cert); err != nil {
 		return nil, err
 	}
-	if !key.PublicKey.Equal(a.Certificate.PublicKey) {
+	if !key.PublicKey.Equal(a.Certificate().PublicKey) {
 		return nil, fmt.Errorf("%s does not belong to %s in %s: bring both back from the same copy", fileKey, fileCert, dir)
 	}
 	return a, nil
@@ -150,7 +193,7 @@ func createAuthority(dir string) (*Authority, error) {
 		name string
 		data []byte
 		mode os.FileMode
-	}{{fileCert, a.PEM, 0o644}, {fileToken, token, 0o600}, {fileKey, key, 0o600}} {
+	}{{fileCert, a.PEM(), 0o644}, {fileToken, token, 0o600}, {fileKey, key, 0o600}} {
 		if err := WriteFile(filepath.Join(made, f.name), f.data, f.mode); err != nil {
 			return nil, err
 		}
@@ -161,6 +204,7 @@ func createAuthority(dir string) (*Authority, error) {
 	if err := os.Rename(made, dir); err != nil {
 		return nil, fmt.Errorf("naming the directory for certificates: %w", err)
 	}
+	a.dir = dir
 	return a, syncDir(filepath.Dir(dir))
 }
 
@@ -179,7 +223,7 @@ func syncDir(dir string) error {
 // Pool holds the authority's certificate alone.
 func (a *Authority) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(a.Certificate)
+	p.AddCert(a.Certificate())
 	return p
 }
 
@@ -196,11 +240,20 @@ func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key for %s: %w", l.User, err)
 	}
-	serial, err := serialNumber()
-	if err != nil {
+	if certPEM, err = a.Sign(l, key.Public()); err != nil {
 		return nil, nil, err
 	}
-	now := time.Now()
+	keyPEM, err = encodeKey(key)
+	return certPEM, keyPEM, err
+}
+
+// Sign signs a new certificate for somebody who has a key already, PEM encoded.
+func (a *Authority) Sign(l Leaf, key crypto.PublicKey) ([]byte, error) {
+	serial, err := serialNumber()
+	if err != nil {
+		return nil, err
+	}
+	now, issuer := a.Now(), a.Certificate()
 	t := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: l.User, Organization: l.Groups},
@@ -209,8 +262,8 @@ func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if t.NotAfter.After(a.Certificate.NotAfter) {
-		t.NotAfter = a.Certificate.NotAfter
+	if t.NotAfter.After(issuer.NotAfter) {
+		t.NotAfter = issuer.NotAfter
 	}
 	if len(l.Hosts) > 0 {
 		if len(l.Groups) == 0 { // a server and nothing else
@@ -225,12 +278,11 @@ func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
 			}
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.Certificate, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, issuer, key, a.key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("signing a certificate for %s: %w", l.User, err)
+		return nil, fmt.Errorf("signing a certificate for %s: %w", l.User, err)
 	}
-	keyPEM, err = encodeKey(key)
-	return encodePEM("CERTIFICATE", der), keyPEM, err
+	return encodePEM("CERTIFICATE", der), nil
 }
 
 // Serving is a certificate for a TLS server that renews itself: a handshake that finds it past renewAt of its life
@@ -238,7 +290,6 @@ func (a *Authority) Issue(l Leaf) (certPEM, keyPEM []byte, err error) {
 type Serving struct {
 	authority *Authority
 	leaf      Leaf
-	now       func() time.Time
 
 	mu   sync.Mutex
 	cert *tls.Certificate
@@ -246,14 +297,14 @@ type Serving struct {
 
 // Serve returns a self-renewing server certificate for the given names and addresses.
 func (a *Authority) Serve(hosts []string) *Serving {
-	return &Serving{authority: a, leaf: Leaf{User: "pintle", Hosts: hosts}, now: time.Now}
+	return &Serving{authority: a, leaf: Leaf{User: "pintle", Hosts: hosts}}
 }
 
 // GetCertificate is for tls.Config.
 func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cert != nil && !due(s.cert.Leaf, s.now()) {
+	if s.cert != nil && !Due(s.cert.Leaf, s.authority.Now()) {
 		return s.cert, nil
 	}
 	certPEM, keyPEM, err := s.authority.Issue(s.leaf)
@@ -263,14 +314,14 @@ func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 			s.cert = &c
 		}
 	}
-	if err != nil && s.cert != nil && s.now().Before(s.cert.Leaf.NotAfter) {
+	if err != nil && s.cert != nil && s.authority.Now().Before(s.cert.Leaf.NotAfter) {
 		return s.cert, nil // still good; the next handshake tries again
 	}
 	return s.cert, err
 }
 
-// due reports whether a certificate has lived long enough to be replaced.
-func due(c *x509.Certificate, now time.Time) bool {
+// Due reports whether a certificate has lived long enough to be replaced.
+func Due(c *x509.Certificate, now time.Time) bool {
 	life := c.NotAfter.Sub(c.NotBefore)
 	return now.After(c.NotBefore.Add(time.Duration(float64(life) * renewAt)))
 }

@@ -42,7 +42,7 @@ func ServeFloor(ctx context.Context, out io.Writer, one, list, frame int) error 
 	f := &floorServer{one: constant(one), list: constant(list), frame: frame, watchers: map[chan []byte]bool{}}
 	serving := authority.Serve([]string{"127.0.0.1"})
 	srv := &http.Server{Handler: f, TLSConfig: &tls.Config{GetCertificate: serving.GetCertificate, NextProtos: []string{"h2"}}}
-	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), base64.StdEncoding.EncodeToString(authority.PEM)}); err != nil {
+	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), base64.StdEncoding.EncodeToString(authority.PEM())}); err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, func() { srv.Close() })

@@ -49,6 +49,8 @@ type Config struct {
 	// Progress is told of each part that has come up and how long that took; nil ignores it.
 	Progress func(part string, took time.Duration)
 	Log      *slog.Logger
+
+	now func() time.Time // of certificates; nil for the real time
 }
 
 // complete checks c and fills what was left out.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -45,7 +46,8 @@ type System struct {
 	ready   atomic.Bool
 	running sync.WaitGroup // the workers: controllers, scheduler, nodes
 	stop    context.CancelFunc
-	failed  chan error // what ended the system, at most one
+	admin   *x509.Certificate // in the administrator's kubeconfig; nil when none was written
+	failed  chan error        // what ended the system, at most one
 }
 
 // shutdownGrace is how long requests that are being answered may take when the system ends.
@@ -91,7 +93,14 @@ func (s *System) startAuthority(context.Context, context.Context) (err error) {
 	} else {
 		s.authority, err = auth.LoadAuthority(filepath.Join(s.config.Data, "pki"))
 	}
+	if err != nil {
+		return err
+	}
+	if s.config.now != nil {
+		s.authority.Now = s.config.now
+	}
 	s.tokens = auth.NewTokens(s.authority, s.snapshot)
+	_, err = s.authority.Renew()
 	return err
 }
 
@@ -147,7 +156,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		return fmt.Errorf("%w: choose another address with --listen", err)
 	}
 	s.http = &http.Server{
-		Handler:           profiled(s.backedUp(s.server, authenticator, authorizer), authenticator, authorizer),
+		Handler:           s.renewing(profiled(s.backedUp(s.server, authenticator, authorizer), authenticator, authorizer), authenticator),
 		TLSConfig:         authenticator.TLS(s.authority.Serve(s.hosts())),
 		ConnContext:       auth.ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -220,12 +229,13 @@ func (s *System) keepObjects(ctx context.Context, c client.Client, every time.Du
 	}
 }
 
-func (s *System) finish(context.Context, context.Context) error {
+func (s *System) finish(_, run context.Context) error {
 	s.ready.Store(true)
-	if s.config.Kubeconfig == "" {
-		return nil
+	if err := s.writeKubeconfig(); err != nil {
+		return err
 	}
-	return s.writeKubeconfig(s.config.Kubeconfig)
+	s.running.Go(func() { s.keepCertificates(run) })
+	return nil
 }
 
 // started is the check behind /readyz.

@@ -59,7 +59,7 @@ func (s *System) newControllers(manager client.Client) *controller.Set {
 			return s.Client(controllerManager, auth.ControllerUser(name), auth.ControllerGroups...)
 		},
 		Catalog: s.catalog,
-		RootCA:  func() []byte { return s.authority.PEM },
+		RootCA:  func() []byte { return s.authority.PEM() },
 	})...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,11 +23,15 @@ const (
 		"No other usage is guaranteed across distributions of Kubernetes clusters."
 )
 
+// again is when a namespace is looked at although nothing has happened in it: the authority's certificate is renewed years
+// before it expires.
+const again = 12 * time.Hour
+
 // New returns the controller. It publishes the PEM certificates that ca returns.
 func New(c client.Client, ca func() []byte) *controller.Controller {
 	c = controller.Fresh(c)
 	r := controller.Func(func(ctx context.Context, req controller.Request) (controller.Result, error) {
-		return controller.Result{}, publish(ctx, c, req.Name, string(ca()))
+		return publish(ctx, c, req.Name, string(ca()))
 	})
 	return controller.New("root-ca-certificate-publisher", r).For(api.Namespaces).
 		Watches(api.ConfigMaps, func(e api.Event) []controller.Request {
@@ -37,19 +42,19 @@ func New(c client.Client, ca func() []byte) *controller.Controller {
 		})
 }
 
-func publish(ctx context.Context, c client.Client, namespace, ca string) error {
+func publish(ctx context.Context, c client.Client, namespace, ca string) (controller.Result, error) {
 	v, err := c.View(ctx, 0)
 	if err != nil {
-		return err
+		return controller.Result{}, err
 	}
 	if ns := v.Get(api.Namespaces, api.Key{Name: namespace}); ns == nil || ns.Is(api.Deleting) {
-		return nil
+		return controller.Result{}, nil
 	}
 	data := map[string]string{"ca.crt": ca}
 	cm, err := client.ConfigMaps.In(v, api.Key{Namespace: namespace, Name: name})
 	switch {
 	case err != nil:
-		return err
+		return controller.Result{}, err
 	case cm == nil:
 		_, err = client.ConfigMaps.Create(ctx, c, &corev1.ConfigMap{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -65,7 +70,7 @@ func publish(ctx context.Context, c client.Client, namespace, ca string) error {
 		_, err = client.ConfigMaps.Update(ctx, c, cm)
 	}
 	if err != nil && !controller.NamespaceGone(err) {
-		return fmt.Errorf("publishing the root certificates in namespace %s: %w", namespace, err)
+		return controller.Result{}, fmt.Errorf("publishing the root certificates in namespace %s: %w", namespace, err)
 	}
-	return nil
+	return controller.Result{RequeueAfter: again}, nil
 }
