@@ -18,7 +18,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"pintle_store_revision ", `workqueue_depth{name="deployment"}`, `workqueue_adds_total{name="replicaset"}`} {
+	for _, want := range []string{"pintle_store_revision ", "pintle_store_commits_total ", `pintle_store_sync_duration_seconds_bucket{le="0.001"}`, `apiserver_storage_objects{resource="namespaces"} 4`, `workqueue_depth{name="deployment"}`, `workqueue_adds_total{name="replicaset"}`} {
 		if !strings.Contains(string(text), "\n"+want) {
 			t.Errorf("/metrics has no %s", want)
 		}

@@ -27,6 +27,7 @@ import (
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/server"
 	"pintle.dev/store"
+	"pintle.dev/store/pebble"
 )
 
 // System is a running cluster. Make one with Start.
@@ -36,6 +37,7 @@ type System struct {
 	authority *auth.Authority
 	tokens    *auth.Tokens
 	store     *store.Store
+	engine    *pebble.Backend // of the store; nil when it is in memory
 	registry  *resource.Registry
 	custom    *resource.CustomResources
 	server    *server.Server
@@ -109,6 +111,7 @@ func (s *System) startStore(ctx, run context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.engine, _ = backend.(*pebble.Backend)
 	c := s.config.Store
 	c.Backend = backend
 	if s.store, err = store.Open(ctx, c); err != nil {
@@ -147,6 +150,9 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		Log: s.log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.server.Register(&storeFigures{s.store, s.engine}); err != nil {
 		return err
 	}
 	if s.listener, err = net.Listen("tcp", s.config.Listen); err != nil {

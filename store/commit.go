@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pintle.dev/api"
 )
@@ -234,6 +235,7 @@ func (s *Store) process(group []*request) []wake {
 	if len(st.batches) == 0 {
 		return nil
 	}
+	began := time.Now()
 	err = s.backend.Commit(context.Background(), st.batches)
 	if err != nil {
 		if !errors.Is(err, ErrFull) {
@@ -245,7 +247,7 @@ func (s *Store) process(group []*request) []wake {
 		}
 		return nil
 	}
-	s.stats.groups.Add(1)
+	s.stats.synced(time.Since(began))
 	s.stats.commits.Add(int64(len(st.requests)))
 	return s.publish(st.batches)
 }
@@ -360,7 +362,7 @@ func (s *Store) publish(batches []Batch) (woken []wake) {
 		}
 	}
 	l.mu.Unlock()
-	s.budget.enforce()
+	s.stats.evicted.Add(s.budget.enforce())
 	s.stats.logBytes.Store(s.budget.used)
 	s.reached()
 	s.stats.writes.Add(int64(n))

@@ -101,8 +101,8 @@ func (b *budget) add(l *eventLog, e api.Event) {
 	b.queue = append(b.queue, l)
 }
 
-// enforce evicts until the budget is kept. Logs that a cursor reads are locked one at a time.
-func (b *budget) enforce() {
+// enforce evicts until the budget is kept and returns how many events. Logs that a cursor reads are locked one at a time.
+func (b *budget) enforce() (evicted int64) {
 	for b.used > b.limit && b.head < len(b.queue) {
 		l := b.queue[b.head]
 		b.queue[b.head] = nil
@@ -110,6 +110,7 @@ func (b *budget) enforce() {
 		l.mu.Lock()
 		if l.n > b.floor {
 			b.used -= l.evict()
+			evicted++
 		}
 		l.mu.Unlock()
 	}
@@ -117,6 +118,7 @@ func (b *budget) enforce() {
 		b.queue = append(make([]*eventLog, 0, len(b.queue)), b.queue[b.head:]...)
 		b.head = 0
 	}
+	return evicted
 }
 
 // expire evicts what is not newer than a revision, keeping the floor.
