@@ -19,19 +19,25 @@ import (
 // fields the schema does not know are dropped and reported, null goes where the schema has no use for it, and the
 // metadata of embedded resources is brought into form. Defaults are left to the hook.
 func (v *customVersion) Decode(data []byte, stored bool) (*Object, []string, error) {
-	if _, err := v.compiled(); err != nil {
-		return nil, nil, fmt.Errorf("the schema of %s %s: %w", v.apiVersion, v.kind.names.Kind, err)
-	}
 	var doc *object.Value
-	var problems []string
+	var duplicates []string
 	var err error
 	if stored {
 		doc, err = object.Parse(data)
 	} else {
-		doc, problems, err = object.ParseStrict(data)
+		doc, duplicates, err = object.ParseStrict(data)
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	o, problems, err := v.DecodeDocument(doc, stored)
+	return o, append(duplicates, problems...), err
+}
+
+// DecodeDocument implements DocumentCodec.
+func (v *customVersion) DecodeDocument(doc *object.Value, stored bool) (*Object, []string, error) {
+	if _, err := v.compiled(); err != nil {
+		return nil, nil, fmt.Errorf("the schema of %s %s: %w", v.apiVersion, v.kind.names.Kind, err)
 	}
 	if doc.Kind() != object.Map {
 		return nil, nil, fmt.Errorf("json: cannot unmarshal %s into Go value of type map[string]interface {}", doc.Kind())
@@ -45,6 +51,7 @@ func (v *customVersion) Decode(data []byte, stored bool) (*Object, []string, err
 	if err != nil {
 		return nil, nil, err
 	}
+	var problems []string
 	for _, path := range append(unknown, more...) {
 		problems = append(problems, `unknown field "`+path+`"`)
 	}
@@ -88,6 +95,21 @@ func (v *customVersion) Encode(dst []byte, o *Object) ([]byte, error) {
 		dst = object.AppendJSON(dst, m)
 	}
 	return append(dst, '}'), nil
+}
+
+// Document implements DocumentCodec.
+func (v *customVersion) Document(o *Object) (*object.Value, error) {
+	doc, err := v.convert(o)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := withMeta(doc, o.Meta)
+	if err != nil {
+		return nil, err
+	}
+	whole.Set("apiVersion", object.NewString(v.apiVersion))
+	whole.Set("kind", object.NewString(v.kind.names.Kind))
+	return whole, nil
 }
 
 // convert is o's document in version v: the document itself where it is in v already, else a copy.

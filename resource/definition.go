@@ -108,6 +108,16 @@ type Codec interface {
 	Encode(dst []byte, o *Object) ([]byte, error)
 }
 
+// DocumentCodec is a Codec whose objects in flight are documents: what is parsed already is not written out to be parsed
+// again.
+type DocumentCodec interface {
+	Codec
+	// DecodeDocument is Decode for a document, which belongs to the object from then on.
+	DecodeDocument(doc *object.Value, stored bool) (o *Object, problems []string, err error)
+	// Document is what Encode writes, as a document. It shares members with o and is right until o is changed.
+	Document(o *Object) (*object.Value, error)
+}
+
 // Object is one object in flight through a request, free to be changed until it is encoded.
 type Object struct {
 	// Meta is the object's metadata; for typed objects a pointer into Value. ManagedFields is nil: ownership travels

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -102,6 +103,9 @@ type request struct {
 
 	warnings []string
 	options  writeOptions
+	// before is the object that an attempt at a write replaces, parsed, in the version of the request; nil when nobody had
+	// to parse it yet. It must not be changed.
+	before *object.Value
 	// ownedThrough is the subresource that field ownership names, when it is not the request's.
 	ownedThrough string
 }

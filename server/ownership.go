@@ -17,7 +17,7 @@ type sealed struct {
 	q      *request
 	owners api.Owners
 	buf    *[]byte       // the object as ownership was decided on, in the version of the request
-	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf
+	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf, or, of a document, members in the object
 	final  *[]byte       // the object as it is stored
 }
 
@@ -28,12 +28,11 @@ var encodings = sync.Pool{New: func() any { return new([]byte) }}
 func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	sent := o.Meta.ManagedFields
 	s := &sealed{q: q, buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}
-	b, err := q.encodeVersion((*s.buf)[:0], o)
+	err := s.take(o)
 	if err != nil {
 		s.free()
 		return nil, err
 	}
-	*s.buf = b
 	through := q.Subresource
 	if q.ownedThrough != "" {
 		through = q.ownedThrough
@@ -60,11 +59,8 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	var before *object.Value
 	if rec != nil {
 		s.owners = q.sameGroup(rec.Owners())
-		have, err := q.s.rendition(q.d, q.v, rec)
-		if err != nil {
-			return err
-		}
-		if before, err = object.Parse(have.json); err != nil {
+		var err error
+		if before, err = q.beforeOf(rec); err != nil {
 			return err
 		}
 	} else if !q.d.Custom {
@@ -113,6 +109,21 @@ func (s *sealed) create(by object.Write) error {
 		e.created.put(key, s.owners[0])
 	}
 	return nil
+}
+
+// take keeps o as it is now, in the version the request speaks, which owners' fields are expressed in: in buf, or in
+// after when the object is a document.
+func (s *sealed) take(o *resource.Object) (err error) {
+	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
+	if c, ok := s.q.v.Codec.(resource.DocumentCodec); ok {
+		s.after, err = c.Document(o)
+		return err
+	}
+	b, err := s.q.v.Codec.Encode((*s.buf)[:0], o)
+	if err == nil {
+		*s.buf = b
+	}
+	return err
 }
 
 // parse makes after of buf.
@@ -176,12 +187,6 @@ func (q *request) statusIgnores() []string {
 		return ignoreDefinition
 	}
 	return ignoreSpec
-}
-
-// encodeVersion writes o in the version the request speaks, which owners' fields are expressed in.
-func (q *request) encodeVersion(dst []byte, o *resource.Object) ([]byte, error) {
-	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
-	return q.v.Codec.Encode(dst, o)
 }
 
 // empties holds the empty object of each version of the typed kinds.

@@ -76,20 +76,9 @@ func (q *request) checkPatch() error {
 
 // patched is what the patch makes of rec, in the version of the request.
 func (q *request) patched(rec *api.Record) (*resource.Object, error) {
-	base, err := q.s.rendition(q.d, q.v, rec)
+	target, err := q.patchTarget(rec)
 	if err != nil {
 		return nil, err
-	}
-	doc := base.json
-	if bytes.Contains(q.Body, []byte("managedFields")) {
-		// Only a patch that speaks of them can see managedFields, and then must.
-		if doc, err = q.s.appendObject(nil, q.d, q.v, rec, rec.Revision(), false); err != nil {
-			return nil, err
-		}
-	}
-	target, err := object.Parse(doc)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
 	}
 	if !q.v.Storage {
 		target.Set("apiVersion", object.NewString(q.v.APIVersion()))
@@ -99,20 +88,57 @@ func (q *request) patched(rec *api.Record) (*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := object.AppendJSON(nil, target)
-	o, unknown, err := q.codecOf(target).Decode(data, false)
+	o, unknown, mismatch, err := q.decodePatched(target)
 	if err != nil {
 		return nil, q.invalidPatch(rec, err.Error())
 	}
-	if q.d.Custom {
-		err = q.customPatchMismatch(target)
-	} else {
-		err = q.checkType(data, o)
-	}
-	if bad := q.judgePatch(rec, duplicates, unknown); bad != nil || err != nil {
-		return nil, cmp.Or(bad, err)
+	if bad := q.judgePatch(rec, duplicates, unknown); bad != nil || mismatch != nil {
+		return nil, cmp.Or(bad, mismatch)
 	}
 	return o, nil
+}
+
+// patchTarget is a copy of rec's document for a patch to change.
+func (q *request) patchTarget(rec *api.Record) (*object.Value, error) {
+	if bytes.Contains(q.Body, []byte("managedFields")) {
+		// Only a patch that speaks of them can see managedFields, and then must.
+		doc, err := q.s.appendObject(nil, q.d, q.v, rec, rec.Revision(), false)
+		if err != nil {
+			return nil, err
+		}
+		target, err := object.Parse(doc)
+		if err != nil {
+			return nil, errStored(q.d, rec, err)
+		}
+		return target, nil
+	}
+	before, err := q.beforeOf(rec)
+	if err != nil {
+		return nil, err
+	}
+	target := before.Clone()
+	return &target, nil
+}
+
+// decodePatched reads the object that a patch made of target, which belongs to the object then. mismatch is the answer
+// if it is not of the request's kind and version.
+func (q *request) decodePatched(target *object.Value) (o *resource.Object, unknown []string, mismatch, err error) {
+	if !q.d.Custom {
+		data := object.AppendJSON(nil, target)
+		if o, unknown, err = q.v.Codec.Decode(data, false); err == nil {
+			mismatch = q.checkType(data, o)
+		}
+		return o, unknown, mismatch, err
+	}
+	mismatch = q.customPatchMismatch(target)
+	codec := q.codecOf(target)
+	if c, ok := codec.(resource.DocumentCodec); ok && types.PatchType(q.ContentType) == types.MergePatchType {
+		o, unknown, err = c.DecodeDocument(target, false)
+	} else {
+		// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.
+		o, unknown, err = codec.Decode(object.AppendJSON(nil, target), false)
+	}
+	return o, unknown, mismatch, err
 }
 
 // codecOf reads what a patch made of an object: in another version of a custom resource when the patch says so, for which

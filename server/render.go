@@ -24,10 +24,15 @@ const versionKey = `"resourceVersion":`
 
 // rendition is rec in version v: its own bytes when that is provably right, else decoded, defaulted and written anew.
 func (s *Server) rendition(d *resource.Definition, v *resource.Version, rec *api.Record) (rendition, error) {
-	if rec.Definition() == d.Generation && (v.Storage || v.AsStored) {
+	if asStored(d, v, rec) {
 		return rendition{rec.JSON(), rec.MetadataSpan(), rec.SlotOffset()}, nil
 	}
 	return s.converted.get(d, v, rec)
+}
+
+// asStored reports whether rec's own bytes are the object in version v.
+func asStored(d *resource.Definition, v *resource.Version, rec *api.Record) bool {
+	return rec.Definition() == d.Generation && (v.Storage || v.AsStored)
 }
 
 // appendObject appends rec as a client of version v sees it, showing revision rev: its own, that of its deletion, or
@@ -187,10 +192,14 @@ const blank = "00000000000000000000"
 func decodeRecord(d *resource.Definition, rec *api.Record) (*resource.Object, error) {
 	o, _, err := d.Storage().Codec.Decode(rec.JSON(), true)
 	if err != nil {
-		return nil, fmt.Errorf("reading stored %s %s: %w", d.Resource, rec.Key(), err)
+		return nil, errStored(d, rec, err)
 	}
 	if rec.Definition() != d.Generation && d.Hooks.Default != nil {
 		d.Hooks.Default(o)
 	}
 	return o, nil
+}
+
+func errStored(d *resource.Definition, rec *api.Record, err error) error {
+	return fmt.Errorf("reading stored %s %s: %w", d.Resource, rec.Key(), err)
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/store"
 )
@@ -69,8 +70,43 @@ func (q *request) current(ctx context.Context) (*api.Record, *resource.Object, e
 			return rec, old, nil
 		}
 	}
-	old, err := decodeRecord(q.d, rec)
+	old, err := q.decodeCurrent(rec)
 	return rec, old, err
+}
+
+// decodeCurrent is decodeRecord that keeps what it parsed for those who compare with it.
+func (q *request) decodeCurrent(rec *api.Record) (*resource.Object, error) {
+	q.before = nil
+	c, ok := q.v.Codec.(resource.DocumentCodec)
+	if !ok || !q.v.Storage || !asStored(q.d, q.v, rec) {
+		return decodeRecord(q.d, rec)
+	}
+	doc, err := object.Parse(rec.JSON())
+	if err != nil {
+		return nil, errStored(q.d, rec, err)
+	}
+	q.before = doc
+	own := doc.Clone()
+	old, _, err := c.DecodeDocument(&own, true)
+	if err != nil {
+		return nil, errStored(q.d, rec, err)
+	}
+	return old, nil
+}
+
+// beforeOf is rec parsed, in the version of the request.
+func (q *request) beforeOf(rec *api.Record) (*object.Value, error) {
+	if q.before != nil {
+		return q.before, nil
+	}
+	doc, err := q.s.rendition(q.d, q.v, rec)
+	if err != nil {
+		return nil, err
+	}
+	if q.before, err = object.Parse(doc.json); err != nil {
+		return nil, errStored(q.d, rec, err)
+	}
+	return q.before, nil
 }
 
 // updateMissing is a PUT of what does not exist: kinds that clients write without asking first come to be by it.
