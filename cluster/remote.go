@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
 	"pintle.dev/auth"
@@ -59,9 +60,13 @@ func RunNode(ctx context.Context, c NodeConfig) (err error) {
 		return fmt.Errorf("listening for streams: %w", err)
 	}
 	defer listener.Close()
-	api := client.NewHTTP(id.server, id, "kubelet")
+	server := client.NewHTTP(id.server, id, "kubelet")
 	began := time.Now()
-	m, err := machine.New(ctx, machine.Config{Name: c.Name, Client: api, Dir: c.Data, Socket: c.Containerd, IP: c.IP,
+	cidr, err := podRange(ctx, server, c.Name)
+	if err != nil {
+		return err
+	}
+	m, err := machine.New(ctx, machine.Config{Name: c.Name, Client: server, Dir: c.Data, Socket: c.Containerd, IP: c.IP, PodCIDR: cidr,
 		Port: int32(listener.Addr().(*net.TCPAddr).Port)})
 	if err != nil {
 		return err
@@ -89,6 +94,37 @@ func RunNode(ctx context.Context, c NodeConfig) (err error) {
 		<-renewing
 	}()
 	return m.Run(ctx)
+}
+
+// rangeWithin is how long a node waits for its pods' range, and rangePoll how often it looks.
+const (
+	rangeWithin = 30 * time.Second
+	rangePoll   = 100 * time.Millisecond
+)
+
+// podRange is the range of addresses that the cluster has given to the node's pods. A node that is new is made known
+// first, as ranges are given to nodes: what it is like follows when it has started.
+func podRange(ctx context.Context, c client.Client, name string) (string, error) {
+	for end := time.Now().Add(rangeWithin); ; {
+		n, err := client.Nodes.Get(ctx, c, api.Key{Name: name})
+		if api.IsNotFound(err) {
+			_, err = client.Nodes.Create(ctx, c, &corev1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: name}})
+		}
+		switch {
+		case err == nil && n != nil && n.Spec.PodCIDR != "":
+			return n.Spec.PodCIDR, nil
+		case time.Now().Before(end):
+		case err != nil:
+			return "", fmt.Errorf("asking the server for the node's range of pod addresses: %w", err)
+		default:
+			return "", fmt.Errorf("node %s was given no range of pod addresses (spec.podCIDR) within %v: do the server's controllers run, and is one left?", name, rangeWithin)
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(rangePoll):
+		}
+	}
 }
 
 // onlyServer lets none but the API server through.

@@ -3,6 +3,7 @@ package all
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"pintle.dev/client"
@@ -12,6 +13,7 @@ import (
 	"pintle.dev/controller/expiry"
 	"pintle.dev/controller/gc"
 	"pintle.dev/controller/namespace"
+	"pintle.dev/controller/nodeipam"
 	"pintle.dev/controller/nodelifecycle"
 	"pintle.dev/controller/podgc"
 	"pintle.dev/controller/replicaset"
@@ -44,6 +46,9 @@ func Controllers(cfg Config) []*controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
 		recording(cfg, "node-controller", nodelifecycle.New),
+		recording(cfg, "node-controller", func(c client.Client, rec *client.Recorder) *controller.Controller {
+			return nodeipam.New(c, netip.MustParsePrefix(nodeipam.ClusterCIDR), rec)
+		}),
 		recording(cfg, "taint-eviction-controller", tainteviction.New),
 		namespace.New(cfg.Client("namespace-controller"), cfg.Catalog),
 		podgc.New(cfg.Client("pod-garbage-collector"), podgc.TerminatedThreshold),
