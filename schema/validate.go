@@ -141,6 +141,9 @@ func validListMap(v *object.Value, keys []string) bool {
 // distinctBy reports whether no two items agree: in the values of keys, or, without keys, as a whole.
 func distinctBy(v *object.Value, keys []string) bool {
 	n := v.Len()
+	if len(keys) == 1 && ascending(v, keys[0]) {
+		return true
+	}
 	if n <= 24 {
 		for i := range n {
 			for j := range i {
@@ -159,6 +162,20 @@ func distinctBy(v *object.Value, keys []string) bool {
 			return false
 		}
 		seen[string(buf)] = struct{}{}
+	}
+	return true
+}
+
+// ascending reports whether the items' values of key are strings in ascending order, as people tend to write them: then
+// no two are the same.
+func ascending(v *object.Value, key string) bool {
+	var last string
+	for i := range v.Len() {
+		k := v.Index(i).Get(key)
+		if k.Kind() != object.String || i > 0 && k.Str() <= last {
+			return false
+		}
+		last = k.Str()
 	}
 	return true
 }
