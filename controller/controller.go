@@ -37,6 +37,9 @@ type Request struct {
 type Result struct {
 	Requeue      bool          // again, after the back-off delay
 	RequeueAfter time.Duration // again after this time; takes precedence over Requeue
+	// Rest makes the next Reconcile of the object start at least this long after this one did, where that is longer
+	// than Coalesce says: for objects whose Reconcile costs as much as they have dependents.
+	Rest time.Duration
 }
 
 // Reconciler brings one object's world in line with its spec. It is called again after an error. The object may be gone.

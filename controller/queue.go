@@ -45,6 +45,7 @@ type item[K comparable] struct {
 	due      time.Time // of waiting
 	after    time.Time // also wanted at this time; zero for none
 	started  time.Time
+	rest     time.Duration // least time to the next start, when it is longer than the queue's
 	failures int
 	index    int // in later
 }
@@ -141,7 +142,7 @@ func (q *Queue[K]) Done(k K) {
 	now := time.Now()
 	again := it.wanted
 	it.state, it.wanted = idle, false
-	switch recent := it.started.Add(q.interval); {
+	switch recent := q.earliest(it); {
 	case again:
 		q.want(it, now)
 	case !it.after.IsZero():
@@ -155,6 +156,18 @@ func (q *Queue[K]) Done(k K) {
 		delete(q.items, k)
 	}
 }
+
+// Rest makes the key, which is being worked on, start again no sooner than d after it did.
+func (q *Queue[K]) Rest(k K, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if it := q.items[k]; it != nil {
+		it.rest = d
+	}
+}
+
+// earliest is when the item may start again.
+func (q *Queue[K]) earliest(it *item[K]) time.Time { return it.started.Add(max(q.interval, it.rest)) }
 
 // Len is how many keys could be worked on now.
 func (q *Queue[K]) Len() int {
@@ -185,7 +198,7 @@ func (q *Queue[K]) item(k K) *item[K] {
 
 // want schedules the item as early as the interval since its last start allows.
 func (q *Queue[K]) want(it *item[K], now time.Time) {
-	q.schedule(it, now, it.started.Add(q.interval))
+	q.schedule(it, now, q.earliest(it))
 }
 
 // wantAt schedules the item at t. When it is to be worked on before, t is remembered.
@@ -196,7 +209,7 @@ func (q *Queue[K]) wantAt(it *item[K], now, t time.Time) {
 		}
 		return
 	}
-	if earliest := it.started.Add(q.interval); t.Before(earliest) {
+	if earliest := q.earliest(it); t.Before(earliest) {
 		t = earliest
 	}
 	q.schedule(it, now, t)

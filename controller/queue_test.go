@@ -112,3 +112,30 @@ func TestQueueBackoffIsBounded(t *testing.T) {
 		q.Close()
 	})
 }
+
+// TestQueueRest adds a key that is to rest, while it is being worked on, after that, and when it need not rest any more.
+func TestQueueRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := NewQueue[string](20 * time.Millisecond)
+		defer q.Close()
+		start := time.Now()
+		q.Add("a")
+		for i, want := range []time.Duration{0, 70 * time.Millisecond, 140 * time.Millisecond, 160 * time.Millisecond} {
+			if h := take(t, q, start); h.at != want {
+				t.Fatalf("start %d came after %v, want %v", i, h.at, want)
+			}
+			rest := 70 * time.Millisecond
+			if i == 2 {
+				rest = 0
+			}
+			q.Rest("a", rest)
+			if i == 0 {
+				q.Add("a")
+			}
+			q.Done("a")
+			if i != 0 {
+				q.Add("a")
+			}
+		}
+	})
+}

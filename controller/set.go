@@ -118,6 +118,7 @@ func (s *Set) work(ctx context.Context, c *Controller) {
 		start := time.Now()
 		res, err := c.reconcile(withSeen(ctx, api.Revision(s.newest.Load())), req)
 		c.stats.observe(time.Since(start), res, err)
+		c.queue.Rest(req, res.Rest)
 		switch {
 		case ctx.Err() != nil: // the end, not a failure
 		case req.Namespace != "" && api.HasCause(err, corev1.NamespaceTerminatingCause):

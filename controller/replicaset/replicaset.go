@@ -33,6 +33,9 @@ const (
 	// interval is the least time between two reconciles of a ReplicaSet: while hundreds of pods come up, each answers
 	// for many of them.
 	interval = 20 * time.Millisecond
+	// restPerPod is how much longer that is for each pod that has to be looked at, up to longestRest.
+	restPerPod  = 25 * time.Microsecond
+	longestRest = time.Second
 )
 
 type reconciler struct {
@@ -98,7 +101,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 	if failure != nil {
 		return controller.Result{}, failure
 	}
-	return controller.Result{RequeueAfter: untilAvailable(pods.active, rs.Spec.MinReadySeconds, now)}, nil
+	return controller.Result{
+		RequeueAfter: untilAvailable(pods.active, rs.Spec.MinReadySeconds, now),
+		Rest:         min(interval+time.Duration(len(pods.active))*restPerPod, longestRest),
+	}, nil
 }
 
 func (r *reconciler) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, want *appsv1.ReplicaSetStatus) error {
