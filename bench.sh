@@ -17,7 +17,7 @@ bin/pintle bench --kubeconfig "$dir/basic.kubeconfig" --pid "$pid" "$@"
 kill "$pid"
 wait "$pid" || true
 start watches 0
-bin/pintle bench --kubeconfig "$dir/watches.kubeconfig" --pid "$pid" --kinds none --idle-watches 1000
+bin/pintle bench --kubeconfig "$dir/watches.kubeconfig" --pid "$pid" --kinds none --idle-watches 3000
 kill "$pid"
 wait "$pid" || true
 start pods 100

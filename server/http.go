@@ -38,6 +38,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(p, "/api/") || strings.HasPrefix(p, "/apis/") {
 		if path, ok := parsePath(p); !ok || path.Resource != "" {
 			x.serveResource(user, path, ok)
+			if x.rest != nil {
+				x.rest()
+			}
 			return
 		}
 	}
@@ -84,7 +87,9 @@ func (x *exchange) serveResource(user *api.User, p resourcePath, ok bool) {
 	if err != nil {
 		x.fail(err)
 	}
-	s.metrics.observe(q, x.code, time.Since(start))
+	if x.rest == nil {
+		s.metrics.observe(q, x.code, time.Since(start))
+	}
 }
 
 // route finds the verb, and refuses what upstream's router refuses before anybody asks what the object is.

@@ -132,6 +132,9 @@ type exchange struct {
 	r    *http.Request
 	form form
 	code int // sent, for the metrics; 0 before
+	// rest is what may take long, a watch. It runs once all that prepared it has returned: waiting under deep calls would
+	// keep the goroutine's stack large for as long as the watch is open.
+	rest func()
 }
 
 // newBody starts an answer in the exchange's media type.

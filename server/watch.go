@@ -176,37 +176,40 @@ func (st *stream) passes(rec *api.Record) bool {
 	return (ns == "" || rec.Namespace() == ns) && st.selector.matches(rec)
 }
 
-// stream sends a watch until the client goes, its time is up or the server stops.
+// stream prepares what sends a watch until the client goes, its time is up or the server stops.
 func (x *exchange) stream(q *request, resp *api.Response) error {
 	st := resp.Watch
-	defer st.Close()
 	o, err := parseListOptions(q.d, q.v, q.Query, true)
-	if err != nil {
-		return err
+	if err == nil && x.form.shape == asTable && o.initial != nil && *o.initial && !q.d.Custom {
+		err = notAcceptable("only the following media types are accepted: " + endpoint{}.accepted())
 	}
-	if x.form.shape == asTable && o.initial != nil && *o.initial && !q.d.Custom {
-		return notAcceptable("only the following media types are accepted: " + endpoint{}.accepted())
+	if err != nil {
+		st.Close()
+		return err
 	}
 	if o.timeout == 0 {
 		o.timeout = watchTimeoutMin + rand.N(watchTimeoutMin)
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), o.timeout)
-	defer cancel()
-	defer context.AfterFunc(x.s.stopping, cancel)()
-
 	h := x.w.Header()
 	addWarnings(h, resp.Warnings)
 	h["Content-Type"] = headerTypes[x.form.media]
 	if x.form.media == mediaProtobuf {
 		h.Set("Content-Type", typeProtobuf+";stream=watch")
 	}
-	x.code = http.StatusOK
-	x.w.WriteHeader(http.StatusOK)
-	fw := x.newFrameWriter(q, &o)
-	defer fw.close()
-	fw.flush() // the headers, so that the client knows the watch is open
-	deadline, _ := ctx.Deadline()
-	x.follow(ctx, st, fw, deadline)
+	x.rest = func() {
+		defer st.Close()
+		deadline := time.Now().Add(o.timeout)
+		ctx, cancel := context.WithDeadline(x.r.Context(), deadline)
+		defer cancel()
+		defer context.AfterFunc(x.s.stopping, cancel)()
+		fw := x.newFrameWriter(q, &o)
+		defer fw.close()
+		x.code = http.StatusOK
+		x.w.WriteHeader(http.StatusOK)
+		fw.flush() // the headers, so that the client knows the watch is open
+		x.follow(ctx, st, fw, deadline)
+		x.s.metrics.observe(q, x.code, 0)
+	}
 	return nil
 }
 

@@ -218,3 +218,19 @@ func TestFrames(t *testing.T) {
 		t.Errorf("%d bytes in %d frames are kept, %d found without the lock", f.size, len(f.byKey), held)
 	}
 }
+
+// TestRefusedWatch: a watch that is refused after it was opened leaves no cursor behind, as one that has ended does.
+func TestRefusedWatch(t *testing.T) {
+	s := open(t)
+	for query, code := range map[string]int{
+		"sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true": 406, "resourceVersion=0": 200,
+	} {
+		a := ask(t, s, "GET /api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1&"+query, "", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io")
+		if a.code != code {
+			t.Errorf("%s: %d, want %d: %s", query, a.code, code, a.body)
+		}
+	}
+	if n := s.Store.Stats().Cursors; n != 0 {
+		t.Errorf("%d cursors are left", n)
+	}
+}
