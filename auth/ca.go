@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,23 +172,24 @@ func LoadAuthority(dir string) (*Authority, error) {
 	return a, nil
 }
 
-// createAuthority writes an authority beside dir and gives it the name when it is complete.
+// createAuthority makes an authority and keeps it in dir.
 func createAuthority(dir string) (*Authority, error) {
 	a, err := NewAuthority()
 	if err != nil {
 		return nil, err
 	}
-	token, err := encodeKey(a.TokenKey)
+	return a, a.Save(dir)
+}
+
+// Save writes the authority beside dir and gives it the name when it is complete. dir must not exist.
+func (a *Authority) Save(dir string) error {
+	key, token, err := a.keys()
 	if err != nil {
-		return nil, err
-	}
-	key, err := encodeKey(a.key.(*ecdsa.PrivateKey))
-	if err != nil {
-		return nil, err
+		return err
 	}
 	made := dir + ".new"
 	if err := errors.Join(os.RemoveAll(made), os.MkdirAll(made, 0o700)); err != nil {
-		return nil, fmt.Errorf("making the directory for certificates: %w", err)
+		return fmt.Errorf("making the directory for certificates: %w", err)
 	}
 	for _, f := range []struct {
 		name string
@@ -195,17 +197,53 @@ func createAuthority(dir string) (*Authority, error) {
 		mode os.FileMode
 	}{{fileCert, a.PEM(), 0o644}, {fileToken, token, 0o600}, {fileKey, key, 0o600}} {
 		if err := WriteFile(filepath.Join(made, f.name), f.data, f.mode); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := syncDir(made); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Rename(made, dir); err != nil {
-		return nil, fmt.Errorf("naming the directory for certificates: %w", err)
+		return fmt.Errorf("naming the directory for certificates: %w", err)
 	}
 	a.dir = dir
-	return a, syncDir(filepath.Dir(dir))
+	return syncDir(filepath.Dir(dir))
+}
+
+func (a *Authority) keys() (key, token []byte, err error) {
+	if key, err = encodeKey(a.key.(*ecdsa.PrivateKey)); err != nil {
+		return nil, nil, err
+	}
+	token, err = encodeKey(a.TokenKey)
+	return key, token, err
+}
+
+// Bundle is all of the authority, keys included, for a backup: certificate, key and token key, PEM encoded.
+func (a *Authority) Bundle() ([]byte, error) {
+	key, token, err := a.keys()
+	return slices.Concat(a.PEM(), key, token), err
+}
+
+// ParseBundle reads what Bundle wrote.
+func ParseBundle(bundle []byte) (*Authority, error) {
+	var blocks [3][]byte
+	for i, kind := range []string{"CERTIFICATE", "EC PRIVATE KEY", "EC PRIVATE KEY"} {
+		b, rest := pem.Decode(bundle)
+		if b == nil || b.Type != kind {
+			return nil, fmt.Errorf("the authority's bundle has no %s as block %d", kind, i+1)
+		}
+		blocks[i], bundle = b.Bytes, rest
+	}
+	key, err := x509.ParseECPrivateKey(blocks[1])
+	if err != nil {
+		return nil, fmt.Errorf("the authority's key: %w", err)
+	}
+	token, err := x509.ParseECPrivateKey(blocks[2])
+	if err != nil {
+		return nil, fmt.Errorf("the token key: %w", err)
+	}
+	a := &Authority{TokenKey: token, Now: time.Now, key: key}
+	return a, a.use(blocks[0])
 }
 
 // syncDir makes the names in a directory durable.

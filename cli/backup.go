@@ -17,16 +17,16 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/cluster"
-	"pintle.dev/store"
 )
 
 func backupCommand() *cobra.Command {
 	var kubeconfig string
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Write all objects of a running cluster to a file",
+		Short: "Write all of a running cluster to a file",
 		Long: `Backup writes every object, at one revision, to one file, while the cluster goes on. The file is verified as it is
-written and takes its name only when it is complete. The cluster's certificates are not part of it.`,
+written and takes its name only when it is complete. The keys of the cluster's authority are in it, so that kubeconfigs
+and tokens go on working after a restore: keep it as safe as the data directory (its mode is 0600).`,
 		Example: "  pintle backup --kubeconfig pintle-data/kubeconfig monday.backup",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,14 +80,11 @@ func backup(ctx context.Context, kubeconfig, file string) (rev api.Revision, obj
 			err = errors.Join(err, os.Remove(out.Name()))
 		}
 	}()
-	rev, err = store.ReadBackup(io.TeeReader(response.Body, out), func(api.Resource, *api.Record) error {
-		objects++
-		return nil
-	})
+	rev, objects, err = cluster.VerifyBackup(io.TeeReader(response.Body, out))
 	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return 0, 0, err
 	}
-	return rev - store.RestoreShift, objects, os.Rename(out.Name(), file)
+	return rev, objects, os.Rename(out.Name(), file)
 }
 
 func restoreCommand() *cobra.Command {
@@ -109,9 +106,12 @@ ones than the backup's list again instead of missing changes.`,
 			if err := os.MkdirAll(data, 0o700); err != nil {
 				return err
 			}
-			rev, err := cluster.Restore(cmd.Context(), f, data)
+			rev, authority, err := cluster.Restore(cmd.Context(), f, data)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if !authority {
+				fmt.Fprintln(cmd.OutOrStdout(), "the backup holds no certificates: kubeconfigs and tokens issued so far will not work")
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is at revision %d; go on with: pintle up --data %s\n", data, rev, data)
 			return nil

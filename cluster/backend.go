@@ -8,8 +8,11 @@ import (
 	"pintle.dev/store/pebble"
 )
 
-// storeDirectory is where in the data directory the objects are.
-const storeDirectory = "store"
+// Where in the data directory the objects and the authority are.
+const (
+	storeDirectory = "store"
+	pkiDirectory   = "pki"
+)
 
 // openBackend opens what keeps the objects: the place where a further storage backend is chosen.
 func openBackend(c Config) (store.Backend, error) {

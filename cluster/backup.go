@@ -1,18 +1,28 @@
 package cluster
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 
 	"pintle.dev/api"
 	"pintle.dev/auth"
+	"pintle.dev/store"
 	"pintle.dev/store/pebble"
 )
 
-// BackupPath is where a running server gives a backup of all objects to administrators (GET).
+// BackupPath is where a running server gives a backup of the cluster to administrators (GET): the authority with its keys,
+// so that the kubeconfigs and tokens it has issued go on working on what is restored, and all objects.
 const BackupPath = "/debug/backup"
 
 // backedUp serves BackupPath. A backup that fails on the way ends without its checksum, and the connection with it.
@@ -30,7 +40,11 @@ func (s *System) backedUp(next http.Handler, a *auth.Authenticator, z *auth.Auth
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")
-		rev, err := s.store.Backup(r.Context(), w)
+		var rev api.Revision
+		err := writeAuthority(w, s.authority)
+		if err == nil {
+			rev, err = s.store.Backup(r.Context(), w)
+		}
 		if err != nil {
 			s.log.Error("backup", "error", err)
 			panic(http.ErrAbortHandler)
@@ -39,11 +53,87 @@ func (s *System) backedUp(next http.Handler, a *auth.Authenticator, z *auth.Auth
 	})
 }
 
-// Restore makes the store of a new data directory of a backup. It returns the revision the cluster will be at.
-func Restore(ctx context.Context, backup io.Reader, data string) (api.Revision, error) {
-	rev, err := pebble.Restore(ctx, backup, filepath.Join(data, storeDirectory), pebble.Options{})
+// A backup begins with authorityMagic, the length of the authority's bundle as four bytes (big endian), the bundle, and
+// its SHA-256; package store's backup of the objects follows. One without the former restores to a cluster that has a
+// new authority made.
+const (
+	authorityMagic = "pintle authority 1\n"
+	mostAuthority  = 1 << 20 // bytes
+)
+
+func writeAuthority(w io.Writer, a *auth.Authority) error {
+	bundle, err := a.Bundle()
 	if err != nil {
-		return 0, fmt.Errorf("make a cluster of the backup: %w", err)
+		return err
 	}
-	return rev, nil
+	head := binary.BigEndian.AppendUint32([]byte(authorityMagic), uint32(len(bundle)))
+	sum := sha256.Sum256(bundle)
+	_, err = w.Write(slices.Concat(head, bundle, sum[:]))
+	return err
+}
+
+// readAuthority reads the authority at the start of a backup; nil when that has none.
+func readAuthority(r *bufio.Reader) (*auth.Authority, error) {
+	if magic, err := r.Peek(len(authorityMagic)); err != nil || string(magic) != authorityMagic {
+		return nil, nil // what follows says what is wrong, if anything
+	}
+	head := make([]byte, len(authorityMagic)+4)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, fmt.Errorf("read the backup's authority: %w", err)
+	}
+	n := binary.BigEndian.Uint32(head[len(authorityMagic):])
+	if n > mostAuthority {
+		return nil, fmt.Errorf("read the backup's authority: %d bytes are too many, the backup is damaged", n)
+	}
+	body := make([]byte, int(n)+sha256.Size)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return nil, fmt.Errorf("read the backup's authority: %w", err)
+	}
+	bundle, want := body[:n], body[n:]
+	if sum := sha256.Sum256(bundle); !bytes.Equal(sum[:], want) {
+		return nil, errors.New("read the backup's authority: the checksum does not fit, the backup is damaged")
+	}
+	return auth.ParseBundle(bundle)
+}
+
+// VerifyBackup reads a backup to its end, and returns the revision it was taken at and the number of its objects.
+func VerifyBackup(backup io.Reader) (rev api.Revision, objects int, err error) {
+	r := bufio.NewReader(backup)
+	if _, err := readAuthority(r); err != nil {
+		return 0, 0, err
+	}
+	rev, err = store.ReadBackup(r, func(api.Resource, *api.Record) error {
+		objects++
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return rev - store.RestoreShift, objects, nil
+}
+
+// Restore makes a new data directory of a backup. It returns the revision the cluster will be at, and whether the backup
+// held the authority.
+func Restore(ctx context.Context, backup io.Reader, data string) (rev api.Revision, authority bool, err error) {
+	r := bufio.NewReader(backup)
+	a, err := readAuthority(r)
+	if err != nil {
+		return 0, false, err
+	}
+	pki := filepath.Join(data, pkiDirectory)
+	if a != nil {
+		switch _, err := os.Stat(pki); {
+		case err == nil:
+			return 0, false, fmt.Errorf("%s has certificates already, and so has the backup: choose another directory", data)
+		case !errors.Is(err, fs.ErrNotExist):
+			return 0, false, fmt.Errorf("looking for certificates: %w", err)
+		}
+	}
+	if rev, err = pebble.Restore(ctx, r, filepath.Join(data, storeDirectory), pebble.Options{}); err != nil {
+		return 0, false, fmt.Errorf("make a cluster of the backup: %w", err)
+	}
+	if a == nil {
+		return rev, false, nil
+	}
+	return rev, true, a.Save(pki)
 }

@@ -35,7 +35,7 @@ const renewEvery = time.Hour
 // NodeIdentity writes the kubeconfig with which a machine joins as a node of the given name. Its certificate is both
 // what the node shows the API server and what it serves its streams with. data is the server's data directory.
 func NodeIdentity(data, server, name string, hosts []string) ([]byte, error) {
-	pki := filepath.Join(data, "pki")
+	pki := filepath.Join(data, pkiDirectory)
 	if _, err := os.Stat(pki); err != nil { // loading would make a new authority
 		return nil, fmt.Errorf("there is no cluster in %s: name its server's data directory with --data (%w)", data, err)
 	}

@@ -93,7 +93,7 @@ func (s *System) startAuthority(context.Context, context.Context) (err error) {
 	if s.config.Ephemeral {
 		s.authority, err = auth.NewAuthority()
 	} else {
-		s.authority, err = auth.LoadAuthority(filepath.Join(s.config.Data, "pki"))
+		s.authority, err = auth.LoadAuthority(filepath.Join(s.config.Data, pkiDirectory))
 	}
 	if err != nil {
 		return err
