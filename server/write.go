@@ -17,6 +17,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/rules"
 	"pintle.dev/store"
 )
 
@@ -189,9 +190,11 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		// Of the kinds, those of the core group look at all of the metadata, the others only at what changed.
 		changed := apivalidation.ValidateObjectMetaAccessorUpdate(w.New.Meta, w.Old.Meta, at)
 		if q.Subresource == "" && q.d.Resource.Group == "" {
-			errs = append(errs, errs...)
+			errs = append(append(errs, errs...), q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
 		}
 		errs = append(append(errs, changed...), changed...)
+	} else {
+		errs = append(errs, q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
 	}
 	if q.d.Hooks.Validate != nil {
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
@@ -201,6 +204,19 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
 	}
 	return nil
+}
+
+// unqualifiedFinalizers refuses names without a domain, other than the three that Kubernetes itself uses: upstream's rule
+// for the metadata of built-in kinds but events and custom resource definitions.
+func (q *request) unqualifiedFinalizers(m *metav1.ObjectMeta, p *field.Path) field.ErrorList {
+	if q.d.Custom || q.d.Resource == api.Events || q.d.Resource == api.CustomResourceDefinitions {
+		return nil
+	}
+	var errs field.ErrorList
+	for i, f := range m.Finalizers {
+		errs = append(errs, rules.StandardFinalizer(p.Index(i), f)...)
+	}
+	return errs
 }
 
 // admit asks admission about w, first for changes, later for a verdict.

@@ -12,6 +12,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/rules"
 )
 
 // Namespaces defines core/v1 Namespace. A namespace whose deletion has begun stays until the namespace controller has
@@ -27,12 +28,8 @@ func Namespaces() *resource.Definition {
 				resource.AgeColumn,
 			}}},
 			Subresources: map[string]resource.Subresource{
-				"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},
-				"finalize": {Verbs: []api.Verb{api.Update}, Kind: "Namespace", Version: "v1", Body: func() any { return new(corev1.Namespace) },
-					Apply: func(_ context.Context, w *resource.Write, body any) error {
-						w.New.Value.(*corev1.Namespace).Spec.Finalizers = body.(*corev1.Namespace).Spec.Finalizers
-						return nil
-					}},
+				"status":   {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},
+				"finalize": {Verbs: []api.Verb{api.Update}},
 			},
 			Index: []resource.IndexField{{Name: "status.phase", Values: func(o *resource.Object) []string {
 				return []string{string(o.Value.(*corev1.Namespace).Status.Phase)}
@@ -82,12 +79,17 @@ func prepareNamespace(_ context.Context, w *resource.Write, o, old *corev1.Names
 func validateNamespace(_ context.Context, w *resource.Write, o, old *corev1.Namespace) field.ErrorList {
 	var errs field.ErrorList
 	for i, f := range o.Spec.Finalizers {
-		p := field.NewPath("spec", "finalizers").Index(i)
-		if msgs := validation.IsQualifiedName(string(f)); len(msgs) > 0 {
-			for _, msg := range msgs {
-				errs = append(errs, field.Invalid(p, string(f), msg))
-			}
+		p := field.NewPath("spec", "finalizers")
+		switch w.Subresource {
+		case "status":
+			continue
+		case "finalize": // upstream names the index only here
+			p = p.Index(i)
 		}
+		for _, msg := range validation.IsQualifiedName(string(f)) {
+			errs = append(errs, field.Invalid(p, string(f), msg))
+		}
+		errs = append(errs, rules.StandardFinalizer(p, string(f))...)
 	}
 	if w.Subresource == "status" {
 		p := field.NewPath("status", "Phase")

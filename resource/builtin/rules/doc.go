@@ -14,7 +14,9 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -111,6 +113,18 @@ func Required(p *field.Path, s string, child ...string) field.ErrorList {
 		return nil
 	}
 	return field.ErrorList{field.Required(at(p, child), "")}
+}
+
+// StandardFinalizer refuses the name of a finalizer that has no domain and is none of those Kubernetes itself uses.
+func StandardFinalizer(p *field.Path, name string) field.ErrorList {
+	switch name {
+	case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+		return nil
+	}
+	if strings.Contains(name, "/") {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(p, name, "name is neither a standard finalizer name nor is it fully qualified")}
 }
 
 // Descending requires a relative path that does not leave its root by "..".
