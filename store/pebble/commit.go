@@ -35,22 +35,31 @@ func (b *Backend) Commit(_ context.Context, group []store.Batch) error {
 	if err := w.batch.Set(keyRevision, u64(last), nil); err != nil {
 		return err
 	}
-	if err := b.apply(w.batch); err != nil {
+	if err := b.apply(w.batch, last); err != nil {
 		return err
 	}
 	w.done()
 	return nil
 }
 
-// apply makes a batch durable.
-func (b *Backend) apply(batch *pebble.Batch) error {
+// apply makes a batch durable, which brings the store to a revision.
+func (b *Backend) apply(batch *pebble.Batch, to api.Revision) error {
 	if err := b.err(); err != nil {
 		return err
 	}
 	if err := b.space.check(); err != nil {
 		return err
 	}
-	return b.write(batch, pebble.Sync)
+	marked, err := b.mark(batch)
+	if err != nil {
+		return err
+	}
+	if err := b.write(batch, pebble.Sync); err != nil {
+		return err
+	}
+	marked()
+	b.durable.Store(uint64(to))
+	return nil
 }
 
 // write hands a batch to the engine. Where Pebble cannot go on it does not return: it asks its logger to end the

@@ -26,6 +26,7 @@ func (b *Backend) Compact(ctx context.Context, through api.Revision) error {
 	if err := b.compact(ctx, through); err != nil {
 		return fmt.Errorf("compact the store in %s: %w", b.dir, plain(err))
 	}
+	b.saveFloor()
 	return nil
 }
 

@@ -15,6 +15,7 @@
 //	m tables                                    u32, the last table number given out
 //	t GROUP 00 NAME                             u32, the resource's table
 //	d GROUP 00 NAME                             u64, the revision at which the resource was last dropped
+//	l LOG                                       u64, the log file marked before this one (0: none); see lost.go
 //	v TABLE NAMESPACE 00 NAME 00 ^REVISION      a version: Record.AppendBinary, or nothing for a deletion
 //	e TABLE REVISION                            an event: uvarint of the superseded version's revision (0: none),
 //	                                            1 or 0 (deleted), NAMESPACE 00 NAME
@@ -23,5 +24,6 @@
 // version is deleted when the event that superseded it is at or before the horizon, a deletion's empty version when
 // its own event is. Blocks of tables and chunks of the log carry Pebble's checksums (CRC-32C and xxHash64): what does
 // not match them is reported, never returned. Beside Pebble's files the directory has its lock file LOCK, and ballast,
-// which holds space that is given back when the disk runs full.
+// which holds space that is given back when the disk runs full, and
+// revision, a revision in decimal that the store has reached.
 package pebble

@@ -444,3 +444,68 @@ func TestMissingLog(t *testing.T) {
 		t.Errorf("opening a store without a log: %v", err)
 	}
 }
+
+// TestMissingLogFiles removes log files: the store says that one is missing.
+func TestMissingLogFiles(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := open(t, mem)
+	big := strings.Repeat("0123456789abcdef", 4096)
+	var crashed []*vfs.MemFS // each with a further log that is not flushed
+	newest := ""
+	for i := 0; len(crashed) < 3; i++ {
+		if _, err := s.Commit(t.Context(), store.Put(things, record(fmt.Sprint("a", i), big), 0)); err != nil {
+			t.Fatal(err)
+		}
+		c := mem.CrashClone(vfs.CrashCloneCfg{})
+		logs := files(t, c, ".log")
+		if last := logs[len(logs)-1]; last != newest {
+			newest = last // its mark comes with its second group
+		} else if len(logs) > 1 {
+			crashed = append(crashed, c)
+		}
+		if i > 2000 {
+			t.Fatal("there are never two logs")
+		}
+	}
+	missed := 0
+	for _, c := range crashed {
+		logs := files(t, c, ".log")
+		for _, name := range logs[:len(logs)-1] {
+			without := c.CrashClone(vfs.CrashCloneCfg{})
+			if err := without.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+			b, err := pebble.Open("data", pebble.Options{FS: without})
+			if err == nil {
+				var again *store.Store
+				if again, err = store.Open(t.Context(), store.Config{Backend: b}); err == nil {
+					// It had been flushed: each commit made one object.
+					v, err := again.View(t.Context(), 0)
+					if n := v.Len(things, ""); err != nil || n != int(again.Revision()) {
+						t.Errorf("without %s: %d objects at revision %d and nothing is said (%v)", name, n, again.Revision(), err)
+					}
+					again.Close()
+					continue
+				}
+				b.Close()
+			}
+			missed++
+			if !strings.Contains(err.Error(), "a log file is missing, "+mem.PathBase(name)) {
+				t.Errorf("without %s: %v", name, err)
+			}
+		}
+	}
+	if missed == 0 {
+		t.Error("no missing log was noticed")
+	}
+	s.Close()
+	logs := files(t, mem, ".log")
+	b, err := pebble.Open("data", pebble.Options{FS: withFile(t, mem, logs[len(logs)-1], nil)})
+	if err == nil {
+		_, err = store.Open(t.Context(), store.Config{Backend: b})
+		b.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "a log file is missing or cut short") {
+		t.Errorf("with an empty newest log of a store that was closed: %v", err)
+	}
+}

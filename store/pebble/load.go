@@ -28,6 +28,13 @@ func (b *Backend) Load(ctx context.Context, put func(api.Resource, *api.Record))
 	if err != nil {
 		return state, b.loadError(err)
 	}
+	if err := b.loadMarks(); err != nil {
+		return state, b.loadError(err)
+	}
+	if err := b.checkFloor(state.Revision); err != nil {
+		return state, err
+	}
+	b.durable.Store(uint64(state.Revision))
 	ranges, err := b.ranges()
 	if err != nil {
 		return state, b.loadError(err)

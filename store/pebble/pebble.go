@@ -59,6 +59,13 @@ type Backend struct {
 	tables  map[api.Resource]tableID
 	last    tableID
 	horizon atomic.Uint64
+	marks   []uint64      // of log files, ascending
+	current atomic.Uint64 // the log file in use
+	durable atomic.Uint64 // the revision of the last commit
+
+	fs      vfs.FS
+	floorMu sync.Mutex
+	floor   uint64 // what the file of that name holds
 
 	life   sync.RWMutex // held for reading by what may run beside Close
 	closed bool
@@ -77,7 +84,7 @@ func Open(dir string, options Options) (*Backend, error) {
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory %s: %w", dir, plain(err))
 	}
-	b := &Backend{dir: dir, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1), broken: make(chan struct{})}
+	b := &Backend{dir: dir, fs: o.FS, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1), broken: make(chan struct{})}
 	for {
 		db, err := b.openEngine(o.FS)
 		if err != nil {
@@ -153,6 +160,11 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			b.fail(fmt.Errorf("data in %s is damaged: %w", b.dir, i.Details))
 		},
+		WALCreated: func(i pebble.WALCreateInfo) {
+			if i.Err == nil {
+				b.current.Store(uint64(i.FileNum))
+			}
+		},
 		DiskSlow: func(i pebble.DiskSlowInfo) { b.log(i.String()) },
 	}
 	return o
@@ -218,6 +230,7 @@ func (b *Backend) Close() error {
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("close the store in %s: %w", b.dir, plain(err))
 	}
+	b.saveFloor()
 	return nil
 }
 
@@ -332,7 +345,7 @@ func (b *Backend) Drop(_ context.Context, r api.Resource, at api.Revision) error
 	if err := batch.Set(keyRevision, u64(at), nil); err != nil {
 		return err
 	}
-	if err := b.apply(batch); err != nil {
+	if err := b.apply(batch, at); err != nil {
 		return err
 	}
 	b.mu.Lock()

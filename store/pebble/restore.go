@@ -98,5 +98,5 @@ func build(ctx context.Context, r io.Reader, dir string, o Options) (rev api.Rev
 			return 0, err
 		}
 	}
-	return rev, b.apply(w.batch) // its sync covers the batches before it
+	return rev, b.apply(w.batch, rev) // its sync covers the batches before it
 }
