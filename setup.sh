@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs what running and testing Pintle needs from Debian's archive: containerd, runc and the CNI plugins for real
-# containers, iproute2 and nftables for their network. Without root, or elsewhere than on Debian, it says what is missing;
+# containers, iproute2 and iptables for their network. Without root, or elsewhere than on Debian, it says what is missing;
 # Pintle then runs hollow nodes and the tests that need containers say that they were skipped.
 set -u
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian puts iptables and runc, which ordinary users do not look
 missing=
 need() { # need COMMAND-OR-FILE PACKAGE
 	command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || missing="$missing $2"
