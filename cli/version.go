@@ -16,7 +16,12 @@ func versionCommand() *cobra.Command {
 		Example: "  pintle version",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "pintle %s (%s, %s/%s)\n", server.Version().GitVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			v := server.Version()
+			build := "built"
+			if v.GitCommit != "" {
+				build += " of " + v.GitCommit[:min(12, len(v.GitCommit))]
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "pintle %s (%s with %s, %s/%s)\n", v.GitVersion, build, v.GoVersion, runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

@@ -25,9 +25,6 @@ const (
 	registerWithin = 30 * time.Second
 )
 
-// KubeletVersion is the version of Kubernetes that nodes say they run.
-const KubeletVersion = "v1.37.2"
-
 // register creates the node, or takes over the one there is.
 func (a *Agent) register(ctx context.Context) error {
 	n := &corev1.Node{
@@ -119,7 +116,7 @@ func (a *Agent) describe(ctx context.Context, n *corev1.Node, old *corev1.Node) 
 	if a.cfg.Describe != nil {
 		a.cfg.Describe(ctx, n)
 	}
-	n.Status.NodeInfo.KubeletVersion = KubeletVersion
+	n.Status.NodeInfo.KubeletVersion = api.KubernetesVersion
 	n.Status.NodeInfo.OperatingSystem, n.Status.NodeInfo.Architecture = runtime.GOOS, runtime.GOARCH
 	now := second(time.Now())
 	for i := range n.Status.Conditions {

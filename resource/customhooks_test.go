@@ -342,7 +342,7 @@ func TestCreatesAreGuarded(t *testing.T) {
 
 // TestPathsAgainstUpstream compares with the interpreter of kubectl and upstream's API server.
 func TestPathsAgainstUpstream(t *testing.T) {
-	doc, err := object.Parse([]byte(`{"spec":{"a":"x","n":5,"f":1.5,"b":true,"null":null,"m":{"k":"v","z":[1,2]},"l":["p","q"],"a-b":{"c_d":1},"dotted.name":2},
+	doc, err := object.Parse([]byte(`{"spec":{"a":"x","n":5,"f":1.5,"b":true,"null":null,"m":{"k":"v","z":[1,2]},"one":{"k":"v"},"l":["p","q"],"a-b":{"c_d":1},"dotted.name":2},
 		"status":{"conditions":[{"type":"Other","status":"no","n":1},{"type":"Ready"},{"type":"Ready","status":"True"},{"type":"Ready","status":"later"}],"mixed":[{"type":1},{"type":"Ready","status":"x"}]}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -354,7 +354,7 @@ func TestPathsAgainstUpstream(t *testing.T) {
 		".spec['a']", ".spec.a-b.c_d", ".metadata.name", ".metadata.labels.app", ".metadata.labels['app']",
 		`.status.conditions[?(@.type=="Ready")].status`, `.status.conditions[?(@.type == "Ready")].status`, `.status.conditions[?(@.type=='Other')].n`, `.status.conditions[?(@.type=="None")].status`,
 		`.status.mixed[?(@.type=="Ready")].status`, `.spec[?(@.type=="Ready")].status`, `.spec.l[*]`, `.spec.l[-1]`, `.spec.l[0:1]`, `..k`, `.spec.dotted\.name`, `.status.conditions[?(@.n>0)].type`,
-		`.spec.m.*`, `.spec.l[0,1]`, `.status.conditions[0].type`, `.spec.a[0]`, `.status.conditions[*].type`,
+		`.spec.one.*`, `.spec.l[0,1]`, `.status.conditions[0].type`, `.spec.a[0]`, `.status.conditions[*].type`,
 	} {
 		p := parsePath(text)
 		if p.text == "" {

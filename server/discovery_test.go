@@ -240,7 +240,7 @@ func TestVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v map[string]string
-	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil || v["major"] != "1" || v["minor"] != "37" || !strings.HasPrefix(v["gitVersion"], "v1.37.0+pintle") {
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil || v["major"] != "1" || v["minor"] != "37" || v["gitVersion"] != api.KubernetesVersion {
 		t.Errorf("%v %v", err, v)
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/version"
+
+	"pintle.dev/api"
 )
 
 // Version is what the server calls itself at /version: the Kubernetes release whose API it speaks, and its own build.
 var Version = sync.OnceValue(func() version.Info {
 	v := version.Info{
-		Major: "1", Minor: "37", GitVersion: "v1.37.0+pintle", GitTreeState: "clean",
+		Major: "1", Minor: "37", GitVersion: api.KubernetesVersion, GitTreeState: "clean",
 		EmulationMajor: "1", EmulationMinor: "37", MinCompatibilityMajor: "1", MinCompatibilityMinor: "36",
 		BuildDate: "1970-01-01T00:00:00Z",
 		GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH,
@@ -26,7 +28,6 @@ var Version = sync.OnceValue(func() version.Info {
 		switch s.Key {
 		case "vcs.revision":
 			v.GitCommit = s.Value
-			v.GitVersion += "." + s.Value[:min(12, len(s.Value))]
 		case "vcs.time":
 			v.BuildDate = s.Value
 		case "vcs.modified":
