@@ -18,6 +18,9 @@ import (
 	"pintle.dev/resource"
 )
 
+// maxAuditID is how much of a client's Audit-Id is taken over, in bytes, as upstream.
+const maxAuditID = 64
+
 // ServeHTTP implements http.Handler: the API over the network.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{s: s, w: w, r: r}
@@ -25,7 +28,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Cache-Control"] = headerNoCache
 	if id := r.Header.Get("Audit-Id"); id != "" {
-		h["Audit-Id"] = []string{id}
+		h["Audit-Id"] = []string{id[:min(len(id), maxAuditID)]}
 	} else {
 		h["Audit-Id"] = []string{uuid.NewString()}
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -67,5 +68,18 @@ func TestFullDisk(t *testing.T) {
 	a := ask(t, http.HandlerFunc(x), "POST /", "")
 	if a.code != http.StatusInsufficientStorage || a.at(t, "reason") != "InsufficientStorage" || a.at(t, "status") != "Failure" {
 		t.Errorf("%d %s", a.code, a.body)
+	}
+}
+
+func TestAuditID(t *testing.T) {
+	s := open(t)
+	for given, want := range map[string]string{"mine": "mine", strings.Repeat("x", 64): strings.Repeat("x", 64), strings.Repeat("x", 100_000): strings.Repeat("x", 64)} {
+		r := httptest.NewRequest("GET", "/version", nil)
+		r.Header.Set("Audit-Id", given)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if got := w.Header().Get("Audit-Id"); got != want {
+			t.Errorf("of %d bytes: %.100q", len(given), got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"pintle.dev/api"
 )
@@ -17,7 +18,7 @@ var (
 	// ErrExpired: the event log no longer reaches back to the revision.
 	ErrExpired = errors.New("store: the event log no longer reaches back to that revision")
 	// ErrFull: nothing was written because the disk is about to be full. Freeing space is all that is needed.
-	ErrFull = errors.New("store: the disk is about to be full; free space to allow writes again")
+	ErrFull = errors.New("store: the disk is about to be full; free space, or delete objects, to allow writes again")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store: closed")
 )
@@ -91,6 +92,12 @@ type Change struct {
 
 // Batch is one commit: changes with ascending contiguous revisions.
 type Batch []Change
+
+// Frees reports whether a commit does nothing but take objects away, or objects that are being deleted a step further on
+// their way: it is to pass on a disk that is nearly full.
+func (b Batch) Frees() bool {
+	return !slices.ContainsFunc(b, func(c Change) bool { return c.Record != nil && !c.Record.Is(api.Deleting) })
+}
 
 // State is what a Backend says of itself when loaded.
 type State struct {

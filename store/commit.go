@@ -99,6 +99,11 @@ func check(ws []Write) (size int, err error) {
 	return size, nil
 }
 
+// frees is Batch.Frees of what ws become.
+func frees(ws []Write) bool {
+	return !slices.ContainsFunc(ws, func(w Write) bool { return w.Op == OpPut && !w.Record.Is(api.Deleting) })
+}
+
 // object names an object across tables.
 type object struct {
 	resource api.Resource
@@ -241,6 +246,8 @@ func (s *Store) process(group []*request) []wake {
 		if !errors.Is(err, ErrFull) {
 			err = fmt.Errorf("%w: %w", ErrUnknown, err)
 			s.stop(err)
+		} else if rest := refuse(group, err); len(rest) > 0 && len(rest) < len(group) {
+			return s.process(rest)
 		}
 		for _, r := range group { // also those that lost to a commit which now will not be
 			r.rev, r.err = 0, err
@@ -250,6 +257,18 @@ func (s *Store) process(group []*request) []wake {
 	s.stats.synced(time.Since(began))
 	s.stats.commits.Add(int64(len(st.requests)))
 	return s.publish(st.batches)
+}
+
+// refuse answers with err what does not free space, and returns the rest of the group, to be tried without it.
+func refuse(group []*request, err error) (rest []*request) {
+	for _, r := range group {
+		r.rev, r.err = 0, err
+		if frees(r.ws) {
+			r.err = nil
+			rest = append(rest, r)
+		}
+	}
+	return rest
 }
 
 // stage is a group in the making: what its commits will have changed once they are published.

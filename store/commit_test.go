@@ -159,6 +159,38 @@ func TestS9_FullIsNotFatal(t *testing.T) {
 	})
 }
 
+// TestS9_DeletionsPassAlone tries the deletions of a refused group again, without the rest of it.
+func TestS9_DeletionsPassAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted()
+		s := open(t, store.Config{Backend: b})
+		blocker := try(s, t.Context(), store.Put(things, record("ns", "0", ""), 0))
+		synctest.Wait()
+		put := try(s, t.Context(), store.Put(things, record("ns", "a", ""), 0))
+		synctest.Wait()
+		deleted := try(s, t.Context(), store.Delete(things, api.Key{Namespace: "ns", Name: "0"}, 1))
+		synctest.Wait()
+		lost := try(s, t.Context(), store.Delete(things, api.Key{Namespace: "ns", Name: "a"}, 2)) // of what the refused put would have made
+		synctest.Wait()
+		b.answers <- nil
+		<-blocker
+		b.answers <- store.ErrFull
+		b.answers <- nil
+		if a := <-put; !errors.Is(a.err, store.ErrFull) || a.rev != 0 {
+			t.Errorf("the put: %v", a)
+		}
+		if a := <-deleted; a.err != nil || a.rev != 2 {
+			t.Errorf("the deletion: %v", a)
+		}
+		if a := <-lost; !errors.Is(a.err, store.ErrConflict) {
+			t.Errorf("the deletion of what was not written: %v", a)
+		}
+		if s.Err() != nil || view(t, s).Len(things, "") != 0 {
+			t.Errorf("after it: %v", s.Err())
+		}
+	})
+}
+
 // TestS3_UnknownOutcomeStops fails a sync: its commits, those that wait and all to come get errors, and the process
 // learns that it has to end.
 func TestS3_UnknownOutcomeStops(t *testing.T) {

@@ -34,5 +34,5 @@
 //     is not committed is the caller's to see.)
 //   - S8 After a crash, a commit that was not acknowledged is wholly there or wholly absent.
 //   - S9 A disk about to be full refuses writes with ErrFull while the backend can still do its own work. Reads go on,
-//     and writes do as soon as space is free.
+//     deletions do until much less is left, and all writes as soon as space is free.
 package store

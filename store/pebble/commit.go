@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -13,6 +14,10 @@ import (
 
 // Commit writes a group as one batch with one sync.
 func (b *Backend) Commit(_ context.Context, group []store.Batch) error {
+	frees := !slices.ContainsFunc(group, func(changes store.Batch) bool { return !changes.Frees() })
+	if err := b.space.check(frees); err != nil {
+		return err
+	}
 	size := 0
 	for _, changes := range group {
 		for _, c := range changes {
@@ -45,9 +50,6 @@ func (b *Backend) Commit(_ context.Context, group []store.Batch) error {
 // apply makes a batch durable, which brings the store to a revision.
 func (b *Backend) apply(batch *pebble.Batch, to api.Revision) error {
 	if err := b.err(); err != nil {
-		return err
-	}
-	if err := b.space.check(); err != nil {
 		return err
 	}
 	marked, err := b.mark(batch)

@@ -263,6 +263,65 @@ func TestS9_RefusesBeforeFull(t *testing.T) {
 	}
 }
 
+// TestS9_DeletesWhenFull deletes objects where nothing else can be written, also in one group with what is refused.
+func TestS9_DeletesWhenFull(t *testing.T) {
+	const mib = 1 << 20
+	mem := vfs.NewMem()
+	free := func(n uint64) { mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n * mib, TotalBytes: 1 << 40}) }
+	free(1000)
+	b, err := pebble.Open("data", pebble.Options{FS: mem, Reserve: 64 * mib, Ballast: 32 * mib})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Config{Backend: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	key := func(i int) api.Key { return api.Key{Namespace: "ns", Name: fmt.Sprint(i)} }
+	revs := make([]api.Revision, 20)
+	for i := range revs {
+		if revs[i], err = s.Commit(t.Context(), store.Put(things, record(key(i).Name, ""), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free(20)
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			if _, err := s.Commit(t.Context(), store.Delete(things, key(i), revs[i])); err != nil {
+				t.Errorf("deleting object %d: %v", i, err)
+			}
+		})
+		all.Go(func() {
+			if _, err := s.Commit(t.Context(), store.Put(things, record(fmt.Sprint("new", i), ""), 0)); !errors.Is(err, store.ErrFull) {
+				t.Errorf("creating object %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if _, err := s.Commit(t.Context(), store.Delete(things, key(10), revs[10]), store.Put(things, record("new", ""), 0)); !errors.Is(err, store.ErrFull) {
+		t.Errorf("deleting one object for another: %v", err)
+	}
+	free(15)
+	if _, err := s.Commit(t.Context(), store.Delete(things, key(10), revs[10])); !errors.Is(err, store.ErrFull) {
+		t.Errorf("deleting with next to nothing left: %v", err)
+	}
+	free(1000)
+	v, err := s.View(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range revs {
+		if there := v.Get(things, key(i)) != nil; there != (i >= 10) {
+			t.Errorf("object %d is there: %v", i, there)
+		}
+	}
+	if _, err := s.Commit(t.Context(), store.Put(things, record("new", ""), 0)); err != nil || s.Err() != nil {
+		t.Errorf("with space again: %v, store: %v", err, s.Err())
+	}
+}
+
 // files lists the files of a directory that have a suffix.
 func files(t *testing.T, fs vfs.FS, suffix string) []string {
 	t.Helper()

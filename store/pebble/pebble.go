@@ -22,7 +22,8 @@ import (
 type Options struct {
 	// FS is the file system the directory is on. Default: the operating system's.
 	FS vfs.FS
-	// Reserve is the free space below which writes are refused, in bytes. Default 64 MiB; negative: never refuse.
+	// Reserve is the free space below which writes are refused, in bytes. Default 64 MiB; negative: never refuse. What
+	// frees space itself, as deleting objects does, may use three quarters of it.
 	Reserve int64
 	// Ballast is the size in bytes of the file that is removed when free space falls below Reserve, so that the engine
 	// can still do its own work. Default 32 MiB; negative: none.
@@ -324,6 +325,9 @@ func (b *Backend) damaged(key []byte, err error) error {
 
 // Drop durably forgets a resource.
 func (b *Backend) Drop(_ context.Context, r api.Resource, at api.Revision) error {
+	if err := b.space.check(true); err != nil {
+		return err
+	}
 	batch := b.db.NewBatch()
 	b.mu.RLock()
 	id, ok := b.tables[r]

@@ -81,7 +81,7 @@ func build(ctx context.Context, r io.Reader, dir string, o Options) (rev api.Rev
 		if err := w.batch.Set(w.key, w.value, nil); err != nil || w.batch.Len() < compactBytes {
 			return err
 		}
-		if err := b.space.check(); err != nil {
+		if err := b.space.check(false); err != nil {
 			return err
 		}
 		if err := b.write(w.batch, pebble.NoSync); err != nil {
@@ -97,6 +97,9 @@ func build(ctx context.Context, r io.Reader, dir string, o Options) (rev api.Rev
 		if err := w.batch.Set(bytes.Clone(k), u64(rev), pebble.NoSync); err != nil {
 			return 0, err
 		}
+	}
+	if err := b.space.check(false); err != nil {
+		return 0, err
 	}
 	return rev, b.apply(w.batch, rev) // its sync covers the batches before it
 }

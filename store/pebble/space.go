@@ -11,7 +11,8 @@ import (
 )
 
 // space watches how much of the disk is free (S9). Below the reserve writes are refused and the ballast is given back,
-// so that what the engine still has to write in the background finds room.
+// so that what the engine still has to write in the background finds room. Writes that free space go on for longer: a
+// deletion is a few hundred bytes, and for most users the only way to make room.
 type space struct {
 	dir, path        string
 	fs               vfs.FS
@@ -47,9 +48,9 @@ func (s *space) free() (uint64, bool) {
 	return u.AvailBytes, true
 }
 
-// check refuses writes while less than the reserve is free. It is asked before every group: a statfs costs a
-// microsecond, a sync a thousand.
-func (s *space) check() error {
+// check refuses writes while less than the reserve is free, and those that free space below a quarter of it. It is asked
+// before every group: a statfs costs a microsecond, a sync a thousand.
+func (s *space) check(frees bool) error {
 	if s.reserve == 0 {
 		return nil
 	}
@@ -64,12 +65,18 @@ func (s *space) check() error {
 		return nil
 	case !s.full:
 		s.full = true
+		s.log(fmt.Sprintf("%s has %d MiB left, of which %d MiB are kept free: writes other than deletions are refused", s.dir, free>>20, s.reserve>>20))
 		s.release()
-		s.log(fmt.Sprintf("%s has %d MiB left, of which %d MiB are kept free: writes are refused", s.dir, free>>20, s.reserve>>20))
+		if now, ok := s.free(); ok {
+			free = now
+		}
 	case free >= s.enough():
 		s.full = false
 		s.hold()
 		s.log(fmt.Sprintf("%s has %d MiB left: writes go on", s.dir, free>>20))
+		return nil
+	}
+	if frees && free >= s.reserve/4 {
 		return nil
 	}
 	return fmt.Errorf("%w (%s has %d MiB left and needs %d MiB)", store.ErrFull, s.dir, free>>20, s.enough()>>20)
