@@ -34,6 +34,7 @@ func CustomResourceDefinitions() *resource.Definition {
 		Prepare:   prepare,
 		Default:   apiextensionsv1.SetObjectDefaults_CustomResourceDefinition,
 		Validate:  validate,
+		Warn:      warn,
 		Claim:     claim,
 		Terminate: terminate,
 	}.Define()
