@@ -2,6 +2,9 @@ package cluster
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"pintle.dev/auth"
@@ -30,4 +33,22 @@ func (s *System) adminClient() *http.Client {
 		panic(err)
 	}
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
+}
+
+// TestSecondStart starts a system on a data directory in use. It must not come as far as the certificates, which the
+// other may be renewing: those that are there could not be read.
+func TestSecondStart(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Start(t.Context(), Config{Data: dir, NoNode: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := os.WriteFile(filepath.Join(dir, pkiDirectory, "ca.crt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Start(t.Context(), Config{Data: dir, NoNode: true})
+	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
+		t.Errorf("a second start: %v", err)
+	}
 }

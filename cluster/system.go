@@ -72,8 +72,8 @@ func Start(ctx context.Context, c Config) (_ *System, err error) {
 		part string
 		do   func(ctx, run context.Context) error
 	}{
+		{"store", s.startStore}, // before all else: its lock keeps a second process from the data directory
 		{"certificates", s.startAuthority},
-		{"store", s.startStore},
 		{"API server", s.startServer},
 		{"cluster objects", s.startObjects},
 		{"controllers", s.startControllers},

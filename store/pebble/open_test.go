@@ -61,6 +61,28 @@ func TestSecondProcess(t *testing.T) {
 	}
 }
 
+// TestLockComesFirst fails the lock: nothing of the directory may have been read by then, as another process may be
+// writing it.
+func TestLockComesFirst(t *testing.T) {
+	var before []string
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpLock {
+			return &fs.PathError{Op: "lock", Path: op.Path, Err: syscall.EAGAIN}
+		}
+		if op.Kind != errorfs.OpMkdirAll {
+			before = append(before, op.Path)
+		}
+		return nil
+	}))
+	_, err := pebble.Open("data", pebble.Options{FS: fs})
+	if want := "the store in data is in use by another process: stop that one, or choose another directory"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if before != nil {
+		t.Errorf("before the lock: %q", before)
+	}
+}
+
 // TestOpenRefuses opens what cannot be a store: one line says where and why.
 func TestOpenRefuses(t *testing.T) {
 	mem := func(fill func(*enginepkg.DB) error) vfs.FS {
@@ -103,7 +125,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pebble.Open(file, pebble.Options{}); err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "\n") {
+	if _, err := pebble.Open(file, pebble.Options{}); err == nil || err.Error() != "the data directory "+file+" cannot be made (mkdir "+file+": not a directory): choose another" {
 		t.Errorf("a file as the directory: %v", err)
 	}
 }

@@ -51,6 +51,7 @@ func (o Options) withDefaults() Options {
 // Backend is a store.Backend in a directory.
 type Backend struct {
 	dir   string
+	lock  *pebble.Lock
 	db    *pebble.DB
 	space *space
 	log   func(string)
@@ -83,9 +84,23 @@ type Backend struct {
 func Open(dir string, options Options) (*Backend, error) {
 	o := options.withDefaults()
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory %s: %w", dir, plain(err))
+		return nil, openError(dir, err)
 	}
-	b := &Backend{dir: dir, fs: o.FS, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1), broken: make(chan struct{})}
+	// Nothing is looked at before the lock is had: what another process is writing looks like damage.
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	b, err := open(dir, lock, o)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return b, nil
+}
+
+// open opens a directory that is locked.
+func open(dir string, lock *pebble.Lock, o Options) (*Backend, error) {
+	b := &Backend{lock: lock, dir: dir, fs: o.FS, log: o.Log, tables: map[api.Resource]tableID{}, failed: make(chan error, 1), broken: make(chan struct{})}
 	for {
 		db, err := b.openEngine(o.FS)
 		if err != nil {
@@ -143,6 +158,7 @@ func (b *Backend) openEngine(f vfs.FS) (*pebble.DB, error) {
 func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          f,
+		Lock:                        b.lock,
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
 		CacheSize:                   1 << 20,
 		MemTableSize:                4 << 20,
@@ -229,9 +245,12 @@ func (b *Backend) Close() error {
 	}
 	b.closed = true
 	if err := b.db.Close(); err != nil {
-		return fmt.Errorf("close the store in %s: %w", b.dir, plain(err))
+		return fmt.Errorf("close the store in %s: %w", b.dir, errors.Join(plain(err), b.lock.Close()))
 	}
 	b.saveFloor()
+	if err := b.lock.Close(); err != nil {
+		return fmt.Errorf("unlock the store in %s: %w", b.dir, plain(err))
+	}
 	return nil
 }
 
@@ -298,6 +317,8 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("the data directory %s cannot be made (%w): choose another", dir, plain(err))
 	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, pebble.ErrDBNotPristine), strings.Contains(err.Error(), "object size mismatch"):
 		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
