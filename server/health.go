@@ -133,7 +133,7 @@ func (x *exchange) path(user *api.User) error {
 
 // paths are all that is served beside resources, in order.
 func (s *Server) paths() []string {
-	set := map[string]bool{"/apis": true, "/metrics": true, "/openapi/v3": true, "/openapi/v3/": true, "/version": true}
+	set := map[string]bool{"/apis": true, "/metrics": true, "/openapi/v2": true, "/openapi/v3": true, "/openapi/v3/": true, "/version": true}
 	for _, d := range s.Registry.All() {
 		for i := range d.Versions {
 			switch v := &d.Versions[i]; {

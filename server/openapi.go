@@ -22,8 +22,8 @@ import (
 	"pintle.dev/resource/builtin/schemas"
 )
 
-// OpenAPI serves the OpenAPI v3 description of everything the registry serves: an index at /openapi/v3 and one document
-// for each group and version below it.
+// OpenAPI serves the description of everything the registry serves: of OpenAPI v3 an index at /openapi/v3 and one document
+// for each group and version below it, of v2 one document of all at /openapi/v2.
 //
 // A document's name in the index carries a hash of what the document is made from, not of the document: the index of a
 // thousand CRDs is made without building one document. A document is built when it is asked for, with the schemas of
@@ -32,18 +32,30 @@ type OpenAPI struct {
 	registry *resource.Registry
 	build    string // tells one server's embedded schemas from another's
 
-	mu         sync.Mutex
-	generation uint64
-	documents  map[string]*openAPIDocument // "api/v1", "apis/apps/v1"
-	index      *cachedDocument
+	mu          sync.Mutex
+	generation  uint64
+	documents   map[string]*openAPIDocument // "api/v1", "apis/apps/v1"
+	index       *cachedDocument
+	kinds       map[*resource.Version]*openAPIKind
+	base        *openAPIBase
+	customKinds []*openAPIKind // of groups and versions that have no built-in kinds
+	tagV2       string
 }
 
 // openAPIDocument describes one group and version.
 type openAPIDocument struct {
 	group, version string
-	definitions    []*resource.Definition
+	kinds          []*openAPIKind // by name
 	hash           string
 	packed         func() ([]byte, error) // the document, compressed
+}
+
+// openAPIKind describes one version of a kind.
+type openAPIKind struct {
+	def     *resource.Definition
+	version *resource.Version
+	sum     [sha256.Size]byte // of all that the description is made from
+	v2      func(openAPIForm) (kindPieces, error)
 }
 
 // NewOpenAPI returns the description of what is registered, now and later.
@@ -54,8 +66,11 @@ func NewOpenAPI(registry *resource.Registry) *OpenAPI {
 
 const openAPIPrefix = "/openapi/v3"
 
-// Serve answers /openapi/v3 and what is below it. When it returns an error, nothing has been written.
+// Serve answers /openapi/v2, /openapi/v3 and what is below it. When it returns an error, nothing has been written.
 func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == openAPIV2Path {
+		return o.serveV2(w, r)
+	}
 	name, ok := strings.CutPrefix(strings.TrimSuffix(r.URL.Path, "/"), openAPIPrefix)
 	if !ok {
 		return errPage
@@ -116,37 +131,82 @@ func (o *OpenAPI) document(name string) *openAPIDocument {
 	return o.documents[name]
 }
 
-// refresh brings the documents up to the registry's generation, keeping those whose Definitions are the same. o.mu is
-// held.
+// refresh brings the documents up to the registry's generation, keeping those whose kinds are the same. o.mu is held.
 func (o *OpenAPI) refresh() {
 	s := o.registry.Snapshot()
 	if s.Generation() == o.generation {
 		return
 	}
-	members := map[string]*openAPIDocument{}
+	kinds, members := map[*resource.Version]*openAPIKind{}, map[string]*openAPIDocument{}
 	for _, def := range s.All() {
 		for i := range def.Versions {
 			v := &def.Versions[i]
 			if !v.Served {
 				continue
 			}
+			kind := o.kinds[v]
+			if kind == nil {
+				kind = newOpenAPIKind(def, v)
+			}
+			kinds[v] = kind
 			name := apiPath(v.Group, v.Name)
 			if members[name] == nil {
 				members[name] = &openAPIDocument{group: v.Group, version: v.Name}
 			}
-			members[name].definitions = append(members[name].definitions, def)
+			members[name].kinds = append(members[name].kinds, kind)
 		}
 	}
-	for name, doc := range members {
-		if old := o.documents[name]; old != nil && slices.Equal(old.definitions, doc.definitions) {
+	base := &openAPIBase{build: o.build}
+	var custom []*openAPIKind
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		doc := members[name]
+		slices.SortFunc(doc.kinds, func(a, b *openAPIKind) int { return strings.Compare(a.def.Resource.Name, b.def.Resource.Name) })
+		if old := o.documents[name]; old != nil && slices.Equal(old.kinds, doc.kinds) {
+			doc = old
 			members[name] = old
-			continue
+		} else {
+			doc.hash = doc.fingerprint(o.build)
+			doc.packed = sync.OnceValues(doc.pack)
 		}
-		doc.hash = doc.fingerprint(o.build)
-		doc.packed = sync.OnceValues(doc.pack)
+		if doc.custom() {
+			custom = append(custom, doc.kinds...)
+		} else {
+			base.documents = append(base.documents, doc)
+		}
 	}
-	o.generation, o.documents = s.Generation(), members
-	o.index = indexOf(members)
+	if o.base == nil || !slices.Equal(o.base.documents, base.documents) {
+		o.base = base
+		base.prepare()
+	}
+	o.generation, o.documents, o.kinds, o.customKinds = s.Generation(), members, kinds, custom
+	o.index, o.tagV2 = indexOf(members), tagOf(o.base, custom)
+}
+
+// custom reports a document of custom kinds only.
+func (d *openAPIDocument) custom() bool {
+	return !slices.ContainsFunc(d.kinds, func(k *openAPIKind) bool { return !k.def.Custom })
+}
+
+func newOpenAPIKind(def *resource.Definition, v *resource.Version) *openAPIKind {
+	k := &openAPIKind{def: def, version: v}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%q\x00%s\x00", def.Resource.Name, def.KindOf(v), listKind(def, v), def.Namespaced, discoveryVerbs(def), v.Model)
+	for _, s := range discoverySubresources(def, v) {
+		fmt.Fprintf(h, "%s\x00%v\x00%q\x00", s.name, s.kind, s.verbs)
+	}
+	h.Write(resource.SchemaJSON(v))
+	h.Sum(k.sum[:0])
+	k.v2 = onceByForm(k.packV2)
+	return k
+}
+
+// onceByForm remembers what a function returns for each form.
+func onceByForm[T any](f func(openAPIForm) (T, error)) func(openAPIForm) (T, error) {
+	var once [openAPIForms]func() (T, error)
+	for form := range openAPIForms {
+		once[form] = sync.OnceValues(func() (T, error) { return f(form) })
+	}
+	return func(form openAPIForm) (T, error) { return once[form]() }
 }
 
 // apiPath is where a group and version are served, without the leading slash.
@@ -181,19 +241,10 @@ func indexOf(documents map[string]*openAPIDocument) *cachedDocument {
 func (d *openAPIDocument) fingerprint(build string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00", build, d.group, d.version)
-	for def, v := range d.served() {
-		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%q\x00%s\x00", def.Resource.Name, def.KindOf(v), listKind(def, v), def.Namespaced, discoveryVerbs(def), v.Model)
-		for _, s := range discoverySubresources(def, v) {
-			fmt.Fprintf(h, "%s\x00%v\x00%q\x00", s.name, s.kind, s.verbs)
-		}
-		h.Write(resource.SchemaJSON(v))
+	for _, k := range d.kinds {
+		h.Write(k.sum[:])
 	}
 	return strings.ToUpper(hex.EncodeToString(h.Sum(nil)))
-}
-
-// served yields the document's kinds by name.
-func (d *openAPIDocument) served() func(func(*resource.Definition, *resource.Version) bool) {
-	return (&discoveryGroup{name: d.group, definitions: d.definitions}).served(d.version)
 }
 
 func listKind(def *resource.Definition, v *resource.Version) string {
@@ -224,10 +275,11 @@ func (d *openAPIDocument) pack() ([]byte, error) {
 
 // json builds the document.
 func (d *openAPIDocument) json() ([]byte, error) {
-	p := openAPIPaths{group: d.group, version: d.version, items: map[string]*pathItem{}, models: map[string]bool{}}
+	p := newOpenAPIPaths(d.group, d.version)
 	p.addRoot()
 	custom := map[string][]byte{} // and, in the end, all schemas
-	for def, v := range d.served() {
+	for _, k := range d.kinds {
+		def, v := k.def, k.version
 		p.add(def, v)
 		if !def.Custom {
 			continue

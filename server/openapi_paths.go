@@ -74,6 +74,10 @@ type openAPIPaths struct {
 	err            error
 }
 
+func newOpenAPIPaths(group, version string) *openAPIPaths {
+	return &openAPIPaths{group: group, version: version, items: map[string]*pathItem{}, models: map[string]bool{}}
+}
+
 // route is what the operations of one path have in common.
 type route struct {
 	*openAPIPaths
@@ -97,6 +101,29 @@ func (p *openAPIPaths) addRoot() {
 	p.items["/"+apiPath(p.group, p.version)+"/"] = &pathItem{Get: op}
 }
 
+// addDiscovery describes the documents above those of a group and version: of the API's groups, of each group, and of the
+// server's build.
+func (p *openAPIPaths) addDiscovery(groups []string) {
+	p.addDocument("/version/", "getCodeVersion", "get the version information for this server", "version", "io.k8s.apimachinery.pkg.version.Info")
+	p.addDocument("/apis/", "getAPIVersions", "get available API versions", "apis", metaModel+"APIGroupList")
+	for _, group := range groups {
+		if group == "" {
+			p.addDocument("/api/", "getCoreAPIVersions", "get available API versions", "core", metaModel+"APIVersions")
+			continue
+		}
+		name := groupName(group)
+		p.addDocument("/apis/"+group+"/", "get"+name+"APIGroup", "get information of a group", strings.ToLower(name[:1])+name[1:], metaModel+"APIGroup")
+	}
+}
+
+func (p *openAPIPaths) addDocument(path, id, description, tag, model string) {
+	r := route{openAPIPaths: p, def: &resource.Definition{Custom: path == "/version/"}}
+	op := r.operation("get", "", "", description)
+	op.ID, op.Tags, op.Kind = id, []string{tag}, nil
+	op.Responses["200"] = r.answer("OK", model, false)
+	p.items[path] = &pathItem{Get: op}
+}
+
 // add describes a kind: its collection, its objects and their subresources.
 func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 	root := "/" + apiPath(p.group, p.version) + "/"
@@ -111,7 +138,7 @@ func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 		all.collection([]string{"list"}, "ForAllNamespaces")
 		root += "namespaces/{namespace}/"
 		r.scope = "Namespaced"
-		r.params = append(r.params, pathParameter("namespace", "object name and auth scope, such as for teams and projects"))
+		r.params = append(r.params, namespaceParameter)
 	}
 	verbs := discoveryVerbs(def)
 	r.path = root + def.Resource.Name
@@ -134,9 +161,13 @@ func (r *route) item() *pathItem {
 func (r *route) collection(verbs []string, suffix string) {
 	item := r.item()
 	if slices.Contains(verbs, "list") {
-		op := r.operation("list", "list", suffix, "list or watch objects of kind "+r.kind)
+		description := "list or watch objects of kind " + r.kind
+		if r.def.Custom {
+			description = "list objects of kind " + r.kind
+		}
+		op := r.operation("list", "list", suffix, description)
 		op.Parameters = listParameters
-		op.Responses["200"] = r.answer("OK", r.listModel, slices.Contains(verbs, "watch") || suffix != "")
+		op.Responses["200"] = r.answer("OK", r.listModel, !r.def.Custom && (slices.Contains(verbs, "watch") || suffix != ""))
 		item.Get = op
 	}
 	if slices.Contains(verbs, "create") {
@@ -144,8 +175,11 @@ func (r *route) collection(verbs []string, suffix string) {
 	}
 	if slices.Contains(verbs, "deletecollection") {
 		op := r.operation("deletecollection", "deletecollection", "", "delete collection of "+r.kind)
-		op.Parameters = append(slices.Clip(deleteParameters), listParameters...)
-		op.Body = r.body(deleteOptionsModel)
+		op.Parameters = listParameters
+		if !r.def.Custom {
+			op.Parameters = append(slices.Clip(deleteParameters), listParameters...)
+			op.Body = r.body(deleteOptionsModel)
+		}
 		op.Responses["200"] = r.answer("OK", statusModel, false)
 		item.Delete = op
 	}
@@ -174,6 +208,9 @@ func (r *route) object(verbs []string) {
 	}
 	if slices.Contains(verbs, "get") {
 		op := r.operation("read", "get", "", "read "+of+"the specified "+r.kind)
+		if r.def.Custom {
+			op.Parameters = getParameters
+		}
 		op.Responses["200"] = r.answer("OK", r.model, false)
 		item.Get = op
 	}
@@ -200,7 +237,10 @@ func (r *route) object(verbs []string) {
 		op := r.operation("patch", "patch", "", "partially update "+of+"the specified "+r.kind)
 		op.Parameters = patchParameters
 		op.Body = r.patchBody()
-		op.Responses["200"], op.Responses["201"] = r.answer("OK", r.model, false), r.answer("Created", r.model, false)
+		op.Responses["200"] = r.answer("OK", r.model, false)
+		if !r.def.Custom {
+			op.Responses["201"] = r.answer("Created", r.model, false)
+		}
 		item.Patch = op
 	}
 }
@@ -217,7 +257,10 @@ func (r route) subresource(s discoverySubresource) {
 		return
 	}
 	if kind != r.gvk {
-		r.gvk, r.model = kind, builtinModel(kind)
+		r.model = builtinModel(kind)
+		if !r.def.Custom {
+			r.gvk = kind
+		}
 	}
 	if r.model == "" {
 		return
@@ -375,7 +418,9 @@ func (r *route) body(model string) *content {
 // patchBody names the patches that are understood.
 func (r *route) patchBody() *content {
 	body := mediaBody{Schema: r.use(patchModel)}
-	c := &content{Required: true, Content: map[string]mediaBody{string(types.JSONPatchType): body, string(types.MergePatchType): body}}
+	c := &content{Required: true, Content: map[string]mediaBody{
+		string(types.JSONPatchType): body, string(types.MergePatchType): body, string(types.ApplyYAMLPatchType): body,
+	}}
 	if !r.def.Custom {
 		c.Content[string(types.StrategicMergePatchType)] = body
 	}
@@ -440,9 +485,11 @@ var (
 		Name: "pretty", In: "query", Schema: scalarSchema("string"),
 		Description: "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).",
 	}
-	listParameters = queryParameters(metav1.ListOptions{}.SwaggerDoc(), "allowWatchBookmarks:boolean", "continue", "fieldSelector",
+	namespaceParameter = pathParameter("namespace", "object name and auth scope, such as for teams and projects")
+	listParameters     = queryParameters(metav1.ListOptions{}.SwaggerDoc(), "allowWatchBookmarks:boolean", "continue", "fieldSelector",
 		"labelSelector", "limit:integer", "resourceVersion", "resourceVersionMatch", "sendInitialEvents:boolean",
 		"timeoutSeconds:integer", "watch:boolean")
+	getParameters    = queryParameters(metav1.GetOptions{}.SwaggerDoc(), "resourceVersion")
 	createParameters = queryParameters(metav1.CreateOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation")
 	patchParameters  = queryParameters(metav1.PatchOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation", "force:boolean")
 	deleteParameters = queryParameters(metav1.DeleteOptions{}.SwaggerDoc(), "dryRun", "gracePeriodSeconds:integer",
