@@ -34,6 +34,8 @@ type Config struct {
 	Relist time.Duration
 	// Recorder writes the agent's events; nil for one of its own.
 	Recorder *client.Recorder
+	// Quiet leaves events about the node to its start and its readiness: for nodes by the hundred.
+	Quiet bool
 }
 
 // Files is what a pod needs of the host's file system; package volume implements it.
@@ -65,7 +67,9 @@ type Agent struct {
 	node     *corev1.Node // as the API has it; replaced, never changed
 	reported time.Time    // when the node's status was last written
 	lease    leaseState
-	work     sync.WaitGroup
+
+	announced bool // of the goroutine that writes the node's status
+	work      sync.WaitGroup
 }
 
 // New makes an Agent. It does nothing before Run, or before Begin where a fleet drives it.
@@ -254,9 +258,13 @@ func (a *Agent) adopt(s *PodState) {
 	}
 }
 
-// refresh brings the contents of volumes up to date every minute or so, as upstream does.
+// refreshPeriod is how long a container may see the former content of a ConfigMap, a Secret or its pod's metadata. With
+// upstream it is a minute or more.
+const refreshPeriod = 10 * time.Second
+
+// refresh brings the contents of volumes up to date.
 func (a *Agent) refresh(ctx context.Context) {
-	tick := time.NewTicker(30 * time.Second)
+	tick := time.NewTicker(refreshPeriod)
 	defer tick.Stop()
 	for {
 		select {

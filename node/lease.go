@@ -19,12 +19,19 @@ const leaseSeconds = 40
 // leaseState is the node's lease as it was last written.
 type leaseState struct {
 	held *coordinationv1.Lease
+	// late says that it was renewed so long after the time before that the API may have taken the node for lost and its
+	// status for unknown: the status is to be written again.
+	late bool
 }
 
 // renew writes the node's lease with the present time. Only one goroutine calls it.
 func (a *Agent) renew(ctx context.Context) error {
 	now := metav1.NewMicroTime(time.Now())
 	if held := a.lease.held; held != nil {
+		// By the wall clock, as the other stops while a machine sleeps.
+		if now.Round(0).Sub(held.Spec.RenewTime.Round(0)) > 2*leasePeriod {
+			a.lease.late = true
+		}
 		next := *held
 		next.Spec.RenewTime = &now
 		rec, err := client.Leases.Update(ctx, a.cfg.Client, &next)

@@ -106,8 +106,10 @@ func (a *Agent) keep(rec *api.Record) error {
 		return err
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	old := a.node
 	a.node, a.reported = n, time.Now()
+	a.mu.Unlock()
+	a.announce(old, n)
 	return nil
 }
 
@@ -173,7 +175,11 @@ func (a *Agent) Beat(ctx context.Context) error {
 	if err := a.renew(ctx); err != nil {
 		return err
 	}
-	return a.reportStatus(ctx, false)
+	if err := a.reportStatus(ctx, a.lease.late); err != nil {
+		return err
+	}
+	a.lease.late = false
+	return nil
 }
 
 // reportStatus writes the node's status when it has changed or has not been written for long.
@@ -184,9 +190,7 @@ func (a *Agent) reportStatus(ctx context.Context, always bool) error {
 	if old == nil || a.cfg.Instant && !due && !always {
 		return nil
 	}
-	next := old.DeepCopy()
-	next.Status.Conditions = nil
-	a.describe(ctx, next, old)
+	next := a.successor(ctx, old)
 	if !always && !due && sameNode(old, next) {
 		return nil
 	}
@@ -204,16 +208,25 @@ func (a *Agent) reportStatus(ctx context.Context, always bool) error {
 		if err != nil {
 			return fmt.Errorf("reading node %s again: %w", a.cfg.Name, err)
 		}
-		status := next.Status.DeepCopy()
-		for _, c := range fresh.Status.Conditions { // conditions of others stay
-			if conditionOf(status.Conditions, c.Type) == nil {
-				status.Conditions = append(status.Conditions, c)
-			}
-		}
-		next = fresh
-		next.Status = *status
+		a.mu.Lock()
+		a.node = fresh
+		a.mu.Unlock()
+		next = a.successor(ctx, fresh)
 	}
 	return nil // it is written with the next heartbeat
+}
+
+// successor is the node with the status it has by now. Conditions of others stay.
+func (a *Agent) successor(ctx context.Context, old *corev1.Node) *corev1.Node {
+	next := old.DeepCopy()
+	next.Status.Conditions = nil
+	a.describe(ctx, next, old)
+	for _, c := range old.Status.Conditions {
+		if conditionOf(next.Status.Conditions, c.Type) == nil {
+			next.Status.Conditions = append(next.Status.Conditions, c)
+		}
+	}
+	return next
 }
 
 func conditionOf(cs []corev1.NodeCondition, t corev1.NodeConditionType) *corev1.NodeCondition {

@@ -24,6 +24,9 @@ const heartbeat = 10 * time.Second
 // together is the least time between heartbeats: what falls due within it is written at once, in one sync of the disk.
 const together = 100 * time.Millisecond
 
+// talkative is how many nodes may tell all that a node has to tell when it starts: each event is kept for an hour.
+const talkative = 100
+
 // registering is how many nodes register at a time.
 const registering = 16
 
@@ -76,7 +79,7 @@ func New(cfg Config) (*Fleet, error) {
 		cidr := podCIDR(i)
 		rt := newFake(cidr)
 		a, err := node.New(node.Config{
-			Name: name, Client: cfg.ClientOf(name), Labels: cfg.Labels, PodCIDR: cidr.String(), Instant: true,
+			Name: name, Client: cfg.ClientOf(name), Labels: cfg.Labels, PodCIDR: cidr.String(), Instant: true, Quiet: len(names) > talkative,
 			Runtime:  node.Runtime{Sandboxes: rt, Containers: rt, Images: images{}},
 			Describe: describe(name, hostIP(i), capacity),
 		})

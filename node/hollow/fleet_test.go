@@ -43,6 +43,7 @@ func runFleet(t *testing.T, n int, test func(ctx context.Context, c *nodetest.Cl
 		done := make(chan error, 1)
 		go func() { done <- f.Run(ctx) }()
 		<-f.Ready()
+		synctest.Wait() // for the nodes' events
 		test(ctx, c)
 		cancel()
 		if err := <-done; err != nil {
@@ -79,7 +80,9 @@ func TestPodRunsAndGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range evs {
-			reasons = append(reasons, e.Reason+": "+e.Message)
+			if e.InvolvedObject.Kind == "Pod" {
+				reasons = append(reasons, e.Reason+": "+e.Message)
+			}
 		}
 		want := []string{`Pulled: Container image "app:1" already present on machine`, "Created: Created container: c", "Started: Started container c"}
 		if fmt.Sprint(reasons) != fmt.Sprint(want) {
@@ -93,6 +96,31 @@ func TestPodRunsAndGoes(t *testing.T) {
 			t.Errorf("after deletion: %v, want not found", err)
 		}
 	})
+}
+
+func TestNodesTellThatTheyStart(t *testing.T) {
+	status := func(node, reason string) string { return reason + ": Node " + node + " status is now: " + reason }
+	for n, want := range map[int][]string{
+		1: {"Starting: Starting kubelet.", status("hollow-0", "NodeHasSufficientMemory"), status("hollow-0", "NodeHasNoDiskPressure"), status("hollow-0", "NodeHasSufficientPID"),
+			status("hollow-0", "NodeReady"), "NodeAllocatableEnforced: Updated Node Allocatable limit across pods"},
+		talkative + 1: {"Starting: Starting kubelet.", status("hollow-0", "NodeReady")},
+	} {
+		runFleet(t, n, func(ctx context.Context, c *nodetest.Client) {
+			evs, err := client.Events.List(ctx, c, client.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range evs {
+				if o := e.InvolvedObject; o.Kind == "Node" && o.Name == "hollow-0" && o.UID == "hollow-0" && e.Namespace == "default" {
+					got = append(got, e.Reason+": "+e.Message)
+				}
+			}
+			if len(evs) != n*len(want) || fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%d nodes: %d events, of the first %q, want %q", n, len(evs), got, want)
+			}
+		})
+	}
 }
 
 func TestStatusIsWrittenOnce(t *testing.T) {

@@ -108,13 +108,13 @@ func holds(dir string, files map[string]file) (bool, error) {
 var errDiffers = errors.New("differs")
 
 func fill(dir string, files map[string]file, gid *int64) error {
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return fmt.Errorf("opening the volume to its readers: %w", err)
+	if err := share(dir, 0o755, gid); err != nil {
+		return err
 	}
 	for name, f := range files {
 		p := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			return fmt.Errorf("making a directory of the volume: %w", err)
+		if err := makeDirs(dir, path.Dir(name), gid); err != nil {
+			return err
 		}
 		if err := os.WriteFile(p, f.data, 0o600); err != nil {
 			return fmt.Errorf("writing a file of the volume: %w", err)
@@ -131,6 +131,38 @@ func fill(dir string, files map[string]file, gid *int64) error {
 		if err := os.Chmod(p, mode); err != nil {
 			return fmt.Errorf("setting the mode of a file of the volume: %w", err)
 		}
+	}
+	return nil
+}
+
+// makeDirs makes the directories of a path below a volume.
+func makeDirs(dir, sub string, gid *int64) error {
+	if sub == "." {
+		return nil
+	}
+	if err := makeDirs(dir, path.Dir(sub), gid); err != nil {
+		return err
+	}
+	p := filepath.Join(dir, filepath.FromSlash(sub))
+	switch err := os.Mkdir(p, 0o755); {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("making a directory of the volume: %w", err)
+	}
+	return share(p, 0o755, gid)
+}
+
+// share sets a directory's mode and, where the pod has an fsGroup, gives the directory and what is made in it to the group.
+func share(dir string, mode os.FileMode, gid *int64) error {
+	if gid != nil {
+		if err := os.Chown(dir, -1, int(*gid)); err != nil {
+			return fmt.Errorf("giving a directory of the volume to group %d: %w", *gid, err)
+		}
+		mode |= os.ModeSetgid | 0o550
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		return fmt.Errorf("opening a directory of the volume to its readers: %w", err)
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ type Manager struct {
 	cfg  Config
 	root bool // may mount and change owners
 
+	hostsFile string // the host's
+
 	mu     sync.Mutex
 	tokens map[tokenKey]token
 }
@@ -50,7 +52,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, fmt.Errorf("finding the node's directory: %w", err)
 	}
 	cfg.Root = root
-	return &Manager{cfg: cfg, root: os.Geteuid() == 0, tokens: map[tokenKey]token{}}, nil
+	return &Manager{cfg: cfg, root: os.Geteuid() == 0, hostsFile: "/etc/hosts", tokens: map[tokenKey]token{}}, nil
 }
 
 func (m *Manager) pods() string                 { return filepath.Join(m.cfg.Root, "pods") }
@@ -116,12 +118,20 @@ func (m *Manager) setUp(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 				return err
 			}
 		}
-		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
-			return fmt.Errorf("opening the volume to its readers: %w", err)
+		if err := share(dir, 0o777|os.ModeSticky, m.fsGroup(pod)); err != nil {
+			return err
 		}
 		return m.write(ctx, pod, v)
 	}
 	return errors.New("volumes of this kind need a storage driver, which this node does not have")
+}
+
+// fsGroup is the group that the pod's volumes are given to; nil for none, and where groups cannot be changed.
+func (m *Manager) fsGroup(pod *corev1.Pod) *int64 {
+	if !m.root {
+		return nil
+	}
+	return fsGroup(pod)
 }
 
 func fsGroup(pod *corev1.Pod) *int64 {

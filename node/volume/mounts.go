@@ -28,7 +28,7 @@ func (m *Manager) Mounts(_ context.Context, l *node.Launch) ([]node.Mount, []int
 		ownHosts = ownHosts || vm.MountPath == "/etc/hosts"
 		ownTermination = ownTermination || vm.MountPath == l.Spec.TerminationMessagePath
 	}
-	if !l.Pod.Spec.HostNetwork && !ownHosts {
+	if !ownHosts {
 		p, err := m.writeHosts(l)
 		if err != nil {
 			return nil, nil, err
@@ -149,20 +149,8 @@ func volumeMode(dir string) os.FileMode {
 // writeHosts writes the pod's /etc/hosts.
 func (m *Manager) writeHosts(l *node.Launch) (string, error) {
 	var b strings.Builder
-	b.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
-		"fe00::\tip6-localnet\nfe00::\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
-	host := l.Pod.Spec.Hostname
-	if host == "" {
-		host = l.Pod.Name
-	}
-	if l.Sandbox != nil {
-		for _, ip := range l.Sandbox.IPs {
-			if d := l.Pod.Spec.Subdomain; d != "" {
-				fmt.Fprintf(&b, "%s\t%s.%s.%s.svc.cluster.local\t%s\n", ip, host, d, l.Pod.Namespace, host)
-			} else {
-				fmt.Fprintf(&b, "%s\t%s\n", ip, host)
-			}
-		}
+	if err := m.hostEntries(&b, l); err != nil {
+		return "", err
 	}
 	if len(l.Pod.Spec.HostAliases) > 0 {
 		b.WriteString("\n# Entries added by HostAliases.\n")
@@ -178,4 +166,34 @@ func (m *Manager) writeHosts(l *node.Launch) (string, error) {
 		return "", fmt.Errorf("writing the pod's hosts file: %w", err)
 	}
 	return p, nil
+}
+
+// hostEntries writes what a pod's /etc/hosts has but for its aliases: the entries of the host whose network it shares, or
+// those of its own.
+func (m *Manager) hostEntries(b *strings.Builder, l *node.Launch) error {
+	if l.Pod.Spec.HostNetwork {
+		own, err := os.ReadFile(m.hostsFile)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("reading the host's hosts file: %w", err)
+		}
+		b.WriteString("# Kubernetes-managed hosts file (host network).\n")
+		b.Write(own)
+		return nil
+	}
+	b.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::\tip6-localnet\nfe00::\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
+	host := l.Pod.Spec.Hostname
+	if host == "" {
+		host = l.Pod.Name
+	}
+	if l.Sandbox != nil {
+		for _, ip := range l.Sandbox.IPs {
+			if d := l.Pod.Spec.Subdomain; d != "" {
+				fmt.Fprintf(b, "%s\t%s.%s.%s.svc.cluster.local\t%s\n", ip, host, d, l.Pod.Namespace, host)
+			} else {
+				fmt.Fprintf(b, "%s\t%s\n", ip, host)
+			}
+		}
+	}
+	return nil
 }

@@ -34,11 +34,7 @@ func (m *Manager) write(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 	if err != nil {
 		return err
 	}
-	gid := fsGroup(pod)
-	if !m.root {
-		gid = nil
-	}
-	return project(m.volume(pod, v.Name), s.files, gid)
+	return project(m.volume(pod, v.Name), s.files, m.fsGroup(pod))
 }
 
 func set(b *bool) bool { return b != nil && *b }

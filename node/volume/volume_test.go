@@ -3,7 +3,9 @@ package volume
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +239,54 @@ func TestMounts(t *testing.T) {
 	}
 	if us, err := m.Present(); err != nil || len(us) > 0 {
 		t.Errorf("left: %v, %v", us, err)
+	}
+}
+
+// A pod on the host's network sees the host's entries, and its aliases.
+func TestHostsOfHostNetwork(t *testing.T) {
+	m, _ := manager(t)
+	m.hostsFile = filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(m.hostsFile, []byte("127.0.0.1 localhost\n192.0.2.1 machine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pod := withVolume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	pod.Spec.HostNetwork = true
+	pod.Spec.HostAliases = []corev1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"x", "y"}}}
+	p, err := m.writeHosts(&node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0], Sandbox: &node.Sandbox{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(p)
+	if want := "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n192.0.2.1 machine\n\n# Entries added by HostAliases.\n192.0.2.9\tx\ty\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	ms, _, err := m.Mounts(t.Context(), &node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0], Sandbox: &node.Sandbox{}})
+	if err != nil || !slices.ContainsFunc(ms, func(mt node.Mount) bool { return mt.Container == "/etc/hosts" && mt.Host == p }) {
+		t.Errorf("mounts %v, %v", ms, err)
+	}
+}
+
+// Files and directories of a volume belong to the pod's fsGroup, and so does what is made in them.
+func TestProjectForGroup(t *testing.T) {
+	dir := t.TempDir()
+	gid := int64(os.Getgid())
+	if os.Geteuid() == 0 {
+		gid = 4711
+	}
+	if err := share(dir, 0o777|os.ModeSticky, &gid); err != nil {
+		t.Fatal(err)
+	}
+	if err := project(dir, map[string]file{"a": {mode: 0o600}, "x/y/b": {mode: 0o400}}, &gid); err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]string{".": "dgtrwxrwxrwx", "..data/.": "dgrwxr-xr-x", "..data/x": "dgrwxr-xr-x", "..data/x/y": "dgrwxr-xr-x", "a": "-rw-r-----", "x/y/b": "-r--r-----"} {
+		st, err := os.Stat(filepath.Join(dir, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if group := int64(st.Sys().(*syscall.Stat_t).Gid); st.Mode().String() != want || group != gid {
+			t.Errorf("%s: %s of group %d, want %s of %d", p, st.Mode(), group, want, gid)
+		}
 	}
 }
 
