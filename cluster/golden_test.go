@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
@@ -105,12 +106,15 @@ func TestGolden(t *testing.T) {
 				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					diff := replay(t, sys, c)
-					if diff == "" {
+					mistakes := slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(p string) bool {
+						return known[p] == mistake && matchesCase(p, name)
+					})
+					diff := replay(t, sys, c, mistakes)
+					if diff == "" && !mistakes {
 						return
 					}
-					for p := range known {
-						if matchesCase(p, name) {
+					for p, reason := range known {
+						if matchesCase(p, name) && (diff == "" || reason != mistake) {
 							mu.Lock()
 							used[p] = true
 							mu.Unlock()
@@ -145,8 +149,11 @@ func matchesCase(pattern, name string) bool {
 	return ok && rest == ""
 }
 
-// replay runs a case and returns what differs, "" when nothing does.
-func replay(t *testing.T, sys *System, c goldenCase) string {
+// mistake is the reason of cases in which upstream answers a client's mistake with a 500. They are to match but for that.
+const mistake = "500 is 400"
+
+// replay runs a case and returns what differs, "" when nothing does. With mistakes set, a recorded 500 stands for a 400.
+func replay(t *testing.T, sys *System, c goldenCase, mistakes bool) string {
 	const letters = "abcdefghijklmnopqrstuvwxyz"
 	ns := "g"
 	for range 7 {
@@ -161,6 +168,9 @@ func replay(t *testing.T, sys *System, c goldenCase) string {
 		}
 	}()
 	for i, s := range c.Steps {
+		if body, ok := s.Response.(map[string]any); mistakes && ok && s.Status == http.StatusInternalServerError {
+			s.Status, body["code"], body["reason"] = http.StatusBadRequest, float64(http.StatusBadRequest), "BadRequest"
+		}
 		if diff := r.step(s); diff != "" {
 			return fmt.Sprintf("step %d: %s %s\nbody: %.600s\n(-upstream +pintle)\n%s", i, s.Method, s.Path, s.Body, diff)
 		}

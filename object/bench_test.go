@@ -76,6 +76,7 @@ func (s itemsShape) Field(name string) Shape {
 	}
 	return itemsShape{"-"}
 }
+func (s itemsShape) Declares(string) bool      { return true }
 func (s itemsShape) Item() Shape               { return itemsShape{"item"} }
 func (s itemsShape) Atomic() bool              { return false }
 func (s itemsShape) Set() bool                 { return false }

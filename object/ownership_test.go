@@ -122,6 +122,15 @@ func (s smdShape) Field(name string) Shape {
 	return smdShape{s.schema, m.ElementType}
 }
 
+func (s smdShape) Declares(name string) bool {
+	m := s.atom().Map
+	if m == nil {
+		return false
+	}
+	_, ok := m.FindField(name)
+	return ok
+}
+
 func (s smdShape) Item() Shape { return smdShape{s.schema, s.atom().List.ElementType} }
 
 func (s smdShape) Atomic() bool {

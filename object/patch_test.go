@@ -349,6 +349,7 @@ func (s structShape) Field(name string) Shape {
 	return nil
 }
 
+func (s structShape) Declares(name string) bool { return s.Field(name) != nil }
 func (s structShape) Item() Shape               { return structShape{t: s.t.Elem()} }
 func (s structShape) Atomic() bool              { return false }
 func (s structShape) Set() bool                 { return false }

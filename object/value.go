@@ -74,6 +74,9 @@ type Value struct {
 type Shape interface {
 	// Field is the shape of a map's member; nil when the schema does not know it.
 	Field(name string) Shape
+	// Declares reports a member of a map that the schema declares by its name, unlike those that are admitted by
+	// additionalProperties or not known at all.
+	Declares(name string) bool
 	// Item is the shape of a list's items.
 	Item() Shape
 	// Atomic reports a map or list that is owned and merged as a whole (x-kubernetes-map-type: atomic,

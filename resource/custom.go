@@ -271,12 +271,27 @@ func (s customShape) Field(name string) object.Shape {
 	}
 	return c.Field(name)
 }
+func (s customShape) Declares(name string) bool {
+	c := s.schema()
+	return c != nil && c.Declares(name)
+}
 func (s customShape) Item() object.Shape        { return nil }
 func (s customShape) Atomic() bool              { return false }
 func (s customShape) Set() bool                 { return false }
 func (s customShape) Keys() []string            { return nil }
 func (s customShape) KeyDefault(string) string  { return "" }
 func (s customShape) Patch() (string, []string) { return "", nil }
+
+// Admits reports that a document certainly has only members that the schema of a custom kind's version declares, with
+// values of their types.
+func Admits(v *Version, doc *object.Value) bool {
+	c, ok := v.Codec.(*customVersion)
+	if !ok {
+		return false
+	}
+	s := c.schema()
+	return s != nil && s.Admits(doc)
+}
 
 // SchemaJSON is the OpenAPI v3 schema of a custom kind's version as its author wrote it, in JSON; nil when d is no custom
 // kind or the version has none. The caller must not change it.

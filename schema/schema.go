@@ -274,6 +274,17 @@ func (s *Schema) Field(name string) object.Shape {
 	return nil
 }
 
+// Declares implements object.Shape.
+func (s *Schema) Declares(name string) bool {
+	if s.origin != nil || s.is(embedded) {
+		switch name {
+		case "apiVersion", "kind", "metadata":
+			return true
+		}
+	}
+	return s.property(name) != nil
+}
+
 // Item implements object.Shape.
 func (s *Schema) Item() object.Shape {
 	if s.items == nil {

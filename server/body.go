@@ -10,7 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -58,7 +57,7 @@ func errTooLarge() error {
 func (x *exchange) readBody(q *request) error {
 	r := x.r
 	q.ContentType = mediaType(r.Header.Get("Content-Type"))
-	if q.Verb == api.Patch && types.PatchType(q.ContentType) != types.ApplyYAMLPatchType {
+	if q.Verb == api.Patch {
 		if err := checkPatchType(q); err != nil {
 			return err
 		}

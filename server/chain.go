@@ -108,6 +108,8 @@ type request struct {
 	before *object.Value
 	// ownedThrough is the subresource that field ownership names, when it is not the request's.
 	ownedThrough string
+	// decided are the owners that an apply decided on; nil when the write is none.
+	decided *api.Owners
 }
 
 // name is what error texts call the object's resource.

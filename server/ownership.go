@@ -33,6 +33,10 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 		s.free()
 		return nil, err
 	}
+	if q.decided != nil {
+		s.owners = *q.decided
+		return s, nil
+	}
 	through := q.Subresource
 	if q.ownedThrough != "" {
 		through = q.ownedThrough

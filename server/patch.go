@@ -21,10 +21,10 @@ import (
 	"pintle.dev/resource"
 )
 
-// checkPatchType refuses patches the resource does not take. Server-side apply is not served yet.
+// checkPatchType refuses patches the resource does not take.
 func checkPatchType(q *request) error {
 	switch types.PatchType(q.ContentType) {
-	case types.JSONPatchType, types.MergePatchType:
+	case types.JSONPatchType, types.MergePatchType, types.ApplyYAMLPatchType:
 		return nil
 	case types.StrategicMergePatchType:
 		if !q.d.Custom {
@@ -43,6 +43,9 @@ func checkPatchType(q *request) error {
 func (q *request) patch(ctx context.Context) (*api.Response, error) {
 	if err := q.checkPatch(); err != nil {
 		return nil, err
+	}
+	if types.PatchType(q.ContentType) == types.ApplyYAMLPatchType {
+		return q.serverApply(ctx)
 	}
 	return q.attempts(ctx, func(int) (*api.Response, error) {
 		rec, old, err := q.current(ctx)

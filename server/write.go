@@ -33,7 +33,7 @@ type writeOptions struct {
 func (q *request) parseWriteOptions(kind string) error {
 	o := &q.options
 	o.validation = metav1.FieldValidationWarn
-	if len(q.Query) > 0 {
+	if len(q.Query) > 0 || types.PatchType(q.ContentType) == types.ApplyYAMLPatchType {
 		dry := q.Query["dryRun"]
 		o.manager = q.Query.Get("fieldManager")
 		validation := q.Query.Get("fieldValidation")

@@ -38,6 +38,7 @@ func run(t *testing.T, s *Server, steps []step) {
 const (
 	mergePatch = "Content-Type: application/merge-patch+json"
 	jsonPatch  = "Content-Type: application/json-patch+json"
+	applyPatch = "Content-Type: application/apply-patch+yaml"
 	smPatch    = "Content-Type: application/strategic-merge-patch+json"
 )
 
@@ -53,7 +54,7 @@ func TestWrites(t *testing.T) {
 		{"PATCH " + base + "/c", `[{"op":"add","path":"/data/y","value":"2"}]`, []string{jsonPatch}, 200, []string{`"y":"2"`}, nil},
 		{"PATCH " + base + "/c", `{"metadata":{"labels":{"app":null}}}`, []string{smPatch}, 200, nil, []string{`"app"`}},
 		{"PATCH " + base + "/c", `{"data":{"a":1}}`, []string{mergePatch}, 422, []string{`"field":"patch"`}, nil},
-		{"PATCH " + base + "/c", `{}`, []string{"Content-Type: application/apply-patch+yaml"}, 415, nil, nil},
+		{"PATCH " + base + "/c", `{}`, []string{applyPatch}, 422, []string{"fieldManager: Required value"}, nil},
 		{"DELETE " + base + "/c", `{"preconditions":{"uid":"x"}}`, nil, 409, []string{"the UID in the precondition (x)"}, nil},
 		{"PATCH " + base + "/c", `{"metadata":{"finalizers":["a.b/c"]}}`, []string{mergePatch}, 200, nil, nil},
 		{"DELETE " + base + "/c?propagationPolicy=Foreground", ``, nil, 200, []string{`"deletionTimestamp"`, `["a.b/c","foregroundDeletion"]`}, nil},

@@ -201,6 +201,9 @@ func (s *shape) Has(name string) bool {
 	return ok
 }
 
+// Declares implements object.Shape.
+func (s *shape) Declares(name string) bool { return s.model != nil && s.Has(name) }
+
 // Item implements object.Shape.
 func (s *shape) Item() object.Shape {
 	if s.item.scalar() {

@@ -1,0 +1,248 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// errDuplicate is wrapped when a list that identifies its items has two of one identity where that is not tolerated.
+var errDuplicate = errors.New("duplicate entries for key")
+
+// appliedFields are the fields a document states as an apply configuration: its scalars, its atomic maps and lists, its
+// items, empty maps and nulls, and members that the schema does not declare by name (of a map of strings, say). Maps and
+// lists that the schema declares are not in the set themselves, unlike in what Compare calls added. With strict set,
+// items of one identity are an error; otherwise they are in the set as one.
+func appliedFields(v *Value, s Shape, strict bool) (Fields, error) {
+	nodes, err := appliedBelow(v, s, strict)
+	return Fields{nodes}, err
+}
+
+func appliedBelow(v *Value, s Shape, strict bool) ([]fieldNode, error) {
+	if s != nil && s.Atomic() {
+		return nil, nil
+	}
+	switch v.kind {
+	case Map:
+		return appliedMembers(v.children(), s, strict)
+	case List:
+		if granular(s) {
+			return appliedItems(v.children(), s, strict)
+		}
+	}
+	return nil, nil
+}
+
+func appliedMembers(members []Value, s Shape, strict bool) ([]fieldNode, error) {
+	nodes := make([]fieldNode, 0, len(members))
+	for i := range members {
+		m := &members[i]
+		var field Shape
+		if s != nil && m.kind >= List {
+			field = s.Field(m.name)
+		}
+		n := fieldNode{element: element{name: m.name}}
+		var err error
+		if n.below, err = appliedBelow(m, field, strict); err != nil {
+			return nil, fmt.Errorf(".%s%w", m.name, err)
+		}
+		switch {
+		case m.kind < List, field != nil && field.Atomic(), m.kind == Map && m.Len() == 0, m.kind == List && !granular(field):
+			n.member = true
+		default:
+			n.member = s == nil || !s.Declares(m.name)
+		}
+		if n.member || n.below != nil {
+			nodes = append(nodes, n)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	return nodes, nil
+}
+
+func appliedItems(items []Value, s Shape, strict bool) ([]fieldNode, error) {
+	sorted, err := identities(items, s)
+	if err != nil {
+		return nil, fmt.Errorf(": %w", err)
+	}
+	slices.SortStableFunc(sorted, func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
+	item := s.Item()
+	var nodes []fieldNode
+	for len(sorted) > 0 {
+		n := fieldNode{element: sorted[0].element}
+		n.member = true
+		same := run(sorted, false)
+		switch {
+		case same == 1:
+			if n.below, err = appliedBelow(sorted[0].value, item, strict); err != nil {
+				return nil, fmt.Errorf("%s%w", n.String(), err)
+			}
+		case strict:
+			return nil, fmt.Errorf(": %w %s", errDuplicate, n.String())
+		}
+		nodes = append(nodes, n)
+		sorted = sorted[same:]
+	}
+	return nodes, nil
+}
+
+// granular reports a list whose items are owned and merged one by one.
+func granular(s Shape) bool {
+	return s != nil && !s.Atomic() && (s.Set() || len(s.Keys()) > 0)
+}
+
+// identities are the items of a granular list with their identities, in their order.
+func identities(items []Value, s Shape) ([]keyedItem, error) {
+	keys := s.Keys()
+	keyed := make([]keyedItem, len(items))
+	for i := range items {
+		keyed[i].value = &items[i]
+		if err := identify(&keyed[i].element, items[i:i+1:i+1], s, keys); err != nil {
+			return nil, fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	return keyed, nil
+}
+
+// withNamed adds to the set each map and list below which something is in it, as far as the schema declares it by name.
+func (f Fields) withNamed(s Shape) Fields { return Fields{withNamed(f.nodes, s)} }
+
+func withNamed(nodes []fieldNode, s Shape) []fieldNode {
+	if s == nil || len(nodes) == 0 {
+		return nodes
+	}
+	out := slices.Clone(nodes)
+	for i := range out {
+		n := &out[i]
+		if n.leaf() {
+			continue
+		}
+		n.member = n.member || n.kind == byName && s.Declares(n.name)
+		n.set(withNamed(n.nodes(), below(s, &n.element)))
+	}
+	return out
+}
+
+// below is the shape of what a path element leads to.
+func below(s Shape, e *element) Shape {
+	switch {
+	case e.kind == byName:
+		return s.Field(e.name)
+	case e.kind == byKey && granular(s):
+		return s.Item()
+	}
+	return nil
+}
+
+// reconcile is the set after a change of the schema: what is owned below a map or list that is atomic by now is owned
+// as a whole.
+func (f Fields) reconcile(s Shape) Fields {
+	if nodes, changed := reconcile(f.nodes, s); changed {
+		return Fields{nodes}
+	}
+	return f
+}
+
+func reconcile(nodes []fieldNode, s Shape) (out []fieldNode, changed bool) {
+	if s == nil {
+		return nodes, false
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.leaf() {
+			continue
+		}
+		sub := below(s, &n.element)
+		if sub == nil {
+			continue
+		}
+		next := *n
+		if sub.Atomic() {
+			next.member = true
+			next.set(nil)
+		} else if b, also := reconcile(n.nodes(), sub); also {
+			next.set(b)
+		} else {
+			continue
+		}
+		if !changed {
+			out, changed = slices.Clone(nodes), true
+		}
+		out[i] = next
+	}
+	if !changed {
+		return nodes, false
+	}
+	return out, true
+}
+
+// remove is v without the members and items in the set. Maps and lists of which nothing is left are null, and so are
+// atomic ones of which something was to be removed. v itself stays as it is; the result shares memory with it.
+func remove(v *Value, nodes []fieldNode, s Shape) Value {
+	if v.kind < List {
+		return *v
+	}
+	gone := Value{name: v.name}
+	if v.Len() == 0 || s != nil && s.Atomic() || v.kind == List && !granular(s) {
+		return gone
+	}
+	var left []Value
+	if v.kind == Map {
+		left = removeMembers(v.children(), nodes, s)
+	} else {
+		left = removeItems(v.children(), nodes, s)
+	}
+	if len(left) == 0 {
+		return gone
+	}
+	out := *v
+	out.setChildren(left)
+	return out
+}
+
+func removeMembers(members []Value, nodes []fieldNode, s Shape) []Value {
+	left := make([]Value, 0, len(members))
+	for i := range members {
+		m := &members[i]
+		for len(nodes) > 0 && nodes[0].kind == byName && nodes[0].name < m.name {
+			nodes = nodes[1:]
+		}
+		if len(nodes) == 0 || nodes[0].kind != byName || nodes[0].name != m.name {
+			left = append(left, *m)
+			continue
+		}
+		n := &nodes[0]
+		if n.member {
+			continue
+		}
+		var field Shape
+		if s != nil {
+			field = s.Field(m.name)
+		}
+		left = append(left, remove(m, n.nodes(), field))
+	}
+	return left
+}
+
+func removeItems(items []Value, nodes []fieldNode, s Shape) []Value {
+	left := make([]Value, 0, len(items))
+	keys, item := s.Keys(), s.Item()
+	for i := range items {
+		var e element
+		if err := identify(&e, items[i:i+1:i+1], s, keys); err != nil {
+			left = append(left, items[i]) // what has no identity is in no set
+			continue
+		}
+		at, ok := slices.BinarySearchFunc(nodes, &e, func(n fieldNode, e *element) int { return compareElements(&n.element, e) })
+		switch {
+		case !ok:
+			left = append(left, items[i])
+		case nodes[at].member:
+		default:
+			left = append(left, remove(&items[i], nodes[at].nodes(), item))
+		}
+	}
+	return left
+}

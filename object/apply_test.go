@@ -1,0 +1,235 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apimachinery/pkg/util/managedfields/managedfieldstest"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"pintle.dev/api"
+)
+
+// config makes an apply configuration of a widget: its lists repeat no item.
+func (r *random) config(repeat bool) map[string]any {
+	w := r.widget("")
+	m := w["metadata"].(map[string]any)
+	delete(m, "generation")
+	if !repeat {
+		unrepeated(w)
+	}
+	return w
+}
+
+// unrepeated takes repeated items out of lists of a document.
+func unrepeated(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			if k != "args" {
+				v[k] = unrepeated(v[k])
+			}
+		}
+	case []any:
+		seen := map[string]bool{}
+		out := []any{}
+		for _, item := range v {
+			id := fmt.Sprint(item)
+			if m, ok := item.(map[string]any); ok {
+				protocol := m["protocol"]
+				if protocol == nil {
+					protocol = "TCP"
+				}
+				id = fmt.Sprint(m["name"], m["port"], protocol)
+			}
+			if !seen[id] {
+				seen[id] = true
+				out = append(out, unrepeated(item))
+			}
+		}
+		return out
+	}
+	return v
+}
+
+// TestApplyLikeUpstream applies and updates random objects in the names of several managers and compares the objects,
+// their managedFields and the conflicts with those of upstream's field manager.
+func TestApplyLikeUpstream(t *testing.T) {
+	t.Run("schema", func(t *testing.T) { applyLikeUpstream(t, newWidgetConverter(t), widgetShape(t), 150) })
+	t.Run("deduced", func(t *testing.T) { applyLikeUpstream(t, managedfields.NewDeducedTypeConverter(), nil, 60) })
+}
+
+func applyLikeUpstream(t *testing.T, converter managedfields.TypeConverter, shape Shape, rounds int) {
+	r := newRandom(23)
+	outcomes := map[string]int{}
+	for round := range rounds {
+		synctest.Test(t, func(t *testing.T) {
+			p := &pair{t: t, shape: shape, outcomes: outcomes}
+			gvk := (&unstructured.Unstructured{Object: r.widget("")}).GroupVersionKind()
+			p.upstream = managedfieldstest.NewFakeFieldManager(converter, gvk)
+			p.theirs = &unstructured.Unstructured{Object: map[string]any{"apiVersion": "g/v1", "kind": "Widget"}}
+			p.ours = &Value{kind: Map}
+			p.ours.Set("apiVersion", NewString("g/v1"))
+			p.ours.Set("kind", NewString("Widget"))
+			var last map[string]any
+			for step := range 12 {
+				time.Sleep(time.Duration(r.IntN(3)) * time.Second)
+				manager := []string{"a", "b", "c"}[r.IntN(3)]
+				p.where = fmt.Sprintf("step %d of round %d", step, round)
+				switch {
+				case step > 0 && r.IntN(3) == 0:
+					doc := r.widget("u")
+					if r.IntN(2) == 0 {
+						doc["spec"] = p.ours.Get("spec").ToAny()
+					}
+					p.update(doc, manager)
+				default:
+					doc := r.config(r.IntN(20) == 0)
+					if last != nil && r.IntN(2) == 0 {
+						// Most configurations are like the one before.
+						part := []string{"metadata", "spec", "status"}[r.IntN(3)]
+						for name, m := range last {
+							if name != part {
+								doc[name] = runtime.DeepCopyJSONValue(m)
+							}
+						}
+					}
+					last = runtime.DeepCopyJSON(doc)
+					p.apply(doc, manager, r.IntN(3) == 0)
+				}
+			}
+		})
+	}
+	for _, o := range []string{"applied", "conflict", "refused", "updated"} {
+		if outcomes[o] < rounds/20 && (shape != nil || o != "refused") {
+			t.Errorf("only %d times %s", outcomes[o], o)
+		}
+	}
+}
+
+// pair is one object as upstream's field manager and Apply have it.
+type pair struct {
+	t        *testing.T
+	shape    Shape
+	upstream *managedfields.FieldManager
+	theirs   runtime.Object
+	ours     *Value
+	owners   api.Owners
+	where    string
+	outcomes map[string]int
+}
+
+func (p *pair) update(doc map[string]any, manager string) {
+	p.t.Helper()
+	after, err := FromAny(doc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	updated, err := p.upstream.Update(p.theirs, &unstructured.Unstructured{Object: after.ToAny().(map[string]any)}, manager)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.owners = Own(p.owners, p.ours, &after, p.shape, Write{Owner: p.by(manager)})
+	p.outcomes["updated"]++
+	p.check("update by "+manager, updated, &after)
+}
+
+func (p *pair) by(manager string) api.Owner {
+	return api.Owner{Manager: manager, APIVersion: "g/v1", Time: time.Now().Unix()}
+}
+
+func (p *pair) apply(doc map[string]any, manager string, force bool) {
+	t := p.t
+	t.Helper()
+	config, err := FromAny(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what := fmt.Sprintf("%s applies (force %v)\n%s\nover %s\nowned by\n%s", manager, force, text(&config), text(p.ours), show(t, entries(p.owners)))
+	theirs, wantErr := p.upstream.Apply(p.theirs, &unstructured.Unstructured{Object: config.ToAny().(map[string]any)}, manager, force)
+	owners := p.owners
+	if len(owners) == 0 {
+		owners = Own(nil, nil, p.ours, p.shape, Write{Owner: p.by(BeforeFirstApply)})
+	}
+	got, gotErr := Apply(p.ours, owners, p.shape, Application{Write: Write{Owner: p.by(manager)}, Config: &config, Force: force})
+	var status apierrors.APIStatus
+	var conflicts Conflicts
+	switch {
+	case errors.As(wantErr, &status) && errors.As(gotErr, &conflicts):
+		p.outcomes["conflict"]++
+		want := map[string]int{}
+		for _, c := range status.Status().Details.Causes {
+			want[c.Message+" at "+c.Field]++
+		}
+		for _, c := range conflicts {
+			for _, path := range c.Fields.Paths() {
+				want["conflict with "+c.By()+" at "+path]--
+			}
+		}
+		for c, n := range want {
+			if n != 0 {
+				t.Fatalf("%s: %s: %d times too few:\n%v\n%v", p.where, c, n, gotErr, wantErr)
+			}
+		}
+		if len(status.Status().Details.Causes) == 1 && status.Status().Message != conflicts.Error() {
+			t.Fatalf("the conflict is called %q, want %q", conflicts.Error(), status.Status().Message)
+		}
+		return
+	case wantErr != nil && gotErr != nil:
+		if errors.As(gotErr, &conflicts) || errors.As(wantErr, &status) {
+			t.Fatalf("%s: %s fails with %v, want %v", p.where, what, gotErr, wantErr)
+		}
+		p.outcomes["refused"]++
+		return
+	case wantErr != nil || gotErr != nil:
+		t.Fatalf("%s: %s fails with %v, want %v", p.where, what, gotErr, wantErr)
+	}
+	p.outcomes["applied"]++
+	p.owners = got.Owners
+	p.check(what, theirs, got.Value)
+}
+
+// check compares the object and makes the outcome the object of the next step.
+func (p *pair) check(what string, updated runtime.Object, after *Value) {
+	p.t.Helper()
+	u := updated.(*unstructured.Unstructured)
+	want, got := show(p.t, u.GetManagedFields()), show(p.t, entries(p.owners))
+	if want != got {
+		p.t.Fatalf("%s: %s\ngives\n%swant\n%s", p.where, what, got, want)
+	}
+	managed := u.GetManagedFields()
+	u.SetManagedFields(nil)
+	theirs, err := FromAny(runtime.DeepCopyJSON(u.Object))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	u.SetManagedFields(managed)
+	mine := after.Clone()
+	if m := mine.Get("metadata"); m != nil && m.Kind() == Map && m.Len() == 0 {
+		mine.Remove("metadata") // setting managedFields takes an empty map away
+	}
+	if m := theirs.Get("metadata"); m != nil && m.Kind() == Map && m.Len() == 0 {
+		theirs.Remove("metadata")
+	}
+	if !Equal(&theirs, &mine) {
+		p.t.Fatalf("%s: %s\nmakes\n%s\nwant\n%s", p.where, what, text(&mine), text(&theirs))
+	}
+	accessor, err := meta.Accessor(updated)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	accessor.SetUID("u")
+	if mine.Get("metadata") == nil {
+		mine.Set("metadata", NewMap())
+	}
+	mine.Get("metadata").Set("uid", NewString("u"))
+	p.theirs, p.ours = updated, &mine
+}

@@ -1,0 +1,308 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/resource"
+	"pintle.dev/store"
+)
+
+const (
+	lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+	// kubectlManager is the field manager for which the annotation of client-side apply counts.
+	kubectlManager = "kubectl"
+)
+
+// serverApply merges an apply configuration into an object, which comes to be by it when there is none.
+func (q *request) serverApply(ctx context.Context) (*api.Response, error) {
+	config, err := q.configuration()
+	if err != nil {
+		return nil, err
+	}
+	return q.attempts(ctx, func(int) (*api.Response, error) {
+		rec, old, err := q.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			if q.Subresource != "" {
+				return nil, q.notFound()
+			}
+			return q.applyNew(ctx, config)
+		}
+		live, owners, err := q.applyBase(rec)
+		if err != nil {
+			return nil, err
+		}
+		o, err := q.applied(config, live, owners)
+		if err != nil {
+			return nil, err
+		}
+		if err := q.checkName(o.Meta); err != nil {
+			return nil, err
+		}
+		return q.replace(ctx, rec, old, o)
+	})
+}
+
+// applyNew is an apply of what does not exist. The user must be allowed to create it.
+func (q *request) applyNew(ctx context.Context, config *object.Value) (*api.Response, error) {
+	live := object.NewMap()
+	if !q.d.Custom {
+		e, err := emptyOf(q.v)
+		if err != nil {
+			return nil, err
+		}
+		live = *e.value
+	}
+	o, err := q.applied(config, &live, nil)
+	if err != nil {
+		return nil, err
+	}
+	if uid := o.Meta.UID; uid != "" {
+		return nil, api.Conflict(q.resource(), q.Key.Name,
+			fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
+	}
+	if err := q.checkName(o.Meta); err != nil {
+		return nil, err
+	}
+	if q.s.Authorize != nil {
+		create := *q.Request
+		create.Verb = api.Create
+		if err := q.s.Authorize(ctx, &create); err != nil {
+			return nil, err
+		}
+	}
+	o.Meta.ResourceVersion = ""
+	resp, err := q.createObject(ctx, o)
+	if api.IsAlreadyExists(err) {
+		return nil, store.ErrConflict // it came to exist meanwhile: decide anew
+	}
+	return resp, err
+}
+
+// applyBase is the live object as an apply sees it, in the version of the request, and its owners: one that stands for
+// all managers so far when it has none.
+func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) {
+	base, err := q.s.rendition(q.d, q.v, rec)
+	if err != nil {
+		return nil, nil, err
+	}
+	live, err := object.Parse(base.json)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
+	}
+	if !q.v.Storage {
+		live.Set("apiVersion", object.NewString(q.v.APIVersion()))
+		live.Set("kind", object.NewString(q.kind()))
+	}
+	owners := q.sameGroup(rec.Owners())
+	if len(owners) > 0 {
+		return live, owners, nil
+	}
+	var empty *object.Value
+	if !q.d.Custom {
+		e, err := emptyOf(q.v)
+		if err != nil {
+			return nil, nil, err
+		}
+		empty = e.value
+	}
+	return live, object.Own(nil, empty, live, q.v.Shape, q.owner(object.BeforeFirstApply, q.Subresource)), nil
+}
+
+// configuration reads the body of an apply: a YAML document of the request's kind and version.
+func (q *request) configuration() (*object.Value, error) {
+	data, err := object.FromYAML(q.Body)
+	if err != nil {
+		return nil, api.BadRequest("error decoding YAML: error converting YAML to JSON: %s", err)
+	}
+	config, err := object.Parse(data)
+	if err != nil {
+		return nil, api.BadRequest("error decoding YAML: %s", err)
+	}
+	if k := config.Kind(); k != object.Map && k != object.Null {
+		return nil, api.BadRequest("error decoding YAML: error unmarshaling JSON: while decoding JSON: "+
+			"json: cannot unmarshal %s into Go value of type map[string]interface {}", goKind(k))
+	}
+	if stated := statedKind(config); stated != (schema.GroupVersionKind{Group: q.v.Group, Version: q.v.Name, Kind: q.kind()}) {
+		return nil, api.BadRequest("invalid object type: %v", stated)
+	}
+	if config.Path("metadata", "managedFields").Kind() == object.List {
+		return nil, api.BadRequest("metadata.managedFields must be nil")
+	}
+	return config, nil
+}
+
+// statedKind is what a document says of itself, as far as it can be read.
+func statedKind(doc *object.Value) schema.GroupVersionKind {
+	gv, err := schema.ParseGroupVersion(doc.Get("apiVersion").Str())
+	if err != nil {
+		return schema.GroupVersionKind{}
+	}
+	return gv.WithKind(doc.Get("kind").Str())
+}
+
+// applied is the object that a configuration makes of the live one. Who owns it then is kept for own.
+func (q *request) applied(config, live *object.Value, owners api.Owners) (*resource.Object, error) {
+	if !q.fitsSchema(config) {
+		if err := q.misfit(config); err != nil {
+			return nil, err
+		}
+	}
+	by := object.Application{
+		Write: q.owner(q.options.manager, q.Subresource), Config: config,
+		Force: q.options.force != nil && *q.options.force, Convert: q.convertDocument,
+	}
+	done, err := object.Apply(live, owners, q.v.Shape, by)
+	if conflicts := (object.Conflicts)(nil); errors.As(err, &conflicts) && by.Manager == kubectlManager {
+		// What kubectl applied by itself before it may change without force.
+		if conflicts = q.notLastApplied(conflicts, live); len(conflicts) > 0 {
+			err = conflicts
+		} else {
+			by.Force = true
+			done, err = object.Apply(live, owners, q.v.Shape, by)
+		}
+	}
+	if err != nil {
+		return nil, q.applyError(config, err)
+	}
+	if by.Manager == kubectlManager {
+		if done.Value, err = recordLastApplied(done.Value, config); err != nil {
+			return nil, err
+		}
+	}
+	o, _, err := q.v.Codec.Decode(object.AppendJSON(nil, done.Value), false)
+	if err != nil {
+		return nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
+	}
+	if err := q.judgeConfiguration(); err != nil {
+		return nil, err
+	}
+	q.decided = &done.Owners
+	return o, nil
+}
+
+// judgeConfiguration refuses or warns of keys that come twice in the YAML.
+func (q *request) judgeConfiguration() error {
+	if q.options.validation == metav1.FieldValidationIgnore {
+		return nil
+	}
+	err := object.CheckYAML(q.Body)
+	if err == nil {
+		return nil
+	}
+	if q.options.validation == metav1.FieldValidationStrict {
+		return api.BadRequest("error strict decoding YAML: error converting YAML to JSON: %s", err)
+	}
+	q.warn("error converting YAML to JSON: %s", err)
+	return nil
+}
+
+// convertDocument is a document of the request's kind in another of its versions.
+func (q *request) convertDocument(doc *object.Value, version string) (*object.Value, object.Shape, error) {
+	from, to := q.versionOf(doc.Get("apiVersion").Str()), q.versionOf(version)
+	if from == nil || to == nil {
+		return nil, nil, object.ErrNoVersion
+	}
+	o, _, err := from.Codec.Decode(object.AppendJSON(nil, doc), true)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := to.Codec.Encode(nil, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	converted, err := object.Parse(data)
+	return converted, to.Shape, err
+}
+
+// versionOf is the version that objects call so; nil when the kind has none.
+func (q *request) versionOf(apiVersion string) *resource.Version {
+	for i := range q.d.Versions {
+		if v := &q.d.Versions[i]; v.APIVersion() == apiVersion {
+			return v
+		}
+	}
+	return nil
+}
+
+// applyError is the answer for an apply that failed: a 409 that lists conflicts, or what is wrong with the configuration.
+func (q *request) applyError(config *object.Value, err error) error {
+	var conflicts object.Conflicts
+	if !errors.As(err, &conflicts) {
+		if misfit := q.misfit(config); misfit != nil {
+			return misfit
+		}
+		return api.BadRequest("%s", err)
+	}
+	e := api.NewError(http.StatusConflict, metav1.StatusReasonConflict, "%s", conflicts.Error())
+	e.Status.Details = new(metav1.StatusDetails)
+	for i := range conflicts {
+		by := conflicts[i].By()
+		for _, path := range conflicts[i].Fields.Paths() {
+			e.Status.Details.Causes = append(e.Status.Details.Causes, metav1.StatusCause{
+				Type: metav1.CauseTypeFieldManagerConflict, Message: "conflict with " + by, Field: path,
+			})
+		}
+	}
+	return e
+}
+
+// notLastApplied leaves out the conflicts about what the live object's annotation says that kubectl applied by itself,
+// where it still has the value applied.
+func (q *request) notLastApplied(conflicts object.Conflicts, live *object.Value) object.Conflicts {
+	text := live.Path("metadata", "annotations", lastApplied).Str()
+	if text == "" {
+		return conflicts
+	}
+	config, err := object.Parse([]byte(text))
+	if err != nil || config.Get("apiVersion").Str() != q.v.APIVersion() || !q.fitsSchema(config) && q.misfit(config) != nil {
+		return conflicts
+	}
+	own, err := object.Unchanged(config, live, q.v.Shape)
+	if err != nil {
+		return conflicts
+	}
+	return conflicts.Without(own)
+}
+
+// recordLastApplied keeps the annotation of client-side apply up to date in an object that has it, so that kubectl can go
+// back to client-side apply. It is left out when the annotations would become too large by it.
+func recordLastApplied(doc, config *object.Value) (*object.Value, error) {
+	if doc.Path("metadata", "annotations", lastApplied).Str() == "" {
+		return doc, nil
+	}
+	applied := config.Clone()
+	applied.Path("metadata", "annotations").Remove(lastApplied)
+	text, err := json.Marshal(applied.ToAny())
+	if err != nil {
+		return nil, fmt.Errorf("encoding the last applied configuration: %w", err)
+	}
+	next := doc.Clone()
+	annotations := next.Path("metadata", "annotations")
+	annotations.Set(lastApplied, object.NewString(string(text)+"\n"))
+	size := 0
+	for name, value := range annotations.Fields() {
+		size += len(name) + len(value.Str())
+	}
+	if size > apivalidation.TotalAnnotationSizeLimitB {
+		annotations.Remove(lastApplied)
+	}
+	return &next, nil
+}
+
+// described names a document as upstream's errors do: "namespace/name; group/version, Kind=kind".
+func described(doc *object.Value) string {
+	return fmt.Sprintf("%s/%s; %v", doc.Path("metadata", "namespace").Str(), doc.Path("metadata", "name").Str(), statedKind(doc))
+}

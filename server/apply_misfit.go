@@ -1,0 +1,81 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"k8s.io/kube-openapi/pkg/schemaconv"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	smdschema "sigs.k8s.io/structured-merge-diff/v6/schema"
+	"sigs.k8s.io/structured-merge-diff/v6/typed"
+
+	"pintle.dev/api"
+	"pintle.dev/object"
+	"pintle.dev/resource"
+)
+
+// fitsSchema reports that a configuration certainly has only fields that the schema declares, with values of their
+// types. When it is not certain, misfit decides.
+func (q *request) fitsSchema(config *object.Value) bool {
+	if q.d.Custom {
+		return resource.Admits(q.v, config)
+	}
+	_, problems, err := q.v.Codec.Decode(object.AppendJSON(nil, config), false)
+	return err == nil && len(problems) == 0
+}
+
+// misfit says, in the words of upstream's library, what of a configuration does not fit the schema; nil when all does.
+// Upstream answers with a 500 of the same message.
+func (q *request) misfit(config *object.Value) error {
+	t, err := typedModel(q.d, q.v)
+	if err != nil {
+		return err
+	}
+	if _, err := t.FromUnstructured(config.ToAny()); err != nil {
+		return api.BadRequest("failed to create typed patch object (%s): %s", described(config), err)
+	}
+	return nil
+}
+
+// typedModels holds what was built of the built-in kinds' models: at most as many as there are kinds.
+var typedModels sync.Map // *resource.Version -> typed.ParseableType
+
+// typedModel is a version's schema as structured-merge-diff has it. It is for wording errors only: that of a custom kind
+// is built each time.
+func typedModel(d *resource.Definition, v *resource.Version) (typed.ParseableType, error) {
+	if t, ok := typedModels.Load(v); ok {
+		return t.(typed.ParseableType), nil
+	}
+	names, own := []string{v.Model}, map[string][]byte{}
+	if d.Custom {
+		doc, _, err := customSchemas(d, v)
+		if err != nil {
+			return typed.ParseableType{}, err
+		}
+		names, own[modelName(d, v)] = []string{objectMetaModel}, doc
+	}
+	docs, err := closure(names, d.Custom)
+	if err != nil {
+		return typed.ParseableType{}, err
+	}
+	models := make(map[string]*spec.Schema, len(docs)+1)
+	for _, some := range []map[string][]byte{docs, own} {
+		for name, doc := range some {
+			s := new(spec.Schema)
+			if err := json.Unmarshal(doc, s); err != nil {
+				return typed.ParseableType{}, fmt.Errorf("reading the schema of %s: %w", name, err)
+			}
+			models[name] = s
+		}
+	}
+	converted, err := schemaconv.ToSchemaFromOpenAPI(models, false)
+	if err != nil {
+		return typed.ParseableType{}, fmt.Errorf("converting the schema of %s: %w", d.Resource, err)
+	}
+	t := (&typed.Parser{Schema: smdschema.Schema{Types: converted.Types}}).Type(modelName(d, v))
+	if !d.Custom {
+		typedModels.Store(v, t)
+	}
+	return t, nil
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestServerApply walks through the life of an object that several managers apply.
+func TestServerApply(t *testing.T) {
+	const c = "/api/v1/namespaces/default/configmaps/c"
+	s := open(t)
+	patch := []string{applyPatch}
+	doc := func(meta, data string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c" + meta + "}\ndata: {" + data + "}\n"
+	}
+	run(t, s, []step{
+		{"PATCH " + c + "?fieldManager=a", doc(", uid: x", "k: v"), patch, 409, []string{"uid mismatch: the provided object specified uid x, and no existing object was found"}, nil},
+		{"PATCH " + c + "/status?fieldManager=a", doc("", "k: v"), patch, 404, nil, nil},
+		{"PATCH " + c + "?fieldManager=a&dryRun=All", doc("", "k: v"), patch, 201, []string{`"k":"v"`}, nil},
+		{"GET " + c, "", nil, 404, nil, nil},
+		{"PATCH " + c + "?fieldManager=a", doc("", "k: v, l: w"), patch, 201, []string{`"operation":"Apply"`, `{"f:data":{"f:k":{},"f:l":{}}}`}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", "k: w"), patch, 409,
+			[]string{`Apply failed with 1 conflict: conflict with \"a\": .data.k`, `"causes":[{"reason":"FieldManagerConflict","message":"conflict with \"a\"","field":".data.k"}]`}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", "k: v"), patch, 200, []string{`"manager":"b"`}, nil},
+		{"PATCH " + c + "?fieldManager=a", doc("", "l: w"), patch, 200, []string{`"k":"v"`, `"l":"w"`}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", ""), patch, 200, []string{`"l":"w"`}, []string{`"k":"v"`}},
+		{"PATCH " + c + "?fieldManager=b&force=true", doc("", "l: x"), patch, 200, []string{`"l":"x"`}, []string{`"manager":"a"`}},
+		{"PATCH " + c + "?fieldManager=b", doc(`, resourceVersion: "1"`, "l: q"), patch, 409, []string{"the object has been modified"}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", "l: q, l: z"), patch, 200, []string{`"l":"z"`}, nil},
+		{"PATCH " + c + "?fieldManager=b&fieldValidation=Strict", doc("", "l: q, l: r"), patch, 400, []string{`error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 4: key \"l\" already set in map`}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", "l: 5"), patch, 400, []string{`failed to create typed patch object (/c; /v1, Kind=ConfigMap): .data.l: expected string, got \u0026value.valueUnstructured{Value:5}`}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc(", managedFields: []", "l: q"), patch, 400, []string{"metadata.managedFields must be nil"}, nil},
+		{"PATCH " + c + "?fieldManager=b", doc("", "l: q") + "zzz: 1\n", patch, 400, []string{".zzz: field not declared in schema"}, nil},
+		{"GET " + c, "", nil, 200, []string{`"l":"z"`}, nil},
+	})
+}
+
+// TestServerApplyOverClientApply: what kubectl applied by itself it may change by server-side apply without force, and
+// the annotation that client-side apply works from is kept up to date.
+func TestServerApplyOverClientApply(t *testing.T) {
+	const base = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	patch := []string{applyPatch}
+	last := `{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"},\"data\":{\"k\":\"v\",\"l\":\"v\"}}`
+	object := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","annotations":{"` + lastApplied + `":"` + last + `"}},"data":{"k":"v","l":"v"}}`
+	config := func(k, l string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: " + k + ", l: " + l + "}\n"
+	}
+	run(t, s, []step{
+		{"POST " + base + "?fieldManager=kubectl-client-side-apply", object, nil, 201, nil, nil},
+		{"PATCH " + base + "/c?fieldManager=other", config("w", "v"), patch, 409, []string{"kubectl-client-side-apply"}, nil},
+		{"PATCH " + base + "/c?fieldManager=ctl", `{"data":{"l":"w"}}`, []string{mergePatch}, 200, nil, nil},
+		// l is not as kubectl applied it any more: it belongs to who changed it.
+		{"PATCH " + base + "/c?fieldManager=kubectl", config("w", "x"), patch, 409, []string{`Apply failed with 1 conflict: conflict with \"ctl\" using v1: .data.l`}, []string{".data.k"}},
+		{"PATCH " + base + "/c?fieldManager=kubectl", config("w", "w"), patch, 200,
+			[]string{`"` + lastApplied + `":"` + strings.ReplaceAll(`{"apiVersion":"v1","data":{"k":"w","l":"w"},"kind":"ConfigMap","metadata":{"name":"c"}}`, `"`, `\"`)}, nil},
+	})
+}
