@@ -22,9 +22,10 @@ const graph = `
 	object:         api
 	schema:         api object
 	store/...:      api
+	webhook:        api store
 	client:         api object
-	resource:       api object schema store resource/builtin/schemas
-	resource/...:   api object schema store resource/...
+	resource:       api object schema store webhook resource/builtin/schemas
+	resource/...:   api object schema store webhook resource/...
 	auth:           api object store
 	admission:      api object store resource auth
 	server:         api object schema store client resource/... auth admission

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	jsonx "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,16 +20,17 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/schema"
+	"pintle.dev/webhook"
 )
 
 // FromCRD makes the Definition of the kind that a CustomResourceDefinition declares. The CustomResourceDefinition must
 // have passed validation and have accepted names. What needs the schema is built on first use: a thousand Definitions
 // that nobody uses hold little more than their schemas' JSON.
-func FromCRD(crd *apiextensionsv1.CustomResourceDefinition) (*Definition, error) {
+func FromCRD(crd *apiextensionsv1.CustomResourceDefinition, caller *webhook.Caller) (*Definition, error) {
 	k := customKind{
 		crd: crd.Name, uid: string(crd.UID), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
-		webhook: crd.Spec.Conversion != nil && crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter,
+		webhook: newConversionWebhook(crd.Spec.Conversion, caller),
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
@@ -46,16 +48,17 @@ func FromCRD(crd *apiextensionsv1.CustomResourceDefinition) (*Definition, error)
 
 // FromCRDRecord is FromCRD for a stored CustomResourceDefinition, and nil for one that is not established. It does not
 // decode the schemas.
-func FromCRDRecord(rec *api.Record) (*Definition, error) {
+func FromCRDRecord(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 	var crd struct {
+		Metadata struct {
+			Generation int64 `json:"generation"`
+		} `json:"metadata"`
 		Spec struct {
-			Group                 string                        `json:"group"`
-			Scope                 apiextensionsv1.ResourceScope `json:"scope"`
-			PreserveUnknownFields bool                          `json:"preserveUnknownFields"`
-			Conversion            *struct {
-				Strategy apiextensionsv1.ConversionStrategyType `json:"strategy"`
-			} `json:"conversion"`
-			Versions []struct {
+			Group                 string                                    `json:"group"`
+			Scope                 apiextensionsv1.ResourceScope             `json:"scope"`
+			PreserveUnknownFields bool                                      `json:"preserveUnknownFields"`
+			Conversion            *apiextensionsv1.CustomResourceConversion `json:"conversion"`
+			Versions              []struct {
 				apiextensionsv1.CustomResourceDefinitionVersion `json:",inline"`
 				Schema                                          struct {
 					OpenAPIV3Schema jsontext.Value `json:"openAPIV3Schema"`
@@ -78,13 +81,17 @@ func FromCRDRecord(rec *api.Record) (*Definition, error) {
 	k := customKind{
 		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
-		webhook: crd.Spec.Conversion != nil && crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter,
+		webhook: newConversionWebhook(crd.Spec.Conversion, caller),
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
 		k.versions = append(k.versions, newCustomVersion(&v.CustomResourceDefinitionVersion, v.Schema.OpenAPIV3Schema))
 	}
-	return k.define()
+	d, err := k.define()
+	if err == nil {
+		d.Declared = fmt.Sprint(rec.UID(), crd.Metadata.Generation, crd.Status.AcceptedNames)
+	}
+	return d, err
 }
 
 // customKind is what the hooks of a custom kind know.
@@ -93,8 +100,8 @@ type customKind struct {
 	group      string
 	names      apiextensionsv1.CustomResourceDefinitionNames
 	namespaced bool
-	webhook    bool // conversion is by webhook, which is not supported: only the stored version can be had
-	preserve   bool // spec.preserveUnknownFields, which only objects from before apiextensions v1 can have
+	webhook    *conversionWebhook // nil for conversion None
+	preserve   bool               // spec.preserveUnknownFields, which only objects from before apiextensions v1 can have
 	versions   []*customVersion
 	storage    *customVersion
 }
@@ -147,7 +154,7 @@ func (k *customKind) define() (*Definition, error) {
 		Resource: api.Resource{Group: k.group, Name: k.names.Plural},
 		Kind:     k.names.Kind, ListKind: k.names.ListKind, Singular: k.names.Singular,
 		ShortNames: k.names.ShortNames, Categories: k.names.Categories, Namespaced: k.namespaced,
-		Custom: true, PinnedUpdate: true,
+		Custom: true, PinnedUpdate: true, Settled: new(atomic.Bool),
 	}
 	slices.SortStableFunc(k.versions, func(a, b *customVersion) int {
 		return -version.CompareKubeAwareVersionStrings(a.spec.Name, b.spec.Name)
@@ -166,8 +173,9 @@ func (k *customKind) define() (*Definition, error) {
 		v.columns = columnsOf(v.spec.AdditionalPrinterColumns)
 		d.Versions = append(d.Versions, Version{
 			Group: k.group, Name: v.spec.Name, Storage: v.spec.Storage, Served: v.spec.Served, Warning: k.deprecation(v),
-			AsStored: v == k.storage || !k.webhook && string(v.source) == string(k.storage.source),
-			Shape:    customShape{v}, Columns: tableColumns(v.columns), Codec: v,
+			Converted: k.webhook != nil,
+			AsStored:  v == k.storage || k.webhook == nil && v.alike(k.storage),
+			Shape:     customShape{v}, Columns: tableColumns(v.columns), Codec: v,
 		})
 	}
 	d.Subresources = k.subresources()
@@ -209,15 +217,27 @@ func (k *customKind) deprecation(v *customVersion) string {
 	return msg
 }
 
+// alike reports whether a document of the one version is one of the other but for its apiVersion.
+func (v *customVersion) alike(o *customVersion) bool {
+	return v == o || string(v.source) == string(o.source)
+}
+
 // version finds the version an object is in; the stored one for an apiVersion that is none of the kind's.
 func (k *customKind) version(o *Object) *customVersion {
-	at := documentOf(o).Get("apiVersion").Str()
+	if v := k.byAPIVersion(documentOf(o).Get("apiVersion").Str()); v != nil {
+		return v
+	}
+	return k.storage
+}
+
+// byAPIVersion finds the version of that name; nil when it is none of the kind's.
+func (k *customKind) byAPIVersion(at string) *customVersion {
 	for _, v := range k.versions {
 		if v.apiVersion == at {
 			return v
 		}
 	}
-	return k.storage
+	return nil
 }
 
 func documentOf(o *Object) *object.Value { return o.Value.(*object.Value) }
@@ -249,11 +269,15 @@ func (k *customKind) indexes() []IndexField {
 	for _, v := range k.versions {
 		for _, f := range v.spec.SelectableFields {
 			name := strings.TrimPrefix(f.JSONPath, ".")
-			if !v.spec.Served || slices.ContainsFunc(fields, func(f IndexField) bool { return f.Name == name }) {
+			if !v.spec.Served {
+				continue
+			}
+			if i := slices.IndexFunc(fields, func(f IndexField) bool { return f.Name == name }); i >= 0 {
+				fields[i].Only = append(fields[i].Only, v.apiVersion)
 				continue
 			}
 			path := parsePath(f.JSONPath)
-			fields = append(fields, IndexField{Name: name, Values: func(o *Object) []string {
+			fields = append(fields, IndexField{Name: name, Only: []string{v.apiVersion}, Values: func(o *Object) []string {
 				return []string{printed(path.first(documentOf(o), o.Meta))}
 			}})
 		}

@@ -56,7 +56,7 @@ func established(t testing.TB, body []byte) *Definition {
 	}
 	apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(crd)
 	crd.Status.AcceptedNames = crd.Spec.Names
-	d, err := FromCRD(crd)
+	d, err := FromCRD(crd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

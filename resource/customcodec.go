@@ -47,6 +47,12 @@ func (v *customVersion) DecodeDocument(doc *object.Value, stored bool) (*Object,
 		return nil, nil, err
 	}
 	doc.Remove("metadata")
+	if stored {
+		// What is stored is in the version it says, which need not be the one that is stored now.
+		if w := v.kind.byAPIVersion(doc.Get("apiVersion").Str()); w != nil {
+			v = w
+		}
+	}
 	more, err := v.normalize(doc, stored)
 	if err != nil {
 		return nil, nil, err
@@ -70,11 +76,9 @@ func (v *customVersion) normalize(doc *object.Value, stored bool) ([]string, err
 	return append(unknown, more...), err
 }
 
-// Encode implements Codec. An object in another version is converted on the way, without changing it: by conversion
-// None, the apiVersion is exchanged and what the version does not know is dropped. The storage version also fills in
-// its defaults, as upstream does whenever it reads what is stored.
+// Encode implements Codec. An object in another version is converted on the way, without changing it.
 func (v *customVersion) Encode(dst []byte, o *Object) ([]byte, error) {
-	doc, err := v.convert(o)
+	o, err := toVersion(v, o)
 	if err != nil {
 		return dst, err
 	}
@@ -86,7 +90,7 @@ func (v *customVersion) Encode(dst []byte, o *Object) ([]byte, error) {
 	if dst, err = appendMeta(dst, o.Meta); err != nil {
 		return dst, err
 	}
-	for name, m := range doc.Fields() {
+	for name, m := range documentOf(o).Fields() {
 		if name == "apiVersion" || name == "kind" || name == "metadata" {
 			continue
 		}
@@ -99,40 +103,17 @@ func (v *customVersion) Encode(dst []byte, o *Object) ([]byte, error) {
 
 // Document implements DocumentCodec.
 func (v *customVersion) Document(o *Object) (*object.Value, error) {
-	doc, err := v.convert(o)
+	o, err := toVersion(v, o)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := withMeta(doc, o.Meta)
+	whole, err := withMeta(documentOf(o), o.Meta)
 	if err != nil {
 		return nil, err
 	}
 	whole.Set("apiVersion", object.NewString(v.apiVersion))
 	whole.Set("kind", object.NewString(v.kind.names.Kind))
 	return whole, nil
-}
-
-// convert is o's document in version v: the document itself where it is in v already, else a copy.
-func (v *customVersion) convert(o *Object) (*object.Value, error) {
-	doc, ok := o.Value.(*object.Value)
-	if !ok {
-		return nil, fmt.Errorf("encoding %s: have %T, want a document", v.kind.names.Kind, o.Value)
-	}
-	if doc.Get("apiVersion").Str() == v.apiVersion {
-		return doc, nil
-	}
-	if v.kind.webhook {
-		return nil, fmt.Errorf("converting %s %s to %s: conversion by webhook is not supported", v.kind.names.Kind, o.Meta.Name, v.apiVersion)
-	}
-	c := doc.Clone()
-	c.Set("apiVersion", object.NewString(v.apiVersion))
-	if _, err := v.normalize(&c, true); err != nil {
-		return nil, fmt.Errorf("converting %s %s to %s: %w", v.kind.names.Kind, o.Meta.Name, v.apiVersion, err)
-	}
-	if v == v.kind.storage {
-		v.schema().Default(&c)
-	}
-	return &c, nil
 }
 
 // decodeMeta reads an object's metadata. Fields that ObjectMeta does not have are dropped and their paths returned. With

@@ -33,7 +33,7 @@ func (k *customKind) prepare(_ context.Context, w *Write) {
 		w.New.Meta.Generation = 1
 		return
 	}
-	old := k.inVersion(w.Old, v)
+	old := documentOf(w.Old)
 	if w.Subresource == "status" {
 		status := doc.Get("status").Clone()
 		has := doc.Get("status") != nil
@@ -84,16 +84,6 @@ func checkTypeMeta(o *Object, v *customVersion) field.ErrorList {
 	return errs
 }
 
-// inVersion is o's document in version v. Converting can only fail when the schema is defective, and then o is compared
-// as it stands.
-func (k *customKind) inVersion(o *Object, v *customVersion) *object.Value {
-	doc, err := v.convert(o)
-	if err != nil {
-		return documentOf(o)
-	}
-	return doc
-}
-
 func (k *customKind) fillDefaults(o *Object) {
 	if s := k.version(o).schema(); s != nil {
 		s.Default(documentOf(o))
@@ -111,7 +101,7 @@ func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
 	}
 	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating()}
 	if !w.Creating() {
-		c.Old = k.inVersion(w.Old, v)
+		c.Old = documentOf(w.Old)
 	}
 	if s.DescribesMetadata() {
 		if c.New, err = withMeta(c.New, w.New.Meta); err == nil && c.Old != nil {
@@ -270,7 +260,7 @@ func (k *customKind) cells(v *Version, o *Object) []any {
 	if !ok {
 		return nil
 	}
-	doc := k.inVersion(o, c)
+	doc := documentOf(o)
 	cells := make([]any, 1, 1+len(c.columns))
 	cells[0] = o.Meta.Name
 	for i := range c.columns {

@@ -119,10 +119,16 @@ func TestConvertsByExchangingTheVersion(t *testing.T) {
 }
 
 func TestWebhookConversionIsRefusedNotFaked(t *testing.T) {
-	d := established(t, []byte(strings.Replace(gadgets, `"scope":`, `"conversion":{"strategy":"Webhook"},"scope":`, 1)))
-	o := decode(t, versionOf(t, d, "v1"), `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x"}}`)
-	if _, err := d.Storage().Codec.Encode(nil, o); err == nil || !strings.Contains(err.Error(), "webhook is not supported") {
-		t.Errorf("got %v", err)
+	for conversion, want := range map[string]string{
+		`{"strategy":"Webhook"}`: "no supported conversion review versions",
+		`{"strategy":"Webhook","webhook":{"conversionReviewVersions":["v7"]}}`:                                                "no supported conversion review versions",
+		`{"strategy":"Webhook","webhook":{"conversionReviewVersions":["v1"],"clientConfig":{"url":"https://127.0.0.1:1/x"}}}`: "conversion webhook for example.com/v1, Kind=Gadget failed: ",
+	} {
+		d := established(t, []byte(strings.Replace(gadgets, `"scope":`, `"conversion":`+conversion+`,"scope":`, 1)))
+		o := decode(t, versionOf(t, d, "v1"), `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x"}}`)
+		if _, err := d.Storage().Codec.Encode(nil, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", conversion, err)
+		}
 	}
 }
 
@@ -146,7 +152,10 @@ func TestPrepareUpdate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := versionOf(t, d, tt.version)
-			was := decode(t, d.Storage(), old)
+			was, err := toVersion(v.Codec, decode(t, d.Storage(), old))
+			if err != nil {
+				t.Fatal(err)
+			}
 			before := encode(t, d.Storage(), was)
 			w := &Write{Definition: d, Version: v, Subresource: tt.subresource, Old: was,
 				New: decode(t, v, `{"apiVersion":"`+v.APIVersion()+`","kind":"Gadget",`+tt.new+`}`)}

@@ -8,6 +8,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/store"
+	"pintle.dev/webhook"
 )
 
 // CustomResources keeps a Registry in line with the stored CustomResourceDefinitions: what is established is registered,
@@ -18,6 +19,7 @@ import (
 type CustomResources struct {
 	registry *Registry
 	store    *store.Store
+	caller   *webhook.Caller
 
 	mu   sync.Mutex
 	seen map[string]registered // by the definition's name
@@ -32,7 +34,8 @@ type registered struct {
 
 // NewCustomResources returns a CustomResources that has registered nothing yet: see Load.
 func NewCustomResources(r *Registry, s *store.Store) *CustomResources {
-	return &CustomResources{registry: r, store: s, seen: map[string]registered{}}
+	caller := &webhook.Caller{Snapshot: func(ctx context.Context) (store.View, error) { return s.View(ctx, 0) }}
+	return &CustomResources{registry: r, store: s, caller: caller, seen: map[string]registered{}}
 }
 
 // Load registers every stored definition, in one change of the Registry, and returns the revision it saw. Definitions
@@ -102,7 +105,7 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 		}
 	}
 	is := registered{uid: rec.UID(), revision: rec.Revision()}
-	d, err := FromCRDRecord(rec)
+	d, err := FromCRDRecord(rec, c.caller)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +113,9 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 		// A group and name that are built in stay what they are.
 		if old := c.registry.ByResource(d.Resource); old == nil || old.Custom {
 			is.resource = d.Resource
+			if old != nil && old.Declared == d.Declared {
+				d = nil // what changed is the definition's status or metadata: watches of the kind go on
+			}
 		} else {
 			d = nil
 		}

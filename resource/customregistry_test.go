@@ -202,7 +202,7 @@ func BenchmarkFromCRDRecord(b *testing.B) {
 	b.SetBytes(int64(len(rec.JSON())))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := resource.FromCRDRecord(rec); err != nil {
+		if _, err := resource.FromCRDRecord(rec, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

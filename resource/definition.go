@@ -12,6 +12,7 @@ package resource
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,6 +39,12 @@ type Definition struct {
 
 	// Versions in order of preference. The one that is Storage is what the store holds.
 	Versions []Version
+
+	// Declared tells one state of a CustomResourceDefinition from others that define the kind differently; "" for built-ins.
+	Declared string
+	// Settled is set once every stored object has been seen to be of this Generation, so that the indexes can be relied
+	// on; nil for built-ins, whose can always.
+	Settled *atomic.Bool
 
 	// Verbs are what discovery lists for the resource; nil stands for all.
 	Verbs        []api.Verb
@@ -71,6 +78,9 @@ type Version struct {
 	// AsStored says that an object in this version is its stored JSON but for apiVersion and kind, so that it can be
 	// served without a look at it. The storage version always is.
 	AsStored bool
+	// Converted says that the kind is converted by webhook: of an object that is not stored in this version, nothing can be
+	// told before it is converted, labels included.
+	Converted bool
 
 	// Model is the OpenAPI name of a built-in's type ("io.k8s.api.core.v1.Pod"); "" for custom resources.
 	Model string
@@ -149,7 +159,7 @@ type Write struct {
 	Version     *Version
 	Request     *api.Request
 	Subresource string
-	Old         *Object // nil on create; must not be changed
+	Old         *Object // nil on create; must not be changed; of custom kinds, on updates, in Version
 	New         *Object // nil on delete
 	OldRecord   *api.Record
 	// Guards are checked in the commit that stores New: admission adds what must still hold then (the namespace is
@@ -208,8 +218,9 @@ type IndexField struct {
 	// Marked fields are kept with each object as marks, not in an index of the table: cursors and selectors look at
 	// them, ByIndex does not find them. For what has few values, or is asked for rarely, of kinds that change often.
 	Marked bool
-	// Only limits the field selector to one API version ("events.k8s.io/v1"), where fields have other names there.
-	Only string
+	// Only limits the field selector to some API versions ("events.k8s.io/v1"), where fields have other names or not all
+	// versions declare them; empty for all.
+	Only []string
 }
 
 // Subresource is one path below an object. Status and scale need no more than their presence; the others say how a

@@ -21,6 +21,10 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // resourceVersion (o.Meta.ResourceVersion is changed) and extracts what selection needs. The object belongs to Seal
 // until it returns.
 func Seal(d *Definition, o *Object, owners api.Owners) (*api.Record, error) {
+	o, err := ToStorage(d, o)
+	if err != nil {
+		return nil, err
+	}
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
 	b, err := EncodeBlank((*buf)[:0], d, o)
@@ -31,7 +35,7 @@ func Seal(d *Definition, o *Object, owners api.Owners) (*api.Record, error) {
 	return SealJSON(d, o, b, owners)
 }
 
-// EncodeBlank appends o as Seal stores it: in the storage version, without managedFields, with a blank resourceVersion.
+// EncodeBlank appends o, which ToStorage made, as Seal stores it: without managedFields, with a blank resourceVersion.
 func EncodeBlank(dst []byte, d *Definition, o *Object) ([]byte, error) {
 	o.Meta.ResourceVersion, o.Meta.ManagedFields = blankRevision, nil
 	b, err := d.Storage().Codec.Encode(dst, o)
@@ -41,7 +45,7 @@ func EncodeBlank(dst []byte, d *Definition, o *Object) ([]byte, error) {
 	return b, nil
 }
 
-// SealJSON is Seal for an object whose bytes, from EncodeBlank, are at hand. It copies json.
+// SealJSON is Seal for an object from ToStorage whose bytes, from EncodeBlank, are at hand. It copies json.
 func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Record, error) {
 	if err := storable(o, json); err != nil {
 		return nil, err

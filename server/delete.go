@@ -102,7 +102,7 @@ func queryDeleteOptions(q url.Values, o *metav1.DeleteOptions) error {
 
 // deleteOnce is one attempt at a deletion; store.ErrConflict asks for another.
 func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions) (*api.Response, error) {
-	rec, old, err := q.current(ctx)
+	rec, old, err := q.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +158,10 @@ func (q *request) deletedNow(rec *api.Record, o *resource.Object) (*api.Response
 func (q *request) mark(ctx context.Context, w *resource.Write, o *resource.Object) (*api.Response, error) {
 	rec := w.OldRecord
 	owners := rec.Owners()
+	o, err := resource.ToStorage(q.d, o)
+	if err != nil {
+		return nil, err
+	}
 	json, err := resource.EncodeBlank(nil, q.d, o)
 	if err != nil {
 		return nil, err

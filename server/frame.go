@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,12 @@ type frame struct {
 
 func (f *frames) place(key *frameKey) *atomic.Pointer[frame] {
 	return &f.newest[uint64(key.rev)%uint64(len(f.newest))]
+}
+
+// has reports whether the frame of key is one of the newest.
+func (f *frames) has(key *frameKey) bool {
+	fr := f.place(key).Load()
+	return fr != nil && fr.key == *key
 }
 
 // get returns the frame of key, made by encode if nobody has made it yet. Whoever is waiting meanwhile would only have
@@ -132,6 +139,36 @@ func (fw *frameWriter) abort(now time.Time) {
 	}
 }
 
+// all adds the frames of events. What cannot be converted ends the watch with an error.
+func (fw *frameWriter) all(events []api.Event, initial bool) {
+	if fw.q.v.Converted {
+		recs := make([]*api.Record, 0, len(events))
+		for i := range events {
+			recs = append(recs, events[i].Record())
+		}
+		for batch := range batches(slices.Values(recs)) {
+			if err := fw.x.s.convertAhead(fw.q.d, fw.q.v, batch); err != nil {
+				fw.failure(err)
+				fw.flush()
+				fw.err = err
+				return
+			}
+		}
+	}
+	for i := range events {
+		fw.event(&events[i], initial)
+	}
+}
+
+// redefined reports whether the kind has been defined anew since the watch began.
+func (fw *frameWriter) redefined() bool {
+	if !fw.q.d.Custom {
+		return false
+	}
+	now := fw.x.s.Registry.ByResource(fw.q.d.Resource)
+	return now != nil && now != fw.q.d
+}
+
 // event adds the frame of e. Frames of the initial state are of no use to others and not kept.
 func (fw *frameWriter) event(e *api.Event, initial bool) {
 	if fw.err != nil {
@@ -152,7 +189,13 @@ func (fw *frameWriter) event(e *api.Event, initial bool) {
 		return
 	}
 	key := frameKey{e.Record(), e.Revision, typ, fw.q.v, f}
-	b, err := s.frames.get(key, func() ([]byte, error) { return fw.append(nil, typ, e, false) })
+	encode := func() ([]byte, error) { return fw.append(nil, typ, e, false) }
+	if fw.q.v.Converted && !s.frames.has(&key) {
+		// Should it have to be converted again, nobody else's frames may wait for the webhook.
+		b, err := encode()
+		encode = func() ([]byte, error) { return b, err }
+	}
+	b, err := s.frames.get(key, encode)
 	switch {
 	case err != nil:
 		fw.err = err

@@ -40,7 +40,7 @@ func customDefinition(t testing.TB, source string) *resource.Definition {
 	if err := json.Unmarshal([]byte(source), crd); err != nil {
 		t.Fatal(err)
 	}
-	d, err := resource.FromCRD(crd)
+	d, err := resource.FromCRD(crd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

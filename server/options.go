@@ -34,6 +34,7 @@ type selector struct {
 	labels labels.Selector // nil: everything
 	fields []requirement
 	d      *resource.Definition
+	v      *resource.Version
 }
 
 // empty reports whether the selector lets everything pass.
@@ -46,7 +47,7 @@ func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values,
 	if len(q) == 0 {
 		return o, nil
 	}
-	o.selector.d = d
+	o.selector.d, o.selector.v = d, v
 	var err error
 	// A parameter that may come in any list request is read even where it means nothing, so that it is refused alike.
 	if o.limit, err = intParam(q, "limit"); err != nil {

@@ -18,7 +18,8 @@ type sealed struct {
 	owners api.Owners
 	buf    *[]byte       // the object as ownership was decided on, in the version of the request
 	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf, or, of a document, members in the object
-	final  *[]byte       // the object as it is stored
+	stored *resource.Object
+	final  *[]byte // stored, encoded
 }
 
 var encodings = sync.Pool{New: func() any { return new([]byte) }}
@@ -264,7 +265,11 @@ func (s *sealed) free() {
 
 // encode writes the object as it will be stored.
 func (s *sealed) encode(w *resource.Write) ([]byte, error) {
-	b, err := resource.EncodeBlank((*s.final)[:0], s.q.d, w.New)
+	var err error
+	if s.stored, err = resource.ToStorage(s.q.d, w.New); err != nil {
+		return nil, err
+	}
+	b, err := resource.EncodeBlank((*s.final)[:0], s.q.d, s.stored)
 	*s.final = b
 	return b, err
 }
@@ -281,7 +286,7 @@ func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 		}
 		s.owners = object.Own(s.owners, s.after, final, s.q.v.Shape, s.q.owner(w.StatusManager, "status"))
 	}
-	return resource.SealJSON(s.q.d, w.New, json, s.owners)
+	return resource.SealJSON(s.q.d, s.stored, json, s.owners)
 }
 
 // seal encodes the object and makes its record.

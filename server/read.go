@@ -113,9 +113,9 @@ func (q *request) listPage(ctx context.Context, o *listOptions) (*api.RecordList
 	if limit == 0 && o.selector.empty() && from.given == 0 {
 		l.Records = make([]*api.Record, 0, v.Len(q.d.Resource, q.Key.Namespace))
 	}
-	for rec := range q.candidates(v, o, from.after) {
-		if !o.selector.matches(rec) {
-			continue
+	for rec, err := range q.chosen(v, o, from.after) {
+		if err != nil {
+			return nil, err
 		}
 		if limit > 0 && int64(len(l.Records)) == limit {
 			given := from.given + len(l.Records)
@@ -175,6 +175,53 @@ func (q *request) at(ctx context.Context, rev api.Revision) (store.View, error) 
 	return v, storeError(err)
 }
 
+// chosen yields the objects after a key that pass the selector, or the error that keeps it from telling.
+func (q *request) chosen(v store.View, o *listOptions, after api.Key) iter.Seq2[*api.Record, error] {
+	candidates := q.candidates(v, o, after)
+	if !q.v.Converted || o.selector.empty() {
+		return func(yield func(*api.Record, error) bool) {
+			for rec := range candidates {
+				if ok, err := o.selector.matches(q.s, rec); (ok || err != nil) && !yield(rec, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(*api.Record, error) bool) {
+		for batch := range batches(candidates) {
+			if err := q.s.convertAhead(q.d, q.v, batch); err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, rec := range batch {
+				if ok, err := o.selector.matches(q.s, rec); (ok || err != nil) && !yield(rec, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// settled reports whether the indexes of v's objects are those that q's definition declares. Objects stored under an
+// earlier one have its.
+func (q *request) settled(v store.View) bool {
+	switch {
+	case q.d.Settled == nil:
+		return true
+	case q.v.Converted:
+		return false
+	case q.d.Settled.Load():
+		return true
+	}
+	for rec := range v.All(q.d.Resource, "") {
+		if rec.Definition() != q.d.Generation {
+			return false
+		}
+	}
+	q.d.Settled.Store(true)
+	return true
+}
+
 // candidates yields the objects after a key that may pass the selector, by the narrowest way the store has.
 func (q *request) candidates(v store.View, o *listOptions, after api.Key) iter.Seq[*api.Record] {
 	res, ns := q.d.Resource, q.Key.Namespace
@@ -186,7 +233,7 @@ func (q *request) candidates(v store.View, o *listOptions, after api.Key) iter.S
 		}
 	}
 	x, ok := o.selector.index()
-	if !ok {
+	if !ok || !q.settled(v) {
 		return v.From(res, ns, after)
 	}
 	return func(yield func(*api.Record) bool) {

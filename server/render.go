@@ -1,9 +1,7 @@
 package server
 
 import (
-	"container/list"
 	"fmt"
-	"sync"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -119,72 +117,6 @@ func fixRevision(dst []byte, start, slot int, rec *api.Record, rev api.Revision)
 	return append(dst[:from], dst[to:]...)
 }
 
-// conversions keeps documents that had to be made from records, the last used ones within a budget.
-type conversions struct {
-	mu      sync.Mutex
-	budget  int
-	size    int
-	entries map[conversion]*list.Element
-	recent  list.List // of *converted, the last used first
-}
-
-type conversion struct {
-	rec *api.Record
-	v   *resource.Version
-}
-
-type converted struct {
-	key conversion
-	doc rendition
-}
-
-func (c *conversions) get(d *resource.Definition, v *resource.Version, rec *api.Record) (rendition, error) {
-	key := conversion{rec, v}
-	c.mu.Lock()
-	if e := c.entries[key]; e != nil {
-		c.recent.MoveToFront(e)
-		c.mu.Unlock()
-		return e.Value.(*converted).doc, nil
-	}
-	c.mu.Unlock()
-	doc, err := convert(d, v, rec)
-	if err != nil {
-		return doc, fmt.Errorf("showing %s %s as %s: %w", d.Resource, rec.Key(), v.APIVersion(), err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.entries == nil {
-		c.entries = map[conversion]*list.Element{}
-	}
-	if c.entries[key] == nil {
-		c.entries[key] = c.recent.PushFront(&converted{key, doc})
-		c.size += len(doc.json)
-	}
-	for c.size > c.budget && c.recent.Len() > 1 {
-		last := c.recent.Remove(c.recent.Back()).(*converted)
-		delete(c.entries, last.key)
-		c.size -= len(last.doc.json)
-	}
-	return doc, nil
-}
-
-func convert(d *resource.Definition, v *resource.Version, rec *api.Record) (doc rendition, err error) {
-	o, err := decodeRecord(d, rec)
-	if err != nil {
-		return doc, err
-	}
-	o.Meta.ResourceVersion = blank
-	if doc.json, err = v.Codec.Encode(nil, o); err != nil {
-		return doc, err
-	}
-	if doc.meta, doc.slot, err = api.Locate(doc.json); err != nil {
-		return doc, err
-	}
-	// What a document is cached for shows a revision: the record's, which fixRevision may replace.
-	api.FillSlot(doc.json[doc.slot:doc.slot+api.SlotSize], rec.Revision())
-	return doc, nil
-}
-
 // blank is the text of an api.Slot.
 const blank = "00000000000000000000"
 
@@ -198,6 +130,35 @@ func decodeRecord(d *resource.Definition, rec *api.Record) (*resource.Object, er
 		d.Hooks.Default(o)
 	}
 	return o, nil
+}
+
+// decodeIn is decodeRecord that yields custom resources in version v.
+func (s *Server) decodeIn(d *resource.Definition, v *resource.Version, rec *api.Record) (*resource.Object, error) {
+	c, ok := v.Codec.(resource.Converter)
+	if !ok {
+		return decodeRecord(d, rec)
+	}
+	if !asStored(d, v, rec) {
+		// What was converted for others, or will be.
+		doc, err := s.converted.get(d, v, rec)
+		if err != nil {
+			return nil, err
+		}
+		o, _, err := v.Codec.Decode(doc.json, true)
+		if err != nil {
+			return nil, errStored(d, rec, err)
+		}
+		return o, nil
+	}
+	o, err := decodeRecord(d, rec)
+	if err != nil || v.Storage {
+		return o, err
+	}
+	os, err := c.Convert([]*resource.Object{o})
+	if err != nil {
+		return nil, err
+	}
+	return os[0], nil
 }
 
 func errStored(d *resource.Definition, rec *api.Record, err error) error {

@@ -283,11 +283,15 @@ func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *bo
 	}
 	dst = append(dst, `,"items":[`...)
 	var owned lastOwners
+	ahead := 0
 	for i, rec := range l.Records {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		var err error
+		if ahead, err = x.s.aheadOf(q, l.Records, i, ahead); err != nil {
+			return dst, err
+		}
 		if partial {
 			dst, err = x.s.appendPartial(dst, q, x.form, rec, rec.Revision())
 		} else {

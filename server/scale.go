@@ -92,7 +92,7 @@ func (q *request) setScale(ctx context.Context, sc *resource.Scale) (*api.Respon
 	if err != nil {
 		return nil, err
 	}
-	next, err := decodeRecord(q.d, resp.Record)
+	next, err := q.s.decodeIn(q.d, q.v, resp.Record)
 	if err != nil {
 		return nil, err
 	}

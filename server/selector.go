@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
 	"pintle.dev/api"
@@ -18,7 +19,8 @@ type requirement struct {
 	field, value string
 	not          bool
 	marked       bool // objects have it, but no index finds them by it
-	// values reads the field off an object, where no index keeps it.
+	decoded      bool // no index keeps it: objects are decoded to see it
+	// values reads the field off an object; nil for the key.
 	values func(o *resource.Object) []string
 }
 
@@ -41,9 +43,7 @@ func parseFieldSelector(d *resource.Definition, v *resource.Version, s string) (
 		q := requirement{field: r.Field, value: r.Value, not: r.Operator == selection.NotEquals}
 		if x != nil {
 			q.marked = x.Marked
-			if x.Unindexed {
-				q.values = x.Values
-			}
+			q.values, q.decoded = x.Values, x.Unindexed
 		}
 		rs = append(rs, q)
 	}
@@ -58,7 +58,7 @@ func selectable(d *resource.Definition, v *resource.Version, name string) (*reso
 	own := d.Custom
 	for i := range d.Index {
 		if x := &d.Index[i]; !x.Internal {
-			if x.Name == name && (x.Only == "" || x.Only == v.APIVersion()) {
+			if x.Name == name && (len(x.Only) == 0 || slices.Contains(x.Only, v.APIVersion())) {
 				return x, nil
 			}
 			own = true
@@ -70,27 +70,59 @@ func selectable(d *resource.Definition, v *resource.Version, name string) (*reso
 	return nil, api.BadRequest("%s", fmt.Sprintf("%q is not a known field selector: only %q, %q", name, store.IndexName, store.IndexNamespace))
 }
 
-// matches reports whether rec passes.
-func (s *selector) matches(rec *api.Record) bool {
+// matches reports whether rec passes, as it is in the version that was asked for.
+func (s *selector) matches(srv *Server, rec *api.Record) (bool, error) {
+	if s.empty() {
+		return true, nil
+	}
+	if !s.direct(rec) {
+		return s.matchesConverted(srv, rec)
+	}
 	var o *resource.Object
 	for i := range s.fields {
 		r := &s.fields[i]
-		if r.values != nil && o == nil {
+		if r.decoded && o == nil {
 			var err error
 			if o, err = decodeRecord(s.d, rec); err != nil {
-				return false // what cannot be read cannot be said to pass; reading it fails by itself
+				return false, err
 			}
 		}
 		if r.matches(rec, o) == r.not {
-			return false
+			return false, nil
 		}
 	}
-	return s.labels == nil || s.labels.Matches(rec)
+	return s.labels == nil || s.labels.Matches(rec), nil
 }
 
-// matches ignores r.not. o is rec decoded, where r needs it.
+// direct reports whether rec's labels and index entries are those of the object in the version asked for. They are not
+// when it was stored under a definition that had other indexes, or has to be converted by a webhook.
+func (s *selector) direct(rec *api.Record) bool {
+	switch {
+	case !s.d.Custom:
+		return true
+	case s.v.Converted:
+		return asStored(s.d, s.v, rec)
+	}
+	return rec.Definition() == s.d.Generation
+}
+
+func (s *selector) matchesConverted(srv *Server, rec *api.Record) (bool, error) {
+	o, err := srv.decodeIn(s.d, s.v, rec)
+	if err != nil {
+		return false, err
+	}
+	for i := range s.fields {
+		r := &s.fields[i]
+		if r.matches(rec, o) == r.not {
+			return false, nil
+		}
+	}
+	return s.labels == nil || s.labels.Matches(labels.Set(o.Meta.Labels)), nil
+}
+
+// matches ignores r.not. o is rec decoded, where it has to be looked at.
 func (r *requirement) matches(rec *api.Record, o *resource.Object) bool {
-	if r.values != nil {
+	if r.values != nil && o != nil {
 		values := r.values(o)
 		return slices.Contains(values, r.value) || r.value == "" && len(values) == 0
 	}
@@ -110,7 +142,7 @@ func (r *requirement) matches(rec *api.Record, o *resource.Object) bool {
 // index finds an equality of the selector that an index of the store answers.
 func (s *selector) index() (api.Index, bool) {
 	for _, r := range s.fields {
-		if !r.not && r.value != "" && r.values == nil && !r.marked && !strings.HasPrefix(r.field, "metadata.") {
+		if !r.not && r.value != "" && !r.decoded && !r.marked && !strings.HasPrefix(r.field, "metadata.") {
 			return api.Index{Name: r.field, Value: r.value}, true
 		}
 	}
@@ -131,21 +163,22 @@ func (s *selector) name() (string, bool) {
 // object alters.
 func (s *selector) keyed() bool {
 	for _, r := range s.fields {
-		if r.not || r.value == "" || r.values != nil || r.field != store.IndexName && r.field != store.IndexNamespace {
+		if r.not || r.value == "" || r.decoded || r.field != store.IndexName && r.field != store.IndexNamespace {
 			return false
 		}
 	}
 	return s.labels == nil
 }
 
-// entries are the equalities of the selector for a cursor: with them it sleeps through what cannot pass.
-func (s *selector) entries(namespace string) []api.Index {
+// entries are the equalities of the selector for a cursor: with them it sleeps through what cannot pass. Without indexed
+// only those of the key are.
+func (s *selector) entries(namespace string, indexed bool) []api.Index {
 	var xs []api.Index
 	if namespace != "" {
 		xs = append(xs, api.Index{Name: store.IndexNamespace, Value: namespace})
 	}
 	for _, r := range s.fields {
-		if !r.not && r.value != "" && r.values == nil {
+		if !r.not && r.value != "" && !r.decoded && (indexed || r.values == nil) {
 			xs = append(xs, api.Index{Name: r.field, Value: r.value})
 		}
 	}

@@ -33,9 +33,13 @@ func parseInclude(q url.Values) (metav1.IncludeObjectPolicy, error) {
 func (s *Server) appendTable(dst []byte, q *request, f form, l *api.RecordList, out *body) ([]byte, error) {
 	dst = appendTableHead(dst, q, f, l, true)
 	var err error
+	ahead := 0
 	for i, rec := range l.Records {
 		if i > 0 {
 			dst = append(dst, ',')
+		}
+		if ahead, err = s.aheadOf(q, l.Records, i, ahead); err != nil {
+			return dst, err
 		}
 		if dst, err = s.appendRow(dst, q, f, rec, rec.Revision()); err == nil {
 			dst, err = out.pass(dst)
@@ -67,7 +71,7 @@ func appendTableHead(dst []byte, q *request, f form, l *api.RecordList, columns 
 
 // appendRow appends an object's row, showing revision rev: its own, or that of its deletion.
 func (s *Server) appendRow(dst []byte, q *request, f form, rec *api.Record, rev api.Revision) ([]byte, error) {
-	dst, err := appendCells(dst, q.d, q.v, rec)
+	dst, err := s.appendCells(dst, q.d, q.v, rec)
 	if err != nil {
 		return dst, fmt.Errorf("showing %s %s as a Table: %w", q.d.Resource, rec.Key(), err)
 	}
@@ -117,8 +121,8 @@ func appendColumns(dst []byte, columns []metav1.TableColumnDefinition) []byte {
 }
 
 // appendCells begins a row: its cells and conditions.
-func appendCells(dst []byte, d *resource.Definition, v *resource.Version, rec *api.Record) ([]byte, error) {
-	cells, conditions, err := tableCells(d, v, rec)
+func (s *Server) appendCells(dst []byte, d *resource.Definition, v *resource.Version, rec *api.Record) ([]byte, error) {
+	cells, conditions, err := s.tableCells(d, v, rec)
 	if err != nil {
 		return dst, err
 	}
@@ -142,7 +146,7 @@ func appendCells(dst []byte, d *resource.Definition, v *resource.Version, rec *a
 	return dst, nil
 }
 
-func tableCells(d *resource.Definition, v *resource.Version, rec *api.Record) ([]any, []metav1.TableRowCondition, error) {
+func (s *Server) tableCells(d *resource.Definition, v *resource.Version, rec *api.Record) ([]any, []metav1.TableRowCondition, error) {
 	if !hasColumns(d, v) {
 		var meta metav1.ObjectMeta
 		if err := json.Unmarshal(rec.Metadata(), &meta); err != nil {
@@ -150,7 +154,7 @@ func tableCells(d *resource.Definition, v *resource.Version, rec *api.Record) ([
 		}
 		return []any{meta.Name, meta.CreationTimestamp.UTC().Format(time.RFC3339)}, nil, nil
 	}
-	o, err := decodeRecord(d, rec)
+	o, err := s.decodeIn(d, v, rec)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -55,8 +55,17 @@ func (q *request) checkName(m *metav1.ObjectMeta) error {
 	return api.BadRequest("the name of the object (%s) does not match the name on the URL (%s)", m.Name, q.Key.Name)
 }
 
-// current is the object as it is stored now; nil when there is none.
+// current is the object as it is stored now, in the version of the request; nil when there is none.
 func (q *request) current(ctx context.Context) (*api.Record, *resource.Object, error) {
+	return q.newest(ctx, q.decodeCurrent)
+}
+
+// stored is current in whatever version the object is stored in: a deletion needs no conversion.
+func (q *request) stored(ctx context.Context) (*api.Record, *resource.Object, error) {
+	return q.newest(ctx, func(rec *api.Record) (*resource.Object, error) { return decodeRecord(q.d, rec) })
+}
+
+func (q *request) newest(ctx context.Context, decode func(*api.Record) (*resource.Object, error)) (*api.Record, *resource.Object, error) {
 	v, err := q.s.view(ctx, 0)
 	if err != nil {
 		return nil, nil, err
@@ -70,7 +79,7 @@ func (q *request) current(ctx context.Context) (*api.Record, *resource.Object, e
 			return rec, old, nil
 		}
 	}
-	old, err := q.decodeCurrent(rec)
+	old, err := decode(rec)
 	return rec, old, err
 }
 
@@ -79,7 +88,7 @@ func (q *request) decodeCurrent(rec *api.Record) (*resource.Object, error) {
 	q.before = nil
 	c, ok := q.v.Codec.(resource.DocumentCodec)
 	if !ok || !q.v.Storage || !asStored(q.d, q.v, rec) {
-		return decodeRecord(q.d, rec)
+		return q.s.decodeIn(q.d, q.v, rec)
 	}
 	doc, err := object.Parse(rec.JSON())
 	if err != nil {

@@ -50,7 +50,15 @@ func (q *request) watch(ctx context.Context) (*api.Response, error) {
 	default:
 		st.revision = o.version
 	}
-	st.cursor, err = q.s.Store.Follow(q.d.Resource, st.revision, o.selector.entries(q.Key.Namespace)...)
+	indexed := true
+	if len(o.selector.fields) > 0 {
+		v, err := q.s.view(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		indexed = q.settled(v)
+	}
+	st.cursor, err = q.s.Store.Follow(q.d.Resource, st.revision, o.selector.entries(q.Key.Namespace, indexed)...)
 	if errors.Is(err, store.ErrExpired) {
 		// The stream itself says so, as upstream's does.
 		st.err = q.s.expired(q, st.revision)
@@ -67,26 +75,26 @@ func (s *Server) expired(q *request, rev api.Revision) error {
 }
 
 // snapshot returns a function that gives the objects of a view page by page, nil at the end.
-func (q *request) snapshot(v store.View, o *listOptions) func() []api.Event {
+func (q *request) snapshot(v store.View, o *listOptions) func() ([]api.Event, error) {
 	var after api.Key
 	done := false
-	return func() []api.Event {
+	return func() ([]api.Event, error) {
 		if done {
-			return nil
+			return nil, nil
 		}
 		var page []api.Event
-		for rec := range q.candidates(v, o, after) {
-			if !o.selector.matches(rec) {
-				continue
+		for rec, err := range q.chosen(v, o, after) {
+			if err != nil {
+				return nil, err
 			}
 			page = append(page, api.Event{Revision: rec.Revision(), New: rec})
 			if len(page) == snapshotPage {
 				after = rec.Key()
-				return page
+				return page, nil
 			}
 		}
 		done = true
-		return page
+		return page, nil
 	}
 }
 
@@ -96,9 +104,9 @@ type stream struct {
 	selector selector
 	keyed    bool // the cursor selects by itself: all there is to match is the key
 	cursor   *store.Cursor
-	snapshot func() []api.Event // nil once given
-	marked   bool               // the snapshot's end is to be told
-	revision api.Revision       // before the cursor's first event
+	snapshot func() ([]api.Event, error) // nil once given
+	marked   bool                        // the snapshot's end is to be told
+	revision api.Revision                // before the cursor's first event
 	err      error
 }
 
@@ -126,8 +134,9 @@ func (st *stream) Next(ctx context.Context) ([]api.Event, error) {
 		return nil, st.err
 	}
 	if st.snapshot != nil {
-		if page := st.snapshot(); len(page) > 0 {
-			return page, nil
+		if page, err := st.snapshot(); len(page) > 0 || err != nil {
+			st.err = err
+			return page, err
 		}
 		if initial := st.Initial(); initial {
 			st.snapshot = nil
@@ -144,36 +153,43 @@ func (st *stream) Next(ctx context.Context) ([]api.Event, error) {
 		if err != nil {
 			return nil, storeError(err)
 		}
-		if passed := st.filter(events); len(passed) > 0 || len(events) == 0 {
-			return passed, nil
+		passed, err := st.filter(events)
+		if len(passed) > 0 || len(events) == 0 || err != nil {
+			st.err = err
+			return passed, err
 		}
 	}
 }
 
 // filter keeps, in place, the events that concern what the selector lets pass, and makes those that cross its border
 // additions and deletions.
-func (st *stream) filter(events []api.Event) []api.Event {
+func (st *stream) filter(events []api.Event) ([]api.Event, error) {
 	if st.keyed {
-		return events
+		return events, nil
 	}
 	kept := events[:0]
 	for _, e := range events {
-		if e.Old != nil && !st.passes(e.Old) {
-			e.Old = nil
-		}
-		if e.New != nil && !st.passes(e.New) {
-			e.New = nil
+		for _, rec := range []**api.Record{&e.Old, &e.New} {
+			passes, err := st.passes(*rec)
+			if err != nil {
+				return nil, err
+			}
+			if !passes {
+				*rec = nil
+			}
 		}
 		if e.Old != nil || e.New != nil {
 			kept = append(kept, e)
 		}
 	}
-	return kept
+	return kept, nil
 }
 
-func (st *stream) passes(rec *api.Record) bool {
-	ns := st.q.Key.Namespace
-	return (ns == "" || rec.Namespace() == ns) && st.selector.matches(rec)
+func (st *stream) passes(rec *api.Record) (bool, error) {
+	if ns := st.q.Key.Namespace; rec == nil || ns != "" && rec.Namespace() != ns {
+		return false, nil
+	}
+	return st.selector.matches(st.q.s, rec)
 }
 
 // stream prepares what sends a watch until the client goes, its time is up or the server stops.
@@ -223,10 +239,12 @@ func (x *exchange) follow(ctx context.Context, st api.Stream, fw *frameWriter, d
 		initial := st.Initial()
 		events, err := st.Next(wait)
 		switch {
+		case err == nil && fw.redefined():
+			// As upstream, which ends the watches of a definition that changes: who goes on from where this one ended gets
+			// the rest as it is defined now.
+			return
 		case err == nil:
-			for i := range events {
-				fw.event(&events[i], initial)
-			}
+			fw.all(events, initial)
 			if initial && !st.Initial() && fw.options.bookmarks {
 				fw.bookmark(st.Revision(), true)
 			}

@@ -64,17 +64,17 @@ func eventFields() []resource.IndexField {
 	}
 	index := []resource.IndexField{
 		{Name: "involvedObject.uid", Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
-		{Name: "regarding.uid", Unindexed: true, Only: eventsGroup + "/v1", Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
+		{Name: "regarding.uid", Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
 		{Name: "reason", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Reason })},
 		{Name: "type", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Type })},
 		{Name: "reportingComponent", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
-		{Name: "reportingController", Unindexed: true, Only: eventsGroup + "/v1", Values: values(func(e *corev1.Event) string { return e.ReportingController })},
+		{Name: "reportingController", Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
 		{Name: "source", Unindexed: true, Values: values(eventComponent)},
 	}
 	for name, f := range fields {
 		index = append(index,
 			resource.IndexField{Name: "involvedObject." + name, Unindexed: true, Values: values(f)},
-			resource.IndexField{Name: "regarding." + name, Unindexed: true, Only: eventsGroup + "/v1", Values: values(f)})
+			resource.IndexField{Name: "regarding." + name, Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(f)})
 	}
 	return index
 }

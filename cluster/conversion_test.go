@@ -1,0 +1,442 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// converterServer is a conversion webhook for gadgets: v1 has spec.color and v2, the stored version, spec.hue. It also
+// moves the label color to hue and back.
+type converterServer struct {
+	*httptest.Server
+	calls, objects atomic.Int64
+
+	mu   sync.Mutex
+	bend func(review map[string]any) any // makes the answer wrong; nil for an honest one
+}
+
+func newConverter(t *testing.T) *converterServer {
+	c := new(converterServer)
+	c.Server = httptest.NewTLSServer(http.HandlerFunc(c.serve))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// lie has the webhook answer with what bend makes of an honest answer, in place of it.
+func (c *converterServer) lie(bend func(review map[string]any) any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bend = bend
+}
+
+func (c *converterServer) bundle() string {
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw}))
+}
+
+func (c *converterServer) serve(w http.ResponseWriter, r *http.Request) {
+	var review map[string]any
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	request := review["request"].(map[string]any)
+	to := request["desiredAPIVersion"].(string)
+	c.calls.Add(1)
+	var out []any
+	for _, o := range request["objects"].([]any) {
+		c.objects.Add(1)
+		out = append(out, convertGadget(o.(map[string]any), to))
+	}
+	answer := any(map[string]any{
+		"apiVersion": review["apiVersion"], "kind": "ConversionReview",
+		"response": map[string]any{"uid": request["uid"], "result": map[string]any{"status": "Success"}, "convertedObjects": out},
+	})
+	c.mu.Lock()
+	bend := c.bend
+	c.mu.Unlock()
+	if bend != nil {
+		answer = bend(answer.(map[string]any))
+	}
+	var err error
+	if raw, ok := answer.(io.Reader); ok {
+		_, err = io.Copy(w, raw)
+	} else {
+		err = json.NewEncoder(w).Encode(answer)
+	}
+	if err != nil && bend == nil {
+		panic(err)
+	}
+}
+
+func convertGadget(o map[string]any, to string) map[string]any {
+	from, into := "color", "hue"
+	if strings.HasSuffix(to, "/v1") {
+		from, into = into, from
+	}
+	o["apiVersion"] = to
+	rename := func(in any) {
+		if m, ok := in.(map[string]any); ok && m[from] != nil {
+			m[into] = m[from]
+			delete(m, from)
+		}
+	}
+	rename(o["spec"])
+	rename(o["metadata"].(map[string]any)["labels"])
+	return o
+}
+
+// gadgets defines the kind that converterServer converts. config is the client configuration of the webhook.
+func gadgets(config, reviews string) string {
+	version := func(name, field string, storage bool) string {
+		return fmt.Sprintf(`{"name":%q,"served":true,"storage":%t,"selectableFields":[{"jsonPath":".spec.%s"}],
+			"additionalPrinterColumns":[{"name":"Tone","type":"string","jsonPath":".spec.%s"}],
+			"subresources":{"status":{}},
+			"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{%q:{"type":"string"},"size":{"type":"integer","default":3}}},
+			"status":{"type":"object","properties":{"ok":{"type":"boolean"}}}}}}}`, name, storage, field, field, field)
+	}
+	return `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gadgets.example.com"},
+		"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"gadgets","kind":"Gadget"},
+		"conversion":{"strategy":"Webhook","webhook":{"conversionReviewVersions":` + reviews + `,"clientConfig":` + config + `}},
+		"versions":[` + version("v1", "color", false) + "," + version("v2", "hue", true) + `]}}`
+}
+
+const (
+	gadgetsV1 = "/apis/example.com/v1/namespaces/default/gadgets"
+	gadgetsV2 = "/apis/example.com/v2/namespaces/default/gadgets"
+)
+
+func gadget(version, name, field, value string) string {
+	return fmt.Sprintf(`{"apiVersion":"example.com/%s","kind":"Gadget","metadata":{"name":%q,"labels":{%q:%q}},"spec":{%q:%q}}`, version, name, field, value, field, value)
+}
+
+// want sends a request and fails unless it is answered by code and texts. Texts that begin with "!" must be absent.
+func want(t *testing.T, sys *System, method, path, body string, code int, texts ...string) string {
+	t.Helper()
+	got, answer := call(t, sys, method, path, body)
+	if got != code {
+		t.Fatalf("%s %s: %d %s, want %d", method, path, got, answer, code)
+	}
+	for _, s := range texts {
+		if absent, ok := strings.CutPrefix(s, "!"); ok && strings.Contains(answer, absent) || !ok && !strings.Contains(answer, s) {
+			t.Errorf("%s %s: %s, want %q", method, path, answer, s)
+		}
+	}
+	return answer
+}
+
+const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+func TestConversionWebhook(t *testing.T) {
+	for _, reviews := range []string{`["v1"]`, `["v0","v1beta1","v1"]`} {
+		t.Run(reviews, func(t *testing.T) {
+			c := newConverter(t)
+			sys := startTest(t, Config{NoControllers: true})
+			want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL+"/convert", c.bundle()), reviews), 201)
+
+			want(t, sys, "POST", gadgetsV1, gadget("v1", "a", "color", "red"), 201, `"color":"red"`, `"size":3`, `"apiVersion":"example.com/v1"`, "!hue")
+			want(t, sys, "GET", gadgetsV2+"/a", "", 200, `"hue":"red"`, `"labels":{"hue":"red"}`, "!\"color\":\"red\"")
+			before := c.calls.Load()
+			for range 3 {
+				want(t, sys, "GET", gadgetsV1+"/a", "", 200, `"spec":{"color":"red","size":3}`, `"labels":{"color":"red"}`)
+			}
+			if n := c.calls.Load() - before; n > 0 {
+				t.Errorf("%d calls for what was converted already", n)
+			}
+			want(t, sys, "PATCH", gadgetsV1+"/a", `{"spec":{"color":"blue"}}`, 200, `"color":"blue"`, `"generation":2`, "!hue")
+			want(t, sys, "PATCH", gadgetsV1+"/a/status", `{"status":{"ok":true},"spec":{"color":"no"}}`, 200, `"color":"blue"`, `"ok":true`, `"generation":2`)
+			want(t, sys, "GET", gadgetsV2+"/a", "", 200, `"hue":"blue"`, `"ok":true`)
+			want(t, sys, "PATCH", gadgetsV1+"/a", `{"spec":{"color":7}}`, 422, `spec.color: Invalid value: \"integer\"`)
+
+			// Selectors look at the version that is asked for.
+			want(t, sys, "POST", gadgetsV2, gadget("v2", "b", "hue", "green"), 201)
+			want(t, sys, "GET", gadgetsV1+"?fieldSelector=spec.color%3Dgreen", "", 200, `"name":"b"`, `!"name":"a"`)
+			want(t, sys, "GET", gadgetsV1+"?labelSelector=color%3Dgreen", "", 200, `"name":"b"`, `!"name":"a"`)
+			want(t, sys, "GET", gadgetsV2+"?fieldSelector=spec.hue%3Dgreen", "", 200, `"name":"b"`, `!"name":"a"`)
+			want(t, sys, "GET", gadgetsV2+"?fieldSelector=spec.color%3Dgreen", "", 400, "field label not supported: spec.color")
+			want(t, sys, "DELETE", gadgetsV1+"?fieldSelector=spec.color%3Dgreen", "", 200, `"name":"b"`)
+			want(t, sys, "GET", gadgetsV2+"/b", "", 404)
+			want(t, sys, "DELETE", gadgetsV1+"/a", "", 200)
+		})
+	}
+}
+
+// TestConversionTogether: what a list shows is sent to the webhook at once, and not again.
+func TestConversionTogether(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
+	const n = 300
+	for i := range n {
+		want(t, sys, "POST", gadgetsV2, gadget("v2", fmt.Sprintf("g%d", i), "hue", "red"), 201)
+	}
+	if c.calls.Load() != 0 {
+		t.Fatalf("%d calls for writes in the stored version", c.calls.Load())
+	}
+	if got := strings.Count(want(t, sys, "GET", gadgetsV1, "", 200), `"spec":{"color":"red"`); got != n {
+		t.Errorf("%d of %d are converted", got, n)
+	}
+	if calls, objects := c.calls.Load(), c.objects.Load(); calls > 2 || objects != n {
+		t.Errorf("%d calls with %d objects", calls, objects)
+	}
+	want(t, sys, "GET", gadgetsV1, "", 200)
+	if objects := c.objects.Load(); objects != n {
+		t.Errorf("%d objects after a second list", objects)
+	}
+
+	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+gadgetsV1+"?limit=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+	p, err := sys.adminClient().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Body.Close()
+	if b, err := io.ReadAll(p.Body); err != nil || !strings.Contains(string(b), `"cells":["g0","red"]`) {
+		t.Errorf("Table: %s %v", b, err)
+	}
+}
+
+func TestConversionWatch(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+gadgetsV1+"?watch=true&labelSelector=color", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := sys.adminClient().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Body.Close()
+	events := json.NewDecoder(p.Body)
+	next := func(texts ...string) {
+		t.Helper()
+		var e json.RawMessage
+		if err := events.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range texts {
+			if !strings.Contains(string(e), s) {
+				t.Errorf("event %s, want %s", e, s)
+			}
+		}
+	}
+	want(t, sys, "POST", gadgetsV2, gadget("v2", "a", "hue", "red"), 201)
+	next(`"type":"ADDED"`, `"color":"red"`)
+	want(t, sys, "PATCH", gadgetsV2+"/a", `{"spec":{"hue":"blue"}}`, 200)
+	next(`"type":"MODIFIED"`, `"color":"blue"`)
+	want(t, sys, "PATCH", gadgetsV2+"/a", `{"metadata":{"labels":{"hue":null}}}`, 200)
+	next(`"type":"DELETED"`)
+	c.lie(func(review map[string]any) any { review["response"] = nil; return review })
+	want(t, sys, "POST", gadgetsV2, gadget("v2", "b", "hue", "red"), 201)
+	next(`"type":"ERROR"`, "conversion webhook for example.com/v2, Kind=Gadget failed: no response provided")
+	if err := events.Decode(new(json.RawMessage)); err != io.EOF {
+		t.Errorf("the watch goes on: %v", err)
+	}
+}
+
+// TestConversionAnswers: what a webhook may not do is refused in upstream's words, and harms nothing that is stored.
+func TestConversionAnswers(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
+	want(t, sys, "POST", gadgetsV2, gadget("v2", "a", "hue", "red"), 201)
+	response := func(f func(r map[string]any)) func(map[string]any) any {
+		return func(review map[string]any) any { f(review["response"].(map[string]any)); return review }
+	}
+	first := func(f func(o map[string]any)) func(map[string]any) any {
+		return response(func(r map[string]any) { f(r["convertedObjects"].([]any)[0].(map[string]any)) })
+	}
+	metadata := func(f func(m map[string]any)) func(map[string]any) any {
+		return first(func(o map[string]any) { f(o["metadata"].(map[string]any)) })
+	}
+	const failed = "conversion webhook for example.com/v2, Kind=Gadget failed: "
+	const invalid = "conversion webhook for example.com/v2, Kind=Gadget returned invalid "
+	for _, tt := range []struct {
+		name string
+		bend func(map[string]any) any
+		want string
+	}{
+		{"no JSON", func(map[string]any) any { return strings.NewReader("<html>") }, failed + "couldn't get version/kind; json parse error: "},
+		{"an array", func(map[string]any) any { return []int{} }, failed + "couldn't get version/kind; json parse error: "},
+		{"nothing", func(map[string]any) any { return strings.NewReader("") }, failed},
+		{"100 MB", func(map[string]any) any { return io.LimitReader(zeros{}, 100<<20) }, failed + "the response is larger than 16777216 bytes"},
+		{"deep", func(map[string]any) any { return strings.NewReader(strings.Repeat("[", 1<<20)) }, failed},
+		{"another kind", func(r map[string]any) any { r["kind"] = "Review"; return r }, failed + "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got apiextensions.k8s.io/v1, Kind=Review"},
+		{"no kind", func(r map[string]any) any { delete(r, "kind"); delete(r, "apiVersion"); return r }, failed + "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got /, Kind="},
+		{"no response", func(r map[string]any) any { delete(r, "response"); return r }, failed + "no response provided"},
+		{"another's uid", response(func(r map[string]any) { r["uid"] = "x" }), `got "x"`},
+		{"a failure", response(func(r map[string]any) {
+			r["result"] = map[string]any{"status": "Failure", "message": "hue is not known"}
+		}), failed + "hue is not known"},
+		{"a silent failure", response(func(r map[string]any) { delete(r, "result") }), failed + "response.result.status was '', not 'Success'"},
+		{"no objects", response(func(r map[string]any) { delete(r, "convertedObjects") }), "conversion webhook for example.com/v2, Kind=Gadget returned 0 objects, expected 1"},
+		{"too many", response(func(r map[string]any) { r["convertedObjects"] = []any{1, 2} }), "returned 2 objects, expected 1"},
+		{"no list", response(func(r map[string]any) { r["convertedObjects"] = "x" }), failed + "response.convertedObjects is a string"},
+		{"no object", response(func(r map[string]any) { r["convertedObjects"] = []any{1} }), invalid + "converted object at index 0: "},
+		{"the same version", first(func(o map[string]any) { o["apiVersion"] = "example.com/v2" }), invalid + "converted object at index 0: invalid groupVersion (expected example.com/v1, received example.com/v2)"},
+		{"an object of another kind", first(func(o map[string]any) { o["kind"] = "Widget" }), invalid + "converted object at index 0: invalid kind (expected Gadget, received Widget)"},
+		{"an object without a kind", first(func(o map[string]any) { delete(o, "kind") }), invalid + "converted object at index 0: Object 'Kind' is missing in '"},
+		{"another name", metadata(func(m map[string]any) { m["name"] = "b" }), invalid + "converted object at index 0: must have the same name: a != b"},
+		{"another namespace", metadata(func(m map[string]any) { m["namespace"] = "b" }), "must have the same namespace: default != b"},
+		{"another UID", metadata(func(m map[string]any) { m["uid"] = "b" }), "must have the same UID: "},
+		{"no metadata", first(func(o map[string]any) { delete(o, "metadata") }), "must have the same name: a != "},
+		{"bad labels", metadata(func(m map[string]any) { m["labels"] = map[string]any{"a b": "c"} }), invalid + "metadata in object at index 0: metadata.labels: Invalid value: "},
+		{"labels that are no texts", metadata(func(m map[string]any) { m["labels"] = map[string]any{"a": 1} }), "metadata.labels[a] must be a string, but is int64 in converted object"},
+		{"labels that are no map", metadata(func(m map[string]any) { m["labels"] = 1 }), "invalid metadata.labels of type int64 in converted object"},
+		{"annotations that are no map", metadata(func(m map[string]any) { m["annotations"] = true }), "invalid metadata.annotations of type bool in converted object"},
+	} {
+		c.lie(tt.bend)
+		t.Run(tt.name, func(t *testing.T) {
+			text, err := json.Marshal(tt.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inJSON := string(bytes.Trim(text, `"`))
+			if code, body := call(t, sys, "GET", gadgetsV1+"/a", ""); code != 500 || !strings.Contains(body, inJSON) {
+				t.Errorf("GET: %d %.600s, want %s", code, body, inJSON)
+			}
+			if code, body := call(t, sys, "PATCH", gadgetsV1+"/a", `{"spec":{"color":"blue"}}`); code != 500 {
+				t.Errorf("PATCH: %d %s", code, body)
+			}
+		})
+	}
+	c.lie(metadata(func(m map[string]any) {
+		m["finalizers"], m["resourceVersion"], m["ownerReferences"] = []string{"a/b"}, "1", 5
+		m["annotations"] = map[string]any{"note": "kept"}
+	}))
+	want(t, sys, "GET", gadgetsV1+"/a", "", 200, `"annotations":{"note":"kept"}`, "!finalizers", "!ownerReferences", `!resourceVersion":"1"`)
+	c.lie(nil)
+	want(t, sys, "GET", gadgetsV2+"/a", "", 200, `"hue":"red"`, `"generation":1`)
+	c.Close()
+	want(t, sys, "POST", gadgetsV1, gadget("v1", "b", "color", "red"), 500, "conversion webhook for example.com/v1, Kind=Gadget failed: Post ", "?timeout=30s", "connection refused")
+	want(t, sys, "GET", gadgetsV2+"/b", "", 404)
+	want(t, sys, "DELETE", gadgetsV1+"/a", "", 200) // going needs no conversion
+}
+
+// zeros is a document that does not end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// TestConversionHangs: a webhook that does not answer holds up nobody but those who need it.
+func TestConversionHangs(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
+	want(t, sys, "POST", gadgetsV2, gadget("v2", "a", "hue", "red"), 201)
+	release := make(chan struct{})
+	c.lie(func(r map[string]any) any { <-release; return r })
+	done := make(chan struct{})
+	const waiting = 5
+	for range waiting {
+		go func() {
+			code, body := call(t, sys, "GET", gadgetsV1+"/a", "")
+			if code != 200 || !strings.Contains(body, `"color":"red"`) {
+				t.Errorf("%d %s", code, body)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for c.calls.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	want(t, sys, "PATCH", gadgetsV2+"/a/status", `{"status":{"ok":true}}`, 200)
+	want(t, sys, "GET", gadgetsV2, "", 200, `"hue":"red"`)
+	close(release)
+	for range waiting {
+		<-done
+	}
+	if n := c.calls.Load(); n > 2 {
+		t.Errorf("%d calls for two states of one object", n)
+	}
+}
+
+// TestConversionService: a service is found through its Endpoints, by the name of its port.
+func TestConversionService(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"service":{"namespace":"default","name":"converter","path":"/convert","port":8443},"caBundle":%q}`, c.bundle()), `["v1"]`), 201)
+	const failed = "conversion webhook for example.com/v1, Kind=Gadget failed: Post \\\"https://converter.default.svc:8443/convert?timeout=30s\\\": "
+	post := func(code int, text string) {
+		t.Helper()
+		want(t, sys, "POST", gadgetsV1, gadget("v1", "a", "color", "red"), code, text)
+	}
+	post(500, failed+`service \"converter\" not found`)
+	want(t, sys, "POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"converter"},"spec":{"ports":[{"name":"other","port":80},{"name":"hook","port":8443}]}}`, 201)
+	post(500, failed+`no endpoints available for service \"converter\"`)
+	host, port, err := net.SplitHostPort(c.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host != "127.0.0.1" {
+		t.Skipf("the webhook listens on %s", host)
+	}
+	// Endpoints may not be on loopback, so that the address is written over the API's head is no way: another of the host
+	// is used.
+	addr := hostAddress(t)
+	l, err := net.Listen("tcp", net.JoinHostPort(addr, port))
+	if err != nil {
+		t.Skipf("no second listener: %v", err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go relay(conn, c.Listener.Addr().String())
+		}
+	}()
+	t.Cleanup(func() { l.Close() })
+	want(t, sys, "POST", "/api/v1/namespaces/default/endpoints", fmt.Sprintf(
+		`{"metadata":{"name":"converter"},"subsets":[{"addresses":[{"ip":%q}],"ports":[{"name":"other","port":1},{"name":"hook","port":%s}]}]}`, addr, port), 201)
+	// The certificate is for example.com: whom the server expects is the service.
+	post(500, "not converter.default.svc")
+}
+
+func relay(conn net.Conn, to string) {
+	defer conn.Close()
+	out, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	go io.Copy(out, conn) //nolint:errcheck // ends with the connection
+	io.Copy(conn, out)    //nolint:errcheck // ends with the connection
+}
+
+// hostAddress is an address of this host that is not on loopback.
+func hostAddress(t *testing.T) string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("the host has no address but those on loopback")
+	return ""
+}
