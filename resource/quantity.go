@@ -5,23 +5,21 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
-	"regexp"
 	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"pintle.dev/schema"
 )
 
-// maxExponent bounds the decimal exponent of a quantity. Upstream's library takes memory and time in proportion to the
-// value of the exponent, to read a negative one or compare a positive one: "1e-2000000000" takes it hours.
-const maxExponent = 999
+// CheckRules refuses the JSON of schemas in which a CEL rule may read a quantity with an exponent beyond
+// schema.MaxExponent.
+func CheckRules(schemas []byte) error { return schema.CheckQuantities(schemas) }
 
-// hugeQuantity is a text that is a quantity with a larger exponent.
-var hugeQuantity = regexp.MustCompile(`^[+-]?[0-9.]*[eE][+-]?0*[1-9][0-9]{3,}$`)
-
-// checkQuantities refuses a document that has, where *T has a quantity, one with an exponent beyond maxExponent.
+// checkQuantities refuses a document that has, where *T has a quantity, one with an exponent beyond schema.MaxExponent.
 func checkQuantities[T any](data []byte) error {
 	if nextExponent(data, 0) < 0 || !holdsQuantity(reflect.TypeFor[T]()) {
 		return nil
@@ -30,7 +28,7 @@ func checkQuantities[T any](data []byte) error {
 	options := json.JoinOptions(storedOptions, jsonv1.ReportErrorsWithLegacySemantics(true),
 		json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, q *resource.Quantity) error {
 			text, err := d.ReadValue()
-			if text = bytes.TrimSpace(bytes.Trim(text, `"`)); hugeQuantity.Match(text) {
+			if text = bytes.TrimSpace(bytes.Trim(text, `"`)); schema.HugeQuantity(string(text)) {
 				bad = bytes.Clone(text)
 			}
 			return err
@@ -59,7 +57,7 @@ func CheckMessage(data []byte) error {
 			if whole := binary.AppendUvarint(nil, end-uint64(at-1)); !bytes.HasSuffix(data[:at-1], whole) {
 				continue // it has other fields
 			}
-			if text := bytes.TrimSpace(data[start:end]); hugeQuantity.Match(text) {
+			if text := bytes.TrimSpace(data[start:end]); schema.HugeQuantity(string(text)) {
 				return hugeQuantityError(text)
 			}
 		}
@@ -71,7 +69,7 @@ func hugeQuantityError(text []byte) error {
 	if text == nil {
 		return nil
 	}
-	return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", text, maxExponent, maxExponent)
+	return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", text, schema.MaxExponent, schema.MaxExponent)
 }
 
 func isNumber(c byte) bool { return c-'0' <= 9 || c == '.' || c == '+' || c == '-' }

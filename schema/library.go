@@ -37,6 +37,7 @@ type upstream struct {
 	validator  validation.SchemaValidator
 	status     validation.SchemaValidator // of the property status; nil when there is none
 	cel        *cel.Validator             // nil without rules
+	quantities bool                       // rules may read quantities
 }
 
 func (s *Schema) upstream() (*upstream, error) {
@@ -90,6 +91,7 @@ func newUpstream(source []byte, rules bool) (*upstream, error) {
 	}
 	if rules {
 		u.cel = cel.NewValidator(u.structural, true, celconfig.PerCallLimit)
+		u.quantities = quantityRules(source)
 	}
 	return u, nil
 }
@@ -193,6 +195,14 @@ func (w *walk) lists() field.ErrorList {
 func (w *walk) rules(ctx context.Context) field.ErrorList {
 	var options []cel.Option
 	var old any
+	if w.quantities {
+		if errs := hugeQuantities(nil, w.new, nil); len(errs) > 0 {
+			return errs
+		}
+		if len(hugeQuantities(nil, w.old, nil)) > 0 {
+			w.old = nil // it was stored before there were such rules: it is not compared with
+		}
+	}
 	if w.old != nil {
 		options, old = append(options, cel.WithRatcheting(w.correlated)), w.old
 	}

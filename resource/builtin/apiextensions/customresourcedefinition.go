@@ -2,6 +2,7 @@ package apiextensions
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -84,6 +85,14 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	in, err := toInternal(crd)
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	// Validating a schema runs its rules on its defaults.
+	versions, err := json.Marshal(crd.Spec.Versions)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
+	}
+	if err := resource.CheckRules(versions); err != nil {
+		return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
 	}
 	if old == nil {
 		return validation.ValidateCustomResourceDefinition(ctx, in)

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -174,5 +175,18 @@ func BenchmarkCreate(b *testing.B) {
 		if _, err := create(body); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The rules of a definition run on its defaults when it is created: huge quantities must not reach them.
+func TestHugeQuantitiesAreRefused(t *testing.T) {
+	body := `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"foos.b.io"},"spec":{"group":"b.io","scope":"Namespaced",
+		"names":{"plural":"foos","kind":"Foo"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{
+		"a":{"type":"string","maxLength":20,"default":"%s","x-kubernetes-validations":[{"rule":"quantity(self).isGreaterThan(quantity('0'))"}]}}}}}}}]}}`
+	if _, err := create(fmt.Appendf(nil, body, "1e-2000000000")); err == nil || !strings.Contains(err.Error(), "must be between -999 and 999") {
+		t.Errorf("a default beyond all bounds: %v", err)
+	}
+	if _, err := create(fmt.Appendf(nil, body, "1e-2")); err != nil {
+		t.Errorf("a usual default: %v", err)
 	}
 }

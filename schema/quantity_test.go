@@ -1,0 +1,48 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Rules that read quantities do not get those that would take them hours.
+func TestRulesReadNoHugeQuantities(t *testing.T) {
+	s := mustCompile(t, `{"type":"object","properties":{"spec":{"type":"object","properties":{"a":{"type":"string"},"l":{"type":"array","items":{"type":"string"}}},
+		"x-kubernetes-validations":[{"rule":"!has(self.a) || quantity(self.a).isGreaterThan(quantity('1'))","message":"too little"},{"rule":"!has(oldSelf.a) || isQuantity(oldSelf.a)"}]}}}`)
+	doc := func(a string) string {
+		return fmt.Sprintf(`{"apiVersion":"g/v1","kind":"K","metadata":{"name":"x"},"spec":{"a":%q}}`, a)
+	}
+	for a, want := range map[string]string{
+		"2": "", "0.5": "too little", "1e9": "", "1e999": "", "1e2000000000": "must be between -999 and 999", "1e-2000000000": "must be between -999 and 999", " 1E+0001000 ": "must be between -999 and 999",
+	} {
+		errs := s.Validate(context.Background(), Check{New: mustParse(t, doc(a))})
+		if (want == "") != (len(errs) == 0) || want != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), want)) {
+			t.Errorf("%q: %v, want %q", a, errs, want)
+		}
+	}
+	if errs := s.Validate(context.Background(), Check{New: mustParse(t, doc("2")), Old: mustParse(t, doc("1e-2000000000"))}); len(errs) > 0 {
+		t.Errorf("in place of a huge one: %v", errs)
+	}
+	free := mustCompile(t, `{"type":"object","properties":{"spec":{"type":"object","properties":{"a":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.a.size() > 1"}]}}}`)
+	if errs := free.Validate(context.Background(), Check{New: mustParse(t, doc("1e2000000000"))}); len(errs) > 0 {
+		t.Errorf("without rules for quantities: %v", errs)
+	}
+}
+
+func TestCheckQuantities(t *testing.T) {
+	for source, ok := range map[string]bool{
+		`{"rule":"quantity(self.a) > quantity('1e2000000000')"}`:               false,
+		`{"rule":"quantity(\"1e-2000000000\").sign() == 1"}`:                   false,
+		`{"rule":"isQuantity(self)","default":"1e-2000000000"}`:                false,
+		`{"rule":"isQuantity(self)","default":"1e-20"}`:                        true,
+		`{"rule":"isQuantity(self)","description":"of 4e12345 bytes"}`:         true,
+		`{"rule":"self != '1e2000000000'","default":"1e-2000000000"}`:          true,
+		`{"rule":"quantity(self).isLessThan(quantity('100Gi'))","type":"str"}`: true,
+	} {
+		if err := CheckQuantities([]byte(source)); (err == nil) != ok {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
