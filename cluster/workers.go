@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 	"pintle.dev/controller"
 	"pintle.dev/controller/all"
 	"pintle.dev/controller/crd"
+	"pintle.dev/resource"
 	"pintle.dev/scheduler"
 	"pintle.dev/scheduler/plugin"
 )
@@ -75,9 +77,21 @@ func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 	var kinds []controller.Kind
 	for _, d := range snapshot.All() {
 		v := d.Storage()
-		kinds = append(kinds, controller.Kind{Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced})
+		kinds = append(kinds, controller.Kind{
+			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Groups: otherGroups(d),
+		})
 	}
 	return kinds, snapshot.Changed()
+}
+
+// otherGroups are the API groups that versions of d belong to, but for its own.
+func otherGroups(d *resource.Definition) (groups []string) {
+	for i := range d.Versions {
+		if g := d.Versions[i].Group; g != d.Resource.Group && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
 }
 
 // work runs a worker until the system ends. A worker that ends before that ends the system.

@@ -8,6 +8,7 @@ type Kind struct {
 	Version    string // preferred
 	Kind       string
 	Namespaced bool
+	Groups     []string // other API groups it is served under, whose names references to it may have
 }
 
 // Catalog returns the resources served now, those of CustomResourceDefinitions included, and a channel that is closed

@@ -81,6 +81,9 @@ type Version struct {
 	// Converted says that the kind is converted by webhook: of an object that is not stored in this version, nothing can be
 	// told before it is converted, labels included.
 	Converted bool
+	// Except is a text that the JSON of those objects contains which have other fields in this version than in the store,
+	// AsStored notwithstanding; "" when there are none.
+	Except string
 
 	// Model is the OpenAPI name of a built-in's type ("io.k8s.api.core.v1.Pod"); "" for custom resources.
 	Model string
@@ -90,6 +93,11 @@ type Version struct {
 	Columns []metav1.TableColumnDefinition
 	// Codec reads and writes the version's JSON.
 	Codec Codec
+	// Default fills in what this version defaults otherwise than the stored one, in what a client sent. It runs before
+	// Hooks.Default, and like that must be idempotent. It may be nil.
+	Default func(o *Object)
+	// Subresources are those that only this version has, or that have another kind in it.
+	Subresources map[string]Subresource
 }
 
 // APIVersion is the version as objects state it: "v1" or "apps/v1".
@@ -228,11 +236,15 @@ type IndexField struct {
 type Subresource struct {
 	Verbs                []api.Verb // what discovery lists
 	Group, Version, Kind string     // of the body, when it is not the parent's
+	Warning              string     // deprecation warning of a body that is not the parent's, or ""
 	// Scale locates the three values of the scale subresource.
 	Scale *Scale
 	// Apply changes w.New (a copy of w.Old) according to the body, a pointer made by Body.
 	Body  func() any
 	Apply func(ctx context.Context, w *Write, body any) error
+	// Answer is what a create is answered with, with the object as it is stored. nil stands for upstream's answer to
+	// bindings: a 201 that says no more.
+	Answer func(w *Write) *metav1.Status
 }
 
 // Scale reads and writes the replica count of an object.

@@ -32,7 +32,8 @@ type Typed[T any] struct {
 	Cells       func(o *T) []any
 }
 
-// Define turns t into a Definition. Versions that name no Codec, Model or Shape get those of T.
+// Define turns t into a Definition. Versions that name no Codec, Model or Shape get those of T, and those without Columns
+// the ones of the stored version.
 func (t Typed[T]) Define() *Definition {
 	d := t.Definition
 	if d.ListKind == "" {
@@ -40,6 +41,9 @@ func (t Typed[T]) Define() *Definition {
 	}
 	for i := range d.Versions {
 		v := &d.Versions[i]
+		if v.Columns == nil {
+			v.Columns = d.Storage().Columns
+		}
 		if v.Codec == nil {
 			v.Codec = TypedCodec[T]{APIVersion: v.APIVersion(), Kind: d.Kind}
 		}

@@ -211,7 +211,7 @@ func (q *request) judgeConfiguration() error {
 
 // convertDocument is a document of the request's kind in another of its versions.
 func (q *request) convertDocument(doc *object.Value, version string) (*object.Value, object.Shape, error) {
-	from, to := q.versionOf(doc.Get("apiVersion").Str()), q.versionOf(version)
+	from, to := q.d.Version(doc.Get("apiVersion").Str()), q.d.Version(version)
 	if from == nil || to == nil {
 		return nil, nil, object.ErrNoVersion
 	}
@@ -225,16 +225,6 @@ func (q *request) convertDocument(doc *object.Value, version string) (*object.Va
 	}
 	converted, err := object.Parse(data)
 	return converted, to.Shape, err
-}
-
-// versionOf is the version that objects call so; nil when the kind has none.
-func (q *request) versionOf(apiVersion string) *resource.Version {
-	for i := range q.d.Versions {
-		if v := &q.d.Versions[i]; v.APIVersion() == apiVersion {
-			return v
-		}
-	}
-	return nil
 }
 
 // applyError is the answer for an apply that failed: a 409 that lists conflicts, or what is wrong with the configuration.

@@ -28,14 +28,25 @@ func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, err
 		r.Version, r.Resource.Group = v.Name, v.Group
 	}
 	resp, err := s.dispatch(ctx, r, d, v)
-	if v.Warning == "" {
+	warning := deprecation(d, v, r.Subresource)
+	if warning == "" {
 		return resp, err
 	}
 	if err != nil {
-		return nil, withWarnings(err, []string{v.Warning})
+		return nil, withWarnings(err, []string{warning})
 	}
-	resp.Warnings = append(resp.Warnings, v.Warning)
+	resp.Warnings = append(resp.Warnings, warning)
 	return resp, nil
+}
+
+// deprecation is the warning about what a request speaks of: the version, or that of a body that is not the object.
+func deprecation(d *resource.Definition, v *resource.Version, subresource string) string {
+	if subresource != "" {
+		if sub, ok := d.Subresource(v, subresource); ok && sub.Kind != "" {
+			return sub.Warning
+		}
+	}
+	return v.Warning
 }
 
 // lookup finds what a request is about. In-process callers may leave the version open: they get the stored one.

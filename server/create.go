@@ -41,9 +41,7 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 	}
 	generated := m.Name == "" && m.GenerateName != ""
 	q.stampNew(m)
-	if q.d.Hooks.Default != nil {
-		q.d.Hooks.Default(o)
-	}
+	q.setDefaults(o)
 	q.dropDuplicateOwners(m)
 	before := q.Key
 	q.Key.Name = m.Name

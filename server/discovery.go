@@ -184,6 +184,8 @@ func groupPriority(name string) int {
 		return 17300
 	case "networking.k8s.io":
 		return 17200
+	case "extensions":
+		return 17150
 	case "policy":
 		return 17100
 	case "rbac.authorization.k8s.io":
@@ -250,9 +252,10 @@ func (g *discoveryGroup) resourceList(versionName string) *metav1.APIResourceLis
 		list.GroupVersion, list.APIVersion = versionName, ""
 	}
 	for def, v := range g.served(versionName) {
+		known := aliases(def, v)
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name: def.Resource.Name, SingularName: def.Singular, Namespaced: def.Namespaced, Kind: def.KindOf(v),
-			Verbs: discoveryVerbs(def), ShortNames: def.ShortNames, Categories: def.Categories, StorageVersionHash: storageVersionHash(def),
+			Verbs: discoveryVerbs(def), ShortNames: known.shortNames, Categories: known.categories, StorageVersionHash: storageVersionHash(def),
 		})
 		for _, s := range discoverySubresources(def, v) {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
@@ -276,6 +279,18 @@ func (g *discoveryGroup) served(versionName string) func(func(*resource.Definiti
 			}
 		}
 	}
+}
+
+// alias are the names beside its own that a kind is found by.
+type alias struct{ shortNames, categories []string }
+
+// aliases are those of a kind in a version. What is kept for old clients in another group than the kind's has none: kubectl
+// would show twice what is in a category, and warn of short names that are not unique.
+func aliases(def *resource.Definition, v *resource.Version) alias {
+	if v.Group != def.Resource.Group && v.Warning != "" {
+		return alias{}
+	}
+	return alias{def.ShortNames, def.Categories}
 }
 
 // discoveryVerbs are those of the resource itself, in upstream's order, which is another for custom resources.
@@ -306,10 +321,7 @@ type discoverySubresource struct {
 // discoverySubresources of a version: by name, but for custom resources status before scale, as upstream lists them.
 func discoverySubresources(def *resource.Definition, v *resource.Version) []discoverySubresource {
 	var list []discoverySubresource
-	for name, sub := range def.Subresources {
-		if !resource.HasSubresource(v, name) {
-			continue
-		}
+	for name, sub := range def.SubresourcesOf(v) {
 		s := discoverySubresource{name: name, verbs: verbNames(sub.Verbs), kind: metav1.GroupVersionKind{Group: sub.Group, Version: sub.Version, Kind: sub.Kind}}
 		if sub.Kind == "" {
 			s.kind = metav1.GroupVersionKind{Kind: def.KindOf(v)}

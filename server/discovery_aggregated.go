@@ -40,10 +40,11 @@ func aggregatedResource(def *resource.Definition, v *resource.Version) apidiscov
 		}
 		return &k
 	}
+	known := aliases(def, v)
 	r := apidiscoveryv2.APIResourceDiscovery{
 		Resource: def.Resource.Name, SingularResource: def.Singular, Scope: apidiscoveryv2.ScopeCluster,
 		ResponseKind: own(metav1.GroupVersionKind{Kind: def.KindOf(v)}),
-		Verbs:        discoveryVerbs(def), ShortNames: def.ShortNames, Categories: def.Categories,
+		Verbs:        discoveryVerbs(def), ShortNames: known.shortNames, Categories: known.categories,
 	}
 	if def.Namespaced {
 		r.Scope = apidiscoveryv2.ScopeNamespace

@@ -123,7 +123,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 		return err
 	}
 	if p.Subresource != "" {
-		if _, known := q.d.Subresources[p.Subresource]; !known || !resource.HasSubresource(q.v, p.Subresource) {
+		if _, known := q.d.Subresource(q.v, p.Subresource); !known {
 			return noSubresource(q.d, p.Name)
 		}
 	}
@@ -238,7 +238,8 @@ func routeVerb(method string, p resourcePath, q *request) (verb api.Verb, ok boo
 		return "", false
 	}
 	if p.Subresource != "" && q.d != nil {
-		return verb, slices.Contains(q.d.Subresources[p.Subresource].Verbs, verb)
+		sub, _ := q.d.Subresource(q.v, p.Subresource)
+		return verb, slices.Contains(sub.Verbs, verb)
 	}
 	return verb, !collection
 }

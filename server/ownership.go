@@ -144,8 +144,8 @@ func (q *request) keep(rec *api.Record, _ *resource.Object) (*sealed, error) {
 	return &sealed{q: q, owners: rec.Owners(), buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}, nil
 }
 
-// sameGroup leaves out owners whose fields are expressed in another group's version of the kind: upstream cannot
-// convert between groups here either, and forgets them.
+// sameGroup leaves out owners whose fields are expressed in another group's version of the kind, unless the fields go by
+// the same names here: upstream cannot convert between groups here either, and forgets them.
 func (q *request) sameGroup(owners api.Owners) api.Owners {
 	if len(q.d.Versions) == 1 {
 		return owners
@@ -155,7 +155,11 @@ func (q *request) sameGroup(owners api.Owners) api.Owners {
 		if !found {
 			group = ""
 		}
-		return group != q.v.Group
+		if group == q.v.Group {
+			return false
+		}
+		v := q.d.Version(o.APIVersion)
+		return v == nil || !v.Alike() || !q.v.Alike()
 	})
 }
 

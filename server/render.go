@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 
 	"pintle.dev/api"
@@ -30,7 +31,8 @@ func (s *Server) rendition(d *resource.Definition, v *resource.Version, rec *api
 
 // asStored reports whether rec's own bytes are the object in version v.
 func asStored(d *resource.Definition, v *resource.Version, rec *api.Record) bool {
-	return rec.Definition() == d.Generation && (v.Storage || v.AsStored)
+	return rec.Definition() == d.Generation &&
+		(v.Storage || v.AsStored && (v.Except == "" || !bytes.Contains(rec.JSON(), []byte(v.Except))))
 }
 
 // appendObject appends rec as a client of version v sees it, showing revision rev: its own, that of its deletion, or

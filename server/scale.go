@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -18,8 +19,8 @@ import (
 	"pintle.dev/resource"
 )
 
-// scale reads and writes the number of replicas of an object as an autoscaling/v1 Scale.
-func (q *request) scale(ctx context.Context, sc *resource.Scale) (*api.Response, error) {
+// scale reads and writes the number of replicas of an object as a Scale: of autoscaling/v1, or of the version's own group.
+func (q *request) scale(ctx context.Context, sub *resource.Subresource) (*api.Response, error) {
 	switch q.Verb {
 	case api.Get:
 		rec, o, err := q.current(ctx)
@@ -29,7 +30,7 @@ func (q *request) scale(ctx context.Context, sc *resource.Scale) (*api.Response,
 		if rec == nil {
 			return nil, q.notFound()
 		}
-		return q.scaleOf(rec, o, sc)
+		return q.scaleOf(rec, o, sub)
 	case api.Update:
 		if err := q.parseWriteOptions("UpdateOptions"); err != nil {
 			return nil, err
@@ -41,11 +42,12 @@ func (q *request) scale(ctx context.Context, sc *resource.Scale) (*api.Response,
 	default:
 		return nil, errMethod()
 	}
-	return q.attempts(ctx, func(int) (*api.Response, error) { return q.setScale(ctx, sc) })
+	return q.attempts(ctx, func(int) (*api.Response, error) { return q.setScale(ctx, sub) })
 }
 
 // setScale is one attempt to write the replicas.
-func (q *request) setScale(ctx context.Context, sc *resource.Scale) (*api.Response, error) {
+func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api.Response, error) {
+	sc := sub.Scale
 	rec, old, err := q.current(ctx)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func (q *request) setScale(ctx context.Context, sc *resource.Scale) (*api.Respon
 	if err != nil {
 		return nil, err
 	}
-	want, err := q.wantedScale(have)
+	want, err := q.wantedScale(have, sub)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func (q *request) setScale(ctx context.Context, sc *resource.Scale) (*api.Respon
 	if err != nil {
 		return nil, err
 	}
-	return q.scaleOf(resp.Record, next, sc)
+	return q.scaleOf(resp.Record, next, sub)
 }
 
 // replaceScale stores the object by the rules of a write of the object: the kind's Prepare raises its generation. The
@@ -109,42 +111,53 @@ func (q *request) replaceScale(ctx context.Context, rec *api.Record, old, o *res
 }
 
 // wantedScale is the Scale the client asks for: its body, or its patch of the present one.
-func (q *request) wantedScale(have *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
-	want := new(autoscalingv1.Scale)
+func (q *request) wantedScale(have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, error) {
+	if !olderScale(sub) {
+		want := new(autoscalingv1.Scale)
+		return want, q.readScale(have, want)
+	}
+	want := new(extensionsv1beta1.Scale)
+	if err := q.readScale(showOlderScale(have, sub), want); err != nil {
+		return nil, err
+	}
+	return &autoscalingv1.Scale{ObjectMeta: want.ObjectMeta, Spec: autoscalingv1.ScaleSpec{Replicas: want.Spec.Replicas}}, nil
+}
+
+// readScale reads the Scale the client asks for, which its patch makes of have.
+func (q *request) readScale(have, want any) error {
 	if q.Verb == api.Update {
 		if q.Object != nil {
 			data, err := marshal(q.Object)
 			if err != nil {
-				return nil, api.BadRequest("encoding %T: %s", q.Object, err)
+				return api.BadRequest("encoding %T: %s", q.Object, err)
 			}
-			return want, q.decodeInto(data, "Scale", want)
+			return q.decodeInto(data, "Scale", want)
 		}
 		if q.ContentType == typeProtobuf {
-			return want, decodeProtobuf(q.Body, want)
+			return decodeProtobuf(q.Body, want)
 		}
 		data, err := q.jsonBody()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return want, q.decodeInto(data, "Scale", want)
+		return q.decodeInto(data, "Scale", want)
 	}
 	data, err := json.Marshal(have)
 	if err != nil {
-		return nil, fmt.Errorf("encoding a Scale: %w", err)
+		return fmt.Errorf("encoding a Scale: %w", err)
 	}
 	target, err := object.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading a Scale: %w", err)
+		return fmt.Errorf("reading a Scale: %w", err)
 	}
 	problems, err := q.applyPatch(target)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_, err = q.judgedScale(target, want, problems)
-	return want, err
+	return q.judgeScale(target, want, problems)
 }
 
-func (q *request) judgedScale(target *object.Value, want *autoscalingv1.Scale, problems []string) ([]byte, error) {
+func (q *request) judgeScale(target *object.Value, want any, problems []string) error {
 	data := object.AppendJSON(nil, target)
 	strict, err := kjson.UnmarshalStrict(data, want)
 	if err != nil {
@@ -152,20 +165,20 @@ func (q *request) judgedScale(target *object.Value, want *autoscalingv1.Scale, p
 		if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
 			shown = string(bytes.TrimSpace(q.Body))
 		}
-		return nil, api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), shown, err.Error())})
+		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), shown, err.Error())})
 	}
 	for _, s := range strict {
 		problems = append(problems, s.Error())
 	}
 	if len(problems) > 0 && q.options.validation == metav1.FieldValidationStrict {
-		return nil, api.Invalid("", "", "", field.ErrorList{
+		return api.Invalid("", "", "", field.ErrorList{
 			field.Invalid(field.NewPath("patch"), string(data), "strict decoding error: "+strings.Join(problems, ", ")),
 		})
 	}
 	if q.options.validation == metav1.FieldValidationWarn {
 		q.warnings = append(q.warnings, problems...)
 	}
-	return data, nil
+	return nil
 }
 
 // decodeInto reads a body of a kind that is not the request's resource.
@@ -203,12 +216,34 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 	return nil
 }
 
-func (q *request) scaleOf(rec *api.Record, o *resource.Object, sc *resource.Scale) (*api.Response, error) {
-	s, err := q.scaleObject(rec, o, sc)
+func (q *request) scaleOf(rec *api.Record, o *resource.Object, sub *resource.Subresource) (*api.Response, error) {
+	s, err := q.scaleObject(rec, o, sub.Scale)
 	if err != nil {
 		return nil, err
 	}
+	if olderScale(sub) {
+		return &api.Response{Object: showOlderScale(s, sub)}, nil
+	}
 	return &api.Response{Object: s}, nil
+}
+
+// olderScale reports a Scale of the versions of workloads before apps/v1. They are alike but for their group.
+func olderScale(sub *resource.Subresource) bool {
+	return sub.Group != "" && sub.Group != autoscalingv1.GroupName
+}
+
+// showOlderScale is s as the subresource's own kind. Its selector is a map, or when it cannot be one left out; the text is
+// the targetSelector.
+func showOlderScale(s *autoscalingv1.Scale, sub *resource.Subresource) *extensionsv1beta1.Scale {
+	old := &extensionsv1beta1.Scale{
+		TypeMeta:   metav1.TypeMeta{APIVersion: sub.Group + "/" + sub.Version, Kind: "Scale"},
+		ObjectMeta: s.ObjectMeta, Spec: extensionsv1beta1.ScaleSpec{Replicas: s.Spec.Replicas},
+		Status: extensionsv1beta1.ScaleStatus{Replicas: s.Status.Replicas, TargetSelector: s.Status.Selector},
+	}
+	if selector, err := metav1.ParseToLabelSelector(s.Status.Selector); err == nil && len(selector.MatchExpressions) == 0 {
+		old.Status.Selector = selector.MatchLabels
+	}
+	return old
 }
 
 func (q *request) scaleObject(rec *api.Record, o *resource.Object, sc *resource.Scale) (*autoscalingv1.Scale, error) {

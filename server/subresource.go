@@ -14,7 +14,7 @@ import (
 
 // subresource answers a request for a part of an object, or for something that is done with it.
 func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
-	sub, ok := d.Subresources[r.Subresource]
+	sub, ok := d.Subresource(v, r.Subresource)
 	if !ok {
 		return nil, noSubresource(d, r.Key.Name)
 	}
@@ -24,7 +24,7 @@ func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.De
 	}
 	switch {
 	case sub.Scale != nil:
-		return q.scale(ctx, sub.Scale)
+		return q.scale(ctx, &sub)
 	case sub.Apply != nil:
 		return q.apply(ctx, &sub)
 	case r.Subresource == "eviction":
@@ -87,14 +87,14 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 		if err := sub.Apply(ctx, w, body); err != nil {
 			return nil, err
 		}
-		return q.storeApplied(ctx, w, q.Verb == api.Create)
+		return q.storeApplied(ctx, w, sub)
 	})
 }
 
-// storeApplied stores what a subresource's Apply made of an object. A create is answered with a Status, as upstream
-// answers bindings; an update with the object.
-func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bool) (*api.Response, error) {
-	own := q.own
+// storeApplied stores what a subresource's Apply made of an object. A create is answered with a Status, an update with
+// the object.
+func (q *request) storeApplied(ctx context.Context, w *resource.Write, sub *resource.Subresource) (*api.Response, error) {
+	own, create := q.own, q.Verb == api.Create
 	if create {
 		own = q.keep
 	}
@@ -115,7 +115,11 @@ func (q *request) storeApplied(ctx context.Context, w *resource.Write, create bo
 	}
 	done := func(rec *api.Record) (*api.Response, error) {
 		if create {
-			return &api.Response{Code: http.StatusCreated, Object: created()}, nil
+			st := created()
+			if sub.Answer != nil {
+				st = sub.Answer(w)
+			}
+			return &api.Response{Code: int(st.Code), Object: st}, nil
 		}
 		return &api.Response{Record: rec}, nil
 	}

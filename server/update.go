@@ -186,9 +186,7 @@ func (q *request) replace(ctx context.Context, rec *api.Record, old, o *resource
 
 // prepareUpdate takes an object from its defaults to its verdict.
 func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *resource.Object) (*resource.Write, *sealed, error) {
-	if q.d.Hooks.Default != nil {
-		q.d.Hooks.Default(o)
-	}
+	q.setDefaults(o)
 	q.dropDuplicateOwners(o.Meta)
 	w := &resource.Write{
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,

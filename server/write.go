@@ -137,6 +137,16 @@ func (q *request) givenObject() (*resource.Object, error) {
 	return o, nil
 }
 
+// setDefaults fills in what the client left out, by the rules of the version it speaks. A Scale leaves nothing out.
+func (q *request) setDefaults(o *resource.Object) {
+	if q.v.Default != nil && q.ownedThrough == "" {
+		q.v.Default(o)
+	}
+	if q.d.Hooks.Default != nil {
+		q.d.Hooks.Default(o)
+	}
+}
+
 // scope makes the object's namespace agree with the path's.
 func (q *request) scope(m *metav1.ObjectMeta) error {
 	ns := q.Key.Namespace

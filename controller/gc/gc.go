@@ -129,6 +129,11 @@ func (g *collector) learn(kinds []controller.Kind) {
 	defer g.mu.Unlock()
 	clear(g.kinds)
 	for _, k := range kinds {
+		for _, group := range k.Groups {
+			g.kinds[groupKind{group, k.Kind}] = k
+		}
+	}
+	for _, k := range kinds { // a kind's own group decides
 		g.kinds[groupKind{k.Resource.Group, k.Kind}] = k
 	}
 }

@@ -19,12 +19,18 @@ import (
 	"pintle.dev/resource/builtin/rules"
 )
 
-// Deployments defines apps/v1 Deployment.
+// Deployments defines Deployment, stored as apps/v1.
 func Deployments() *resource.Definition {
+	scale := scaleOf(resource.Scale{
+		Spec:     func(o *resource.Object) *int32 { return o.Value.(*appsv1.Deployment).Spec.Replicas },
+		SetSpec:  func(o *resource.Object, n int32) { o.Value.(*appsv1.Deployment).Spec.Replicas = &n },
+		Status:   func(o *resource.Object) int32 { return o.Value.(*appsv1.Deployment).Status.Replicas },
+		Selector: func(o *resource.Object) string { return selectorText(o.Value.(*appsv1.Deployment).Spec.Selector) },
+	})
 	return resource.Typed[appsv1.Deployment]{
 		Definition: resource.Definition{
 			Resource: api.Deployments, Kind: "Deployment", Singular: "deployment", ShortNames: []string{"deploy"}, Categories: []string{"all"}, Namespaced: true,
-			Versions: []resource.Version{{Group: "apps", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: append([]resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Ready", Type: "string", Description: "Number of the pod with ready state"},
 				{Name: "Up-to-date", Type: "string", Description: "Total number of non-terminated pods targeted by this deployment that have the desired template spec."},
@@ -33,15 +39,10 @@ func Deployments() *resource.Definition {
 				{Name: "Containers", Type: "string", Priority: 1, Description: "Names of each container in the template."},
 				{Name: "Images", Type: "string", Priority: 1, Description: "Images referenced by each container in the template."},
 				{Name: "Selector", Type: "string", Priority: 1, Description: "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment."},
-			}}},
+			}}}, olderDeployments(scale)...),
 			Subresources: map[string]resource.Subresource{
 				"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},
-				"scale": scaleOf(resource.Scale{
-					Spec:     func(o *resource.Object) *int32 { return o.Value.(*appsv1.Deployment).Spec.Replicas },
-					SetSpec:  func(o *resource.Object, n int32) { o.Value.(*appsv1.Deployment).Spec.Replicas = &n },
-					Status:   func(o *resource.Object) int32 { return o.Value.(*appsv1.Deployment).Status.Replicas },
-					Selector: func(o *resource.Object) string { return selectorText(o.Value.(*appsv1.Deployment).Spec.Selector) },
-				}),
+				"scale":  scale,
 			},
 		},
 		Prepare:  prepareDeployment,
@@ -167,6 +168,9 @@ func validateDeployment(_ context.Context, w *resource.Write, d, old *appsv1.Dep
 		return validateDeploymentSpec(&d.Spec)
 	}
 	errs := validateDeploymentSpec(&d.Spec)
+	if selectorMutable(w.Version) {
+		return errs
+	}
 	return append(errs, rules.Fixed(field.NewPath("spec", "selector"), d.Spec.Selector, old.Spec.Selector)...)
 }
 

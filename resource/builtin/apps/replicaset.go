@@ -16,12 +16,18 @@ import (
 
 const replicationDoc = "More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller/#what-is-a-replicationcontroller"
 
-// ReplicaSets defines apps/v1 ReplicaSet.
+// ReplicaSets defines ReplicaSet, stored as apps/v1.
 func ReplicaSets() *resource.Definition {
+	scale := scaleOf(resource.Scale{
+		Spec:     func(o *resource.Object) *int32 { return o.Value.(*appsv1.ReplicaSet).Spec.Replicas },
+		SetSpec:  func(o *resource.Object, n int32) { o.Value.(*appsv1.ReplicaSet).Spec.Replicas = &n },
+		Status:   func(o *resource.Object) int32 { return o.Value.(*appsv1.ReplicaSet).Status.Replicas },
+		Selector: func(o *resource.Object) string { return selectorText(o.Value.(*appsv1.ReplicaSet).Spec.Selector) },
+	})
 	return resource.Typed[appsv1.ReplicaSet]{
 		Definition: resource.Definition{
 			Resource: api.ReplicaSets, Kind: "ReplicaSet", Singular: "replicaset", ShortNames: []string{"rs"}, Categories: []string{"all"}, Namespaced: true,
-			Versions: []resource.Version{{Group: "apps", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: append([]resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Desired", Type: "integer", Description: "Replicas is the number of desired replicas. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. " + replicationDoc},
 				{Name: "Current", Type: "integer", Description: "Replicas is the most recently observed number of replicas. " + replicationDoc},
@@ -30,15 +36,10 @@ func ReplicaSets() *resource.Definition {
 				{Name: "Containers", Type: "string", Priority: 1, Description: "Names of each container in the template."},
 				{Name: "Images", Type: "string", Priority: 1, Description: "Images referenced by each container in the template."},
 				{Name: "Selector", Type: "string", Priority: 1, Description: appsv1.ReplicaSetSpec{}.SwaggerDoc()["selector"]},
-			}}},
+			}}}, olderReplicaSets(scale)...),
 			Subresources: map[string]resource.Subresource{
 				"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}},
-				"scale": scaleOf(resource.Scale{
-					Spec:     func(o *resource.Object) *int32 { return o.Value.(*appsv1.ReplicaSet).Spec.Replicas },
-					SetSpec:  func(o *resource.Object, n int32) { o.Value.(*appsv1.ReplicaSet).Spec.Replicas = &n },
-					Status:   func(o *resource.Object) int32 { return o.Value.(*appsv1.ReplicaSet).Status.Replicas },
-					Selector: func(o *resource.Object) string { return selectorText(o.Value.(*appsv1.ReplicaSet).Spec.Selector) },
-				}),
+				"scale":  scale,
 			},
 			Index: []resource.IndexField{{Name: "status.replicas", Values: func(o *resource.Object) []string {
 				return []string{strconv.Itoa(int(o.Value.(*appsv1.ReplicaSet).Status.Replicas))}
@@ -101,6 +102,9 @@ func validateReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.Rep
 		return validateReplicaSetSpec(&r.Spec)
 	}
 	errs := validateReplicaSetSpec(&r.Spec)
+	if selectorMutable(w.Version) {
+		return errs
+	}
 	return append(errs, rules.Fixed(field.NewPath("spec", "selector"), r.Spec.Selector, old.Spec.Selector)...)
 }
 

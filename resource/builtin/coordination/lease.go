@@ -5,6 +5,7 @@ import (
 	"context"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	coordinationv1beta1 "k8s.io/api/coordination/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -13,16 +14,18 @@ import (
 	"pintle.dev/resource"
 )
 
-// Leases defines coordination.k8s.io/v1 Lease.
+const group = "coordination.k8s.io"
+
+// Leases defines coordination.k8s.io Lease.
 func Leases() *resource.Definition {
 	return resource.Typed[coordinationv1.Lease]{
 		Definition: resource.Definition{
 			Resource: api.Leases, Kind: "Lease", Singular: "lease", Namespaced: true,
-			Versions: []resource.Version{{Group: "coordination.k8s.io", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: []resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Holder", Type: "string", Description: coordinationv1.LeaseSpec{}.SwaggerDoc()["holderIdentity"]},
 				resource.AgeColumn,
-			}}},
+			}}, resource.Older[coordinationv1beta1.Lease](group, "v1beta1")},
 			PinnedUpdate:   true,
 			CreateOnUpdate: true,
 		},

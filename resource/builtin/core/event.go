@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	eventsv1beta1 "k8s.io/api/events/v1beta1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,7 @@ import (
 
 const eventsGroup = "events.k8s.io"
 
-// Events defines Event, served as core/v1 and as events.k8s.io/v1 from one table that holds the former.
+// Events defines Event, served as core/v1 and as events.k8s.io from one table that holds the former.
 func Events() *resource.Definition {
 	doc := corev1.Event{}.SwaggerDoc()
 	columns := []metav1.TableColumnDefinition{
@@ -40,7 +41,8 @@ func Events() *resource.Definition {
 			Resource: api.Events, Kind: "Event", Singular: "event", ShortNames: []string{"ev"}, Namespaced: true,
 			Versions: []resource.Version{
 				{Name: "v1", Storage: true, Served: true, Columns: columns},
-				{Group: eventsGroup, Name: "v1", Served: true, Columns: columns, Codec: eventCodec{}, Model: "io.k8s.api.events.v1.Event"},
+				{Group: eventsGroup, Name: "v1", Served: true, Codec: newerEvents("v1"), Model: "io.k8s.api.events.v1.Event"},
+				olderEvents(),
 			},
 			Index:          eventFields(),
 			CreateOnUpdate: true,
@@ -62,19 +64,20 @@ func eventFields() []resource.IndexField {
 		"resourceVersion": func(e *corev1.Event) string { return e.InvolvedObject.ResourceVersion },
 		"fieldPath":       func(e *corev1.Event) string { return e.InvolvedObject.FieldPath },
 	}
+	newer := []string{eventsGroup + "/v1", eventsGroup + "/v1beta1"}
 	index := []resource.IndexField{
 		{Name: "involvedObject.uid", Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
-		{Name: "regarding.uid", Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
+		{Name: "regarding.uid", Unindexed: true, Only: newer, Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
 		{Name: "reason", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Reason })},
 		{Name: "type", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Type })},
 		{Name: "reportingComponent", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
-		{Name: "reportingController", Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
+		{Name: "reportingController", Unindexed: true, Only: newer, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
 		{Name: "source", Unindexed: true, Values: values(eventComponent)},
 	}
 	for name, f := range fields {
 		index = append(index,
 			resource.IndexField{Name: "involvedObject." + name, Unindexed: true, Values: values(f)},
-			resource.IndexField{Name: "regarding." + name, Unindexed: true, Only: []string{eventsGroup + "/v1"}, Values: values(f)})
+			resource.IndexField{Name: "regarding." + name, Unindexed: true, Only: newer, Values: values(f)})
 	}
 	return index
 }
@@ -85,46 +88,57 @@ func values(f func(*corev1.Event) string) func(*resource.Object) []string {
 
 func eventComponent(e *corev1.Event) string { return or(e.Source.Component, e.ReportingController) }
 
-// eventCodec reads and writes events.k8s.io/v1; in flight and stored, an event is a core/v1 one.
-type eventCodec struct{}
+// eventCodec reads and writes the versions of events.k8s.io, whose JSON is the same; in flight and stored, an event is a
+// core/v1 one.
+type eventCodec struct {
+	json resource.TypedCodec[eventsv1.Event]
+}
 
-var eventJSON = resource.TypedCodec[eventsv1.Event]{APIVersion: eventsGroup + "/v1", Kind: "Event"}
+func newerEvents(version string) eventCodec {
+	return eventCodec{resource.TypedCodec[eventsv1.Event]{APIVersion: eventsGroup + "/" + version, Kind: "Event"}}
+}
+
+func olderEvents() resource.Version {
+	v := resource.Older[eventsv1beta1.Event](eventsGroup, "v1beta1")
+	v.AsStored, v.Codec = false, newerEvents(v.Name)
+	return v
+}
 
 // Decode implements resource.Codec.
-func (eventCodec) Decode(data []byte, stored bool) (*resource.Object, []string, error) {
-	o, problems, err := eventJSON.Decode(data, stored)
+func (c eventCodec) Decode(data []byte, written bool) (*resource.Object, []string, error) {
+	o, problems, err := c.json.Decode(data, written)
 	if err != nil {
 		return nil, nil, err
 	}
 	e := o.Value.(*eventsv1.Event)
-	c := &corev1.Event{
-		ObjectMeta: e.ObjectMeta, InvolvedObject: e.Regarding, Reason: e.Reason, Message: e.Note, Type: e.Type,
+	stored := &corev1.Event{
+		TypeMeta: e.TypeMeta, ObjectMeta: e.ObjectMeta, InvolvedObject: e.Regarding, Reason: e.Reason, Message: e.Note, Type: e.Type,
 		Source: e.DeprecatedSource, FirstTimestamp: e.DeprecatedFirstTimestamp, LastTimestamp: e.DeprecatedLastTimestamp, Count: e.DeprecatedCount,
 		EventTime: e.EventTime, Action: e.Action, Related: e.Related, ReportingController: e.ReportingController, ReportingInstance: e.ReportingInstance,
 	}
 	if s := e.Series; s != nil {
-		c.Series = &corev1.EventSeries{Count: s.Count, LastObservedTime: s.LastObservedTime}
+		stored.Series = &corev1.EventSeries{Count: s.Count, LastObservedTime: s.LastObservedTime}
 	}
-	o, err = resource.TypedObject(c)
+	o, err = resource.TypedObject(stored)
 	return o, problems, err
 }
 
 // Encode implements resource.Codec.
-func (eventCodec) Encode(dst []byte, o *resource.Object) ([]byte, error) {
-	c := o.Value.(*corev1.Event)
+func (c eventCodec) Encode(dst []byte, o *resource.Object) ([]byte, error) {
+	have := o.Value.(*corev1.Event)
 	e := &eventsv1.Event{
-		ObjectMeta: c.ObjectMeta, Regarding: c.InvolvedObject, Reason: c.Reason, Note: c.Message, Type: c.Type,
-		DeprecatedSource: c.Source, DeprecatedFirstTimestamp: c.FirstTimestamp, DeprecatedLastTimestamp: c.LastTimestamp, DeprecatedCount: c.Count,
-		EventTime: c.EventTime, Action: c.Action, Related: c.Related, ReportingController: c.ReportingController, ReportingInstance: c.ReportingInstance,
+		ObjectMeta: have.ObjectMeta, Regarding: have.InvolvedObject, Reason: have.Reason, Note: have.Message, Type: have.Type,
+		DeprecatedSource: have.Source, DeprecatedFirstTimestamp: have.FirstTimestamp, DeprecatedLastTimestamp: have.LastTimestamp, DeprecatedCount: have.Count,
+		EventTime: have.EventTime, Action: have.Action, Related: have.Related, ReportingController: have.ReportingController, ReportingInstance: have.ReportingInstance,
 	}
-	if s := c.Series; s != nil {
+	if s := have.Series; s != nil {
 		e.Series = &eventsv1.EventSeries{Count: s.Count, LastObservedTime: s.LastObservedTime}
 	}
 	t, err := resource.TypedObject(e)
 	if err != nil {
 		return nil, err
 	}
-	return eventJSON.Encode(dst, t)
+	return c.json.Encode(dst, t)
 }
 
 // NewMessage implements resource.MessageCodec.
@@ -137,10 +151,9 @@ const (
 )
 
 func validateEvent(_ context.Context, w *resource.Write, o, old *corev1.Event) field.ErrorList {
-	newer := w.Request.Resource.Group == eventsGroup
-	errs := validateEventOrigin(o, newer)
-	if !newer {
-		return errs
+	errs := validateEventOrigin(o, w.Version.Group == eventsGroup)
+	if w.Version.APIVersion() != eventsGroup+"/v1" {
+		return errs // the earlier versions ask no more, as upstream
 	}
 	if old != nil {
 		return append(errs, validateEventUpdate(o, old)...)

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -14,6 +15,8 @@ import (
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/rules"
 )
+
+const group = "scheduling.k8s.io"
 
 // The priority classes that always exist. Names that start with systemPrefix are theirs alone.
 const (
@@ -41,19 +44,19 @@ func SystemPriorityClasses() []*schedulingv1.PriorityClass {
 	}}
 }
 
-// PriorityClasses defines scheduling.k8s.io/v1 PriorityClass.
+// PriorityClasses defines scheduling.k8s.io PriorityClass.
 func PriorityClasses() *resource.Definition {
 	doc := schedulingv1.PriorityClass{}.SwaggerDoc()
 	return resource.Typed[schedulingv1.PriorityClass]{
 		Definition: resource.Definition{
 			Resource: api.PriorityClasses, Kind: "PriorityClass", Singular: "priorityclass", ShortNames: []string{"pc"},
-			Versions: []resource.Version{{Group: "scheduling.k8s.io", Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: []resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Value", Type: "integer", Description: doc["value"]},
 				{Name: "Global-Default", Type: "boolean", Description: doc["globalDefault"]},
 				resource.AgeColumn,
 				{Name: "PreemptionPolicy", Type: "string", Description: doc["preemptionPolicy"]},
-			}}},
+			}}, resource.Older[schedulingv1beta1.PriorityClass](group, "v1beta1"), alpha()},
 		},
 		Prepare: func(_ context.Context, _ *resource.Write, c, old *schedulingv1.PriorityClass) {
 			if c != nil && old == nil {
@@ -75,6 +78,13 @@ func PriorityClasses() *resource.Definition {
 			return []any{c.Name, int64(c.Value), c.GlobalDefault, resource.Age(c.CreationTimestamp), policy}
 		},
 	}.Define()
+}
+
+// alpha is the version of Kubernetes 1.8. Its Go types are gone from k8s.io/api; they were those of v1beta1.
+func alpha() resource.Version {
+	v := resource.Older[schedulingv1beta1.PriorityClass](group, "v1alpha1")
+	v.Model = "io.k8s.api.scheduling.v1alpha1.PriorityClass"
+	return v
 }
 
 func validatePriorityClass(_ context.Context, _ *resource.Write, c, old *schedulingv1.PriorityClass) field.ErrorList {

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -99,8 +100,22 @@ var (
 	notServed = map[string]bool{"admission": true, "extensions": true, "imagepolicy": true, "testdata": true, "apidiscovery": true}
 )
 
-// packages lists the packages whose kinds are served: every stable version of k8s.io/api, apiextensions v1, and the
-// metadata they share.
+// older are the packages of versions that are kept for old clients, and the kinds in them that are; nil stands for all.
+var older = map[string][]string{
+	"k8s.io/api/apps/v1beta1":         nil,
+	"k8s.io/api/apps/v1beta2":         nil,
+	"k8s.io/api/coordination/v1beta1": {"Lease", "LeaseList"},
+	"k8s.io/api/events/v1beta1":       nil,
+	"k8s.io/api/extensions/v1beta1":   nil,
+	"k8s.io/api/scheduling/v1alpha1":  {"PriorityClass", "PriorityClassList"},
+	"k8s.io/api/scheduling/v1beta1":   {"PriorityClass", "PriorityClassList"},
+}
+
+// gone are packages that k8s.io/api has no longer, and those that declare the same types.
+var gone = map[string]string{"k8s.io/api/scheduling/v1alpha1": "k8s.io/api/scheduling/v1beta1"}
+
+// packages lists the packages whose kinds are served: every stable version of k8s.io/api, the older ones, apiextensions
+// v1, and the metadata they share.
 func packages(src *source) ([]string, error) {
 	for _, m := range []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver"} {
 		out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", m).Output()
@@ -117,6 +132,9 @@ func packages(src *source) ([]string, error) {
 		metaPath,
 		"k8s.io/apimachinery/pkg/version",
 		"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
+	}
+	for p := range older {
+		paths = append(paths, p)
 	}
 	for _, d := range dirs {
 		group := filepath.Base(filepath.Dir(d))
@@ -161,6 +179,9 @@ func reachable(src *source, roots []string) map[string][]*decl {
 	}
 	for _, path := range roots {
 		for _, d := range src.pkgs[path].decls {
+			if kinds := older[path]; kinds != nil && !slices.Contains(kinds, d.name) {
+				continue
+			}
 			if d.isKind() || path == "k8s.io/apimachinery/pkg/version" || path == metaPath && (d.name == "WatchEvent" || d.name == "Patch") {
 				visit(&typ{kind: namedKind, decl: d})
 			}

@@ -86,6 +86,9 @@ func newSource() *source {
 }
 
 func (s *source) dir(path string) (string, bool) {
+	if same := gone[path]; same != "" {
+		path = same
+	}
 	for m, d := range s.modules {
 		if path == m || strings.HasPrefix(path, m+"/") {
 			return filepath.Join(d, filepath.FromSlash(strings.TrimPrefix(path, m))), true
