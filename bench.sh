@@ -21,5 +21,4 @@ bin/pintle bench --kubeconfig "$dir/watches.kubeconfig" --pid "$pid" --kinds non
 kill "$pid"
 wait "$pid" || true
 start pods 100
-sleep 2
 bin/pintle bench --kubeconfig "$dir/pods.kubeconfig" --pid "$pid" --kinds none --pods 2000

@@ -124,6 +124,9 @@ func (e *endpoint) cpu() time.Duration {
 // memory is the resident size of the server's processes, in bytes.
 func (e *endpoint) memory() int64 { return e.proc("status", "VmRSS:") << 10 }
 
+// anonymous is the part of memory that no file backs, in bytes.
+func (e *endpoint) anonymous() int64 { return e.proc("status", "RssAnon:") << 10 }
+
 // written is what the server's processes have had written to disks, in bytes.
 func (e *endpoint) written() int64 { return e.proc("io", "write_bytes:") }
 
