@@ -66,6 +66,37 @@ func TestCustomRoutes(t *testing.T) {
 	}
 }
 
+// TestDefaultedStatus: what the schema says an absent status is stands in a new object, though not while its rules are
+// checked, and the client's own status does not. It is no change later, so writing the object back is none.
+func TestDefaultedStatus(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const base = "/apis/example.com/v1/namespaces/default/buckets"
+	const crd = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"buckets.example.com"},
+		"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"buckets","kind":"Bucket"},"versions":[{"name":"v1","served":true,
+		"storage":true,"subresources":{"status":{}},"schema":{"openAPIV3Schema":{"type":"object",
+		"x-kubernetes-validations":[{"rule":"oldSelf.hasValue() || !has(self.status)","optionalOldSelf":true}],
+		"properties":{"spec":{"type":"object","properties":{"size":{"type":"integer","default":3}}},
+		"status":{"type":"object","default":{"observed":-1},"properties":{"observed":{"type":"integer"}}}}}}}]}}`
+	if code, body := call(t, sys, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	const want = `"spec":{"size":3},"status":{"observed":-1}`
+	code, created := call(t, sys, "POST", base, `{"apiVersion":"example.com/v1","kind":"Bucket","metadata":{"name":"b"},"spec":{},"status":{"observed":7}}`)
+	if code != 201 || !strings.Contains(created, want) || strings.Contains(created, "f:status") {
+		t.Errorf("created: %d %s", code, created)
+	}
+	code, read := call(t, sys, "GET", base+"/b", "")
+	if code != 200 || read != created {
+		t.Errorf("read: %d %s, created as %s", code, read, created)
+	}
+	if code, again := call(t, sys, "PUT", base+"/b", read); code != 200 || again != read {
+		t.Errorf("written back: %d %s, want %s", code, again, read)
+	}
+	if code, body := call(t, sys, "PATCH", base+"/b/status", `{"status":null}`); code != 200 || !strings.Contains(body, want) {
+		t.Errorf("status taken away: %d %s", code, body)
+	}
+}
+
 // TestDeleteInvalidDefinition: a definition whose storedVersions name a version it has not cannot be updated, but it can
 // go.
 func TestDeleteInvalidDefinition(t *testing.T) {

@@ -236,7 +236,8 @@ func (k *customKind) selector(o *Object) string {
 }
 
 // claim keeps objects from being created while the definition is going away, or after: the commit holds only while the
-// CustomResourceDefinition is what it was.
+// CustomResourceDefinition is what it was. It also gives a new object the status that the schema says it has, which
+// upstream does not validate with it.
 func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]store.Write, error) {
 	if w.New == nil || !w.Creating() {
 		return nil, nil
@@ -250,6 +251,10 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 		e := api.AsError(apierrors.NewMethodNotSupported(w.Definition.Resource.GroupResource(), "create"))
 		e.Status.Message = "create not allowed while custom resource definition is terminating"
 		return nil, e
+	}
+	// A client cannot create a status, but the schema may give one: upstream fills it in when it reads what it stored.
+	if k.requested(w).hasStatus() {
+		k.fillDefaults(w.New)
 	}
 	return []store.Write{store.Guard(api.CustomResourceDefinitions, key, crd.Revision())}, nil
 }
