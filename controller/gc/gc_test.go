@@ -313,3 +313,15 @@ func TestLostHistory(t *testing.T) {
 		t.Errorf("dependent of an owner that went unseen: %v, want it gone", err)
 	}
 }
+
+// An object that names itself as its owner does not wait for its own end.
+func TestForegroundDeletionOfAnOwnOwner(t *testing.T) {
+	run(t, func(w world) {
+		self := w.cm("self", "self!")
+		w.cm("below", "self!")
+		w.delete(api.ConfigMaps, self, metav1.DeletePropagationForeground)
+		if left := w.left(); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+}

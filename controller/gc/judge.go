@@ -226,6 +226,9 @@ func (g *collector) foreground(ctx context.Context, v client.View, r ref, rec *a
 	left := false
 	var failure error
 	g.dependents(v, r.uid, func(res api.Resource, d *api.Record) {
+		if d.UID() == r.uid {
+			return // upstream waits for ever for an object that names itself as its owner
+		}
 		m, err := decode(d)
 		if err != nil {
 			failure = err
