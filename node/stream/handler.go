@@ -135,16 +135,30 @@ func containerName(pod *corev1.Pod, name string) (string, error) {
 	return "", api.BadRequest("container %s is not valid for pod %s", name, pod.Name)
 }
 
-// instance is the container's newest instance, or, for previous, the one before it.
-func (t *target) instance(previous bool) *node.Instance {
+// instances are the container's instances, newest first.
+func (t *target) instances() []node.Instance {
 	for i := range t.have.Containers {
 		if c := &t.have.Containers[i]; c.Name == t.name {
-			n := 0
-			if previous {
-				n = 1
-			}
-			if n < len(c.Instances) {
-				return &c.Instances[n]
+			return c.Instances
+		}
+	}
+	return nil
+}
+
+// newest is the container's newest instance, or nil.
+func (t *target) newest() *node.Instance {
+	if in := t.instances(); len(in) > 0 {
+		return &in[0]
+	}
+	return nil
+}
+
+// status is what the API says of the container, or nil.
+func (t *target) status() *corev1.ContainerStatus {
+	for _, ss := range [][]corev1.ContainerStatus{t.pod.Status.ContainerStatuses, t.pod.Status.InitContainerStatuses} {
+		for i := range ss {
+			if ss[i].Name == t.name {
+				return &ss[i]
 			}
 		}
 	}
@@ -153,7 +167,7 @@ func (t *target) instance(previous bool) *node.Instance {
 
 // running is the ID of the running container, or "".
 func (t *target) running() string {
-	in := t.instance(false)
+	in := t.newest()
 	if in == nil || in.Phase != node.Running {
 		return ""
 	}

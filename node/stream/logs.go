@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"pintle.dev/api"
 	"pintle.dev/node"
 )
@@ -91,7 +89,7 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request, t *target) error 
 	if err != nil {
 		return err
 	}
-	in := t.instance(o.Previous)
+	in := t.logged(o.Previous)
 	switch {
 	case in == nil && o.Previous:
 		return api.BadRequest("previous terminated container %q in pod %q not found", t.name, t.pod.Name)
@@ -109,7 +107,7 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request, t *target) error 
 		if err != nil {
 			return api.IsNotFound(err)
 		}
-		now := (&target{have: have, name: t.name}).instance(false)
+		now := (&target{have: have, name: t.name}).newest()
 		return now == nil || now.ID != in.ID || now.Phase != node.Running
 	}
 	if err := Copy(r.Context(), flusher{w}, path, o, ended); err != nil && r.Context().Err() == nil {
@@ -118,14 +116,35 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request, t *target) error 
 	return nil
 }
 
-// waits is why a container has not started, as the API has it.
-func (t *target) waits() string {
-	for _, ss := range [][]corev1.ContainerStatus{t.pod.Status.ContainerStatuses, t.pod.Status.InitContainerStatuses} {
-		for i := range ss {
-			if w := ss[i].State.Waiting; ss[i].Name == t.name && w != nil {
-				return w.Reason
+// logged is the instance whose log is meant: the newest, or the last that has ended while that has not started yet. For
+// previous it is the one that the status calls the last to have ended, which is the newest itself while a restart is
+// being waited for; this is upstream's rule.
+func (t *target) logged(previous bool) *node.Instance {
+	all := t.instances()
+	if previous {
+		s := t.status()
+		if s == nil || s.LastTerminationState.Terminated == nil {
+			return nil
+		}
+		for i := range all {
+			if all[i].ID == s.LastTerminationState.Terminated.ContainerID {
+				return &all[i]
 			}
 		}
+		return nil
+	}
+	for i := range all {
+		if all[i].Phase != node.Created {
+			return &all[i]
+		}
+	}
+	return t.newest()
+}
+
+// waits is why a container has not started, as the API has it.
+func (t *target) waits() string {
+	if s := t.status(); s != nil && s.State.Waiting != nil {
+		return s.State.Waiting.Reason
 	}
 	return "ContainerCreating"
 }

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"pintle.dev/api"
+	"pintle.dev/node"
 )
 
 const sample = `2026-01-01T10:00:00.000000001Z stdout F one
@@ -153,6 +156,47 @@ func TestParse(t *testing.T) {
 		}
 		if _, err := parse(v, now); api.AsError(err).Status.Code != 400 || !strings.Contains(err.Error(), strings.SplitN(q, "=", 2)[0]) {
 			t.Errorf("%s: %v, want a 400 that names it", q, err)
+		}
+	}
+}
+
+// TestLogged chooses the instance whose log is meant: the status says which was the last to end.
+func TestLogged(t *testing.T) {
+	ended := func(id string) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ContainerID: id}}
+	}
+	two := func(newest node.Phase) []node.Instance {
+		return []node.Instance{{ID: "b", Phase: newest}, {ID: "a", Phase: node.Exited}}
+	}
+	for _, c := range []struct {
+		name           string
+		have           []node.Instance
+		last           corev1.ContainerState
+		want, previous string
+	}{
+		{"none", nil, corev1.ContainerState{}, "", ""},
+		{"first is being made", []node.Instance{{ID: "a", Phase: node.Created}}, corev1.ContainerState{}, "a", ""},
+		{"first runs", []node.Instance{{ID: "a", Phase: node.Running}}, corev1.ContainerState{}, "a", ""},
+		{"first waits to be restarted", []node.Instance{{ID: "a", Phase: node.Exited}}, ended("a"), "a", "a"},
+		{"second is being made", two(node.Created), ended("a"), "a", "a"},
+		{"second runs", two(node.Running), ended("a"), "b", "a"},
+		{"second has just ended", two(node.Exited), ended("a"), "b", "a"},
+		{"second waits to be restarted", two(node.Exited), ended("b"), "b", "b"},
+		{"the last was removed", []node.Instance{{ID: "b", Phase: node.Running}}, ended("a"), "b", ""},
+	} {
+		pod := &corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", LastTerminationState: c.last}}}}
+		to := &target{pod: pod, name: "c", have: &node.PodState{Containers: []node.Container{{Name: "c", Instances: c.have}}}}
+		id := func(in *node.Instance) string {
+			if in == nil {
+				return ""
+			}
+			return in.ID
+		}
+		if got := id(to.logged(false)); got != c.want {
+			t.Errorf("%s: log of %q, want %q", c.name, got, c.want)
+		}
+		if got := id(to.logged(true)); got != c.previous {
+			t.Errorf("%s: previous log of %q, want %q", c.name, got, c.previous)
 		}
 	}
 }

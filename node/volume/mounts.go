@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,6 +41,9 @@ func (m *Manager) Mounts(_ context.Context, l *node.Launch) ([]node.Mount, []int
 		if err := os.MkdirAll(filepath.Dir(p), 0o750); err != nil {
 			return nil, nil, fmt.Errorf("making the container's directory: %w", err)
 		}
+		if err := m.dropTerminations(l); err != nil {
+			return nil, nil, err
+		}
 		if err := os.WriteFile(p, nil, 0o666); err != nil {
 			return nil, nil, fmt.Errorf("making the termination message file: %w", err)
 		}
@@ -50,6 +54,30 @@ func (m *Manager) Mounts(_ context.Context, l *node.Launch) ([]node.Mount, []int
 	}
 	return out, nil, nil
 }
+
+// dropTerminations removes the termination messages of attempts whose containers have been removed: of a container that
+// is restarted for weeks they would add up to more files than the file system has room for.
+func (m *Manager) dropTerminations(l *node.Launch) error {
+	dir := filepath.Dir(m.termination(l.Pod.UID, l.Spec.Name, 0))
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading the container's directory: %w", err)
+	}
+	for _, f := range files {
+		attempt, err := strconv.ParseUint(f.Name(), 10, 32)
+		if err != nil || uint32(attempt)+keptTerminations >= l.Attempt {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return fmt.Errorf("removing an old termination message: %w", err)
+		}
+	}
+	return nil
+}
+
+// keptTerminations is how many attempts before the one being made may still have a container; node.Step keeps the two
+// newest.
+const keptTerminations = 2
 
 func (m *Manager) mount(l *node.Launch, vm *corev1.VolumeMount, i int) (node.Mount, error) {
 	mt := node.Mount{Container: vm.MountPath, ReadOnly: vm.ReadOnly}

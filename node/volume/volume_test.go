@@ -290,6 +290,19 @@ func TestProjectForGroup(t *testing.T) {
 	}
 }
 
+// TestTerminationMessagesDoNotAddUp makes the mounts of many attempts: messages stay for those that may have a container.
+func TestTerminationMessagesDoNotAddUp(t *testing.T) {
+	m, _ := manager(t)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", TerminationMessagePath: "/dev/termination-log"}}}}
+	for attempt := range uint32(12) {
+		if _, _, err := m.Mounts(t.Context(), &node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0], Attempt: attempt}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, tree(t, filepath.Dir(m.termination("u", "c", 0))), map[string]string{"9": "-rw-rw-rw- ", "10": "-rw-rw-rw- ", "11": "-rw-rw-rw- "})
+}
+
 func TestSubPathStaysInTheVolume(t *testing.T) {
 	m, _ := manager(t)
 	pod := withVolume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
