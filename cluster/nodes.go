@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,14 +31,6 @@ func (s *System) startNodes(ctx, run context.Context) error {
 	if s.config.NoNode {
 		return nil
 	}
-	dir := filepath.Join(s.config.Data, "node")
-	if s.config.Data == "" {
-		tmp, err := os.MkdirTemp("", "pintle-node-")
-		if err != nil {
-			return fmt.Errorf("making a directory for the node: %w", err)
-		}
-		dir = tmp
-	}
 	name := s.config.NodeName
 	if name == "" {
 		host, err := os.Hostname()
@@ -46,8 +39,30 @@ func (s *System) startNodes(ctx, run context.Context) error {
 		}
 		name = strings.ToLower(host)
 	}
-	s.work(run, "node", func(run context.Context) error { return s.runMachine(run, name, dir) })
+	s.work(run, "node", func(run context.Context) error { return s.runMachine(run, name) })
 	return nil
+}
+
+// nodeDirectory is where this machine's node keeps its files; a temporary one for a system that has no directory.
+func nodeDirectory(c Config) (string, error) {
+	if c.Data != "" {
+		return filepath.Join(c.Data, "node"), nil
+	}
+	dir, err := os.MkdirTemp("", "pintle-node-")
+	if err != nil {
+		return "", fmt.Errorf("making a directory for the node: %w", err)
+	}
+	return dir, nil
+}
+
+// foreignRanges are ranges of addresses that no node may be given, because this machine uses them for something else:
+// another cluster on it, above all.
+func (s *System) foreignRanges() []netip.Prefix {
+	ranges, err := machine.Foreign(s.nodeDir)
+	if err != nil {
+		s.log.Warn("the machine's addresses cannot be read; nodes may be given ranges that it uses", "err", err)
+	}
+	return ranges
 }
 
 // startHollow starts hollow nodes and waits until they have registered.
@@ -75,10 +90,12 @@ func (s *System) nodeClient(name string) client.Client {
 }
 
 // runMachine runs this machine's node until the system ends. Without a containerd the node is a hollow one.
-func (s *System) runMachine(run context.Context, name, dir string) error {
+func (s *System) runMachine(run context.Context, name string) error {
+	c := s.nodeClient(name)
 	for {
 		began := time.Now()
-		m, err := machine.New(run, machine.Config{Name: name, Client: s.nodeClient(name), Dir: dir, Socket: s.config.Containerd})
+		m, err := machine.New(run, machine.Config{Name: name, Client: c, Dir: s.nodeDir, Socket: s.config.Containerd,
+			PodRange: func(ctx context.Context) (string, error) { return podRange(ctx, c, name) }})
 		switch {
 		case run.Err() != nil:
 			return nil
@@ -103,20 +120,16 @@ func (s *System) runMachine(run context.Context, name, dir string) error {
 		if err := m.Run(run); err != nil && run.Err() == nil {
 			return err
 		}
-		return s.endMachine(m, dir)
+		return s.endMachine(m)
 	}
 }
 
 // endMachine lets go of this machine's containers; those of a cluster that leaves nothing behind are ended.
-func (s *System) endMachine(m *machine.Machine, dir string) error {
+func (s *System) endMachine(m *machine.Machine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	if s.config.Data != "" && !s.config.Ephemeral {
 		return m.Close(ctx)
 	}
-	err := m.Destroy(ctx)
-	if s.config.Data == "" {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	return err
+	return m.Destroy(ctx)
 }

@@ -62,12 +62,9 @@ func RunNode(ctx context.Context, c NodeConfig) (err error) {
 	defer listener.Close()
 	server := client.NewHTTP(id.server, id, "kubelet")
 	began := time.Now()
-	cidr, err := podRange(ctx, server, c.Name)
-	if err != nil {
-		return err
-	}
-	m, err := machine.New(ctx, machine.Config{Name: c.Name, Client: server, Dir: c.Data, Socket: c.Containerd, IP: c.IP, PodCIDR: cidr,
-		Port: int32(listener.Addr().(*net.TCPAddr).Port)})
+	m, err := machine.New(ctx, machine.Config{Name: c.Name, Client: server, Dir: c.Data, Socket: c.Containerd, IP: c.IP,
+		PodRange: func(ctx context.Context) (string, error) { return podRange(ctx, server, c.Name) },
+		Port:     int32(listener.Addr().(*net.TCPAddr).Port)})
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ type System struct {
 	http      *http.Server
 	listener  net.Listener
 
+	nodeDir string   // of this machine's node; "" without one
 	streams sync.Map // http.Handler by node name: logs, exec, attach and port-forward
 	ready   atomic.Bool
 	running sync.WaitGroup // the workers: controllers, scheduler, nodes
@@ -68,6 +69,11 @@ func Start(ctx context.Context, c Config) (_ *System, err error) {
 			s.Close()
 		}
 	}()
+	if !c.NoNode {
+		if s.nodeDir, err = nodeDirectory(c); err != nil {
+			return nil, err
+		}
+	}
 	for _, step := range []struct {
 		part string
 		do   func(ctx, run context.Context) error
@@ -314,6 +320,9 @@ func (s *System) Close() error {
 	s.running.Wait()
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.config.Data == "" && s.nodeDir != "" {
+		errs = append(errs, os.RemoveAll(s.nodeDir))
 	}
 	return errors.Join(errs...)
 }

@@ -62,6 +62,7 @@ func (s *System) newControllers(manager client.Client) *controller.Set {
 		},
 		Catalog: s.catalog,
 		RootCA:  func() []byte { return s.authority.PEM() },
+		Taken:   s.foreignRanges,
 	})...)
 }
 

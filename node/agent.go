@@ -25,7 +25,12 @@ type Config struct {
 	// Describe fills the node's status: capacity, conditions, addresses. It is asked every 10 s.
 	Describe func(ctx context.Context, n *corev1.Node)
 	Labels   map[string]string
-	PodCIDR  string
+	// PodCIDR is the range of the pods' addresses where it is the node's own to choose: one that nobody else is given.
+	// "" leaves it to the cluster.
+	PodCIDR string
+	// Remade is told when the node's object is another than before: somebody has deleted it, and it was made anew. nil
+	// tells nobody.
+	Remade func()
 	// Probe runs probes; nil takes every probe for a success.
 	Probe Prober
 	// Instant says that the runtime's work takes no time: only its outcome is reported.

@@ -19,6 +19,7 @@ const leaseSeconds = 40
 // leaseState is the node's lease as it was last written.
 type leaseState struct {
 	held *coordinationv1.Lease
+	uid  string // of the object
 	// late says that it was renewed so long after the time before that the API may have taken the node for lost and its
 	// status for unknown: the status is to be written again.
 	late bool
@@ -35,11 +36,17 @@ func (a *Agent) renew(ctx context.Context) error {
 		next := *held
 		next.Spec.RenewTime = &now
 		rec, err := client.Leases.Update(ctx, a.cfg.Client, &next)
-		if err == nil {
+		switch {
+		case err == nil && rec.UID() == a.lease.uid:
 			a.hold(&next, rec)
 			return nil
-		}
-		if !api.IsConflict(err) && !api.IsNotFound(err) {
+		case err == nil || api.IsNotFound(err):
+			// The lease had gone, as a rule with the node's object, which is then made anew first. Updating a lease makes it
+			// where there is none: one that belongs to the old object will be collected again.
+			if err := a.reportStatus(ctx, true); err != nil {
+				return err
+			}
+		case !api.IsConflict(err):
 			return fmt.Errorf("renewing the lease of node %s: %w", a.cfg.Name, err)
 		}
 		a.lease.held = nil
@@ -74,7 +81,7 @@ func (a *Agent) hold(l *coordinationv1.Lease, rec *api.Record) {
 	next := *l
 	next.UID = ""
 	next.ResourceVersion = rec.Revision().String()
-	a.lease.held = &next
+	a.lease.held, a.lease.uid = &next, rec.UID()
 }
 
 func (a *Agent) newLease(now metav1.MicroTime) *coordinationv1.Lease {

@@ -85,9 +85,7 @@ func (a *Agent) takeOver(ctx context.Context, n *corev1.Node) error {
 	if old, err = client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: n.Name}); err != nil {
 		return fmt.Errorf("reading the node object: %w", err)
 	}
-	a.mu.Lock()
-	a.node = old
-	a.mu.Unlock()
+	a.know(old)
 	return a.reportStatus(ctx, true)
 }
 
@@ -105,12 +103,23 @@ func (a *Agent) keep(rec *api.Record) error {
 	if err != nil {
 		return err
 	}
+	old := a.know(n)
 	a.mu.Lock()
-	old := a.node
-	a.node, a.reported = n, time.Now()
+	a.reported = time.Now()
 	a.mu.Unlock()
 	a.announce(old, n)
 	return nil
+}
+
+// know takes the node as the API has it and returns what it was before. Another UID is that of an object made anew.
+func (a *Agent) know(n *corev1.Node) (old *corev1.Node) {
+	a.mu.Lock()
+	old, a.node = a.node, n
+	a.mu.Unlock()
+	if old != nil && old.UID != n.UID && a.cfg.Remade != nil {
+		a.cfg.Remade()
+	}
+	return old
 }
 
 // describe fills the status, keeping transition times of conditions that stay as they were.
@@ -205,12 +214,13 @@ func (a *Agent) reportStatus(ctx context.Context, always bool) error {
 			return fmt.Errorf("writing the status of node %s: %w", a.cfg.Name, err)
 		}
 		fresh, err := client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: a.cfg.Name})
+		if api.IsNotFound(err) {
+			return a.register(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("reading node %s again: %w", a.cfg.Name, err)
 		}
-		a.mu.Lock()
-		a.node = fresh
-		a.mu.Unlock()
+		a.know(fresh)
 		next = a.successor(ctx, fresh)
 	}
 	return nil // it is written with the next heartbeat

@@ -29,7 +29,9 @@ func Step(want *corev1.Pod, have PodState, now time.Time) []Action {
 			p.do(Action{Op: Finish})
 		}
 	case terminal(status.Phase):
-		p.end(specGrace(want))
+		if p.end(specGrace(want)) {
+			p.clean()
+		}
 	default:
 		p.at(deadline(want))
 		p.run()

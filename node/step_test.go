@@ -317,6 +317,27 @@ var scenarios = map[string]func(t *testing.T) *world{
 	},
 }
 
+// TestEndedPodKeepsLittle has a pod that has succeeded in its second sandbox: the first goes, and so do all but two of
+// the containers' instances.
+func TestEndedPodKeepsLittle(t *testing.T) {
+	w := newWorld(t, func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure })
+	w.have.Sandbox, w.have.Stale = &Sandbox{ID: "s2", Attempt: 1, Created: w.now}, []string{"s1"}
+	var all []Instance
+	for i, code := range []int32{0, 1, 1, 1} { // newest first
+		all = append(all, Instance{ID: fmt.Sprint("c", 3-i), Phase: Exited, ExitCode: code, Attempt: uint32(3 - i), Created: w.now})
+	}
+	w.have.Containers = []Container{{Name: "c", Instances: all}}
+	var removed []string
+	for _, a := range Step(w.want, w.have, w.now) {
+		if a.Op == Remove || a.Op == RemoveSandbox {
+			removed = append(removed, a.ID)
+		}
+	}
+	if want := []string{"s1", "c1", "c0"}; !slices.Equal(removed, want) {
+		t.Errorf("removed %v, want %v", removed, want)
+	}
+}
+
 func TestTranscripts(t *testing.T) {
 	for name, run := range scenarios {
 		t.Run(name, func(t *testing.T) {

@@ -31,6 +31,8 @@ type Config struct {
 	Catalog controller.Catalog
 	// RootCA returns the PEM certificates that verify the API server.
 	RootCA func() []byte
+	// Taken lists ranges of addresses that no node must be given for its pods; nil for none.
+	Taken func() []netip.Prefix
 }
 
 // eventGrace is how long the events that are still waiting may take to be written at the end.
@@ -47,7 +49,7 @@ func Controllers(cfg Config) []*controller.Controller {
 		}),
 		recording(cfg, "node-controller", nodelifecycle.New),
 		recording(cfg, "node-controller", func(c client.Client, rec *client.Recorder) *controller.Controller {
-			return nodeipam.New(c, netip.MustParsePrefix(nodeipam.ClusterCIDR), rec)
+			return nodeipam.New(c, nodeipam.Config{Cluster: netip.MustParsePrefix(nodeipam.ClusterCIDR), Taken: cfg.Taken}, rec)
 		}),
 		recording(cfg, "taint-eviction-controller", tainteviction.New),
 		namespace.New(cfg.Client("namespace-controller"), cfg.Catalog),

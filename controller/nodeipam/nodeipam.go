@@ -22,15 +22,22 @@ const (
 	nodeBits    = 24
 )
 
+// Config says which ranges there are.
+type Config struct {
+	Cluster netip.Prefix // of all pods
+	// Taken lists ranges that no node must be given although none holds them; nil for none.
+	Taken func() []netip.Prefix
+}
+
 type allocator struct {
-	client  client.Client
-	events  *client.Recorder
-	cluster netip.Prefix
+	client client.Client
+	events *client.Recorder
+	cfg    Config
 }
 
 // New returns the controller for nodes of the cluster's range. Its events are written to rec.
-func New(c client.Client, cluster netip.Prefix, rec *client.Recorder) *controller.Controller {
-	a := &allocator{client: controller.Fresh(c), events: rec, cluster: cluster}
+func New(c client.Client, cfg Config, rec *client.Recorder) *controller.Controller {
+	a := &allocator{client: controller.Fresh(c), events: rec, cfg: cfg}
 	return controller.New("node-ipam", a).For(api.Nodes, func(e api.Event) bool { return e.Old == nil || e.New == nil }).
 		Watches(api.Nodes, a.waiting, controller.Deleted)
 }
@@ -69,6 +76,9 @@ func (a *allocator) Reconcile(ctx context.Context, req controller.Request) (cont
 		return controller.Result{}, err
 	}
 	var taken []netip.Prefix
+	if a.cfg.Taken != nil {
+		taken = a.cfg.Taken()
+	}
 	for rec := range v.All(api.Nodes, "") {
 		h, err := client.Decode[held](rec)
 		if err != nil {
@@ -80,7 +90,7 @@ func (a *allocator) Reconcile(ctx context.Context, req controller.Request) (cont
 			}
 		}
 	}
-	free, ok := lowest(a.cluster, taken)
+	free, ok := lowest(a.cfg.Cluster, taken)
 	if !ok {
 		a.events.Normal(client.Reference(n), "CIDRNotAvailable", "Node %s status is now: CIDRNotAvailable", n.Name)
 		return controller.Result{}, nil // the deletion of a node brings it here again

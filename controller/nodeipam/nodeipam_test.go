@@ -40,7 +40,8 @@ func TestLowest(t *testing.T) {
 	}
 }
 
-// TestEachNodeHasItsOwn brings up more nodes than there are ranges; the last gets that of a node which is deleted.
+// TestEachNodeHasItsOwn brings up more nodes than there are ranges, half of which are taken by somebody else; the last
+// gets that of a node which is deleted.
 func TestEachNodeHasItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &corev1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: "own"},
@@ -52,8 +53,9 @@ func TestEachNodeHasItsOwn(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		events := client.NewRecorder(c, "it", "")
+		foreign := func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.244.4.1/22")} }
 		go func() {
-			done <- controller.Run(ctx, c, []*controller.Controller{New(c, netip.MustParsePrefix("10.244.0.0/22"), events)})
+			done <- controller.Run(ctx, c, []*controller.Controller{New(c, Config{Cluster: netip.MustParsePrefix("10.244.0.0/21"), Taken: foreign}, events)})
 		}()
 		ranges := func() map[string]string {
 			synctest.Wait()

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // Config is one node's pod network.
@@ -30,38 +30,28 @@ func (c Config) Bridge() string {
 	return fmt.Sprintf("pintle-%08x", h.Sum32())
 }
 
-// Subnet is the range of addresses that an earlier Write put into the directory; invalid when there is none.
-func Subnet(dir string) netip.Prefix {
-	b, err := os.ReadFile(filepath.Join(dir, fileName))
+// Foreign are the ranges of the machine's addresses, but for those of the devices that Write's configuration makes for
+// leases kept in data. Two devices with one range, as two clusters on a machine would have, or one left over from an
+// earlier cluster, would keep the host from its pods: the kernel sends to the device that came first.
+func Foreign(data string) ([]netip.Prefix, error) {
+	devices, err := net.Interfaces()
 	if err != nil {
-		return netip.Prefix{}
+		return nil, fmt.Errorf("listing the machine's network devices: %w", err)
 	}
-	var conf struct {
-		Plugins []struct {
-			IPAM struct {
-				Ranges [][]struct{ Subnet netip.Prefix }
+	var all []netip.Prefix
+	for _, d := range devices {
+		as, err := d.Addrs()
+		if err != nil {
+			return nil, fmt.Errorf("reading the addresses of %s: %w", d.Name, err)
+		}
+		for _, a := range as {
+			p, err := netip.ParsePrefix(a.String())
+			if err == nil && d.Name != (Config{Data: data, CIDR: p.Masked().String()}).Bridge() {
+				all = append(all, p.Masked())
 			}
 		}
 	}
-	if json.Unmarshal(b, &conf) != nil || len(conf.Plugins) == 0 || len(conf.Plugins[0].IPAM.Ranges) == 0 || len(conf.Plugins[0].IPAM.Ranges[0]) == 0 {
-		return netip.Prefix{}
-	}
-	return conf.Plugins[0].IPAM.Ranges[0][0].Subnet
-}
-
-// Free is the first /24 from preferred on that holds none of the machine's addresses. Two devices with one range, as two
-// clusters on a machine would have, or one left over from an earlier cluster, would keep the host from its pods: the
-// kernel sends to the device that came first. It is preferred itself when all are taken.
-func Free(preferred netip.Prefix, taken []netip.Prefix) netip.Prefix {
-	a := preferred.Addr().As4()
-	for i := int(a[2]); i <= 255; i++ {
-		a[2] = byte(i)
-		p := netip.PrefixFrom(netip.AddrFrom4(a), preferred.Bits())
-		if !slices.ContainsFunc(taken, p.Overlaps) {
-			return p
-		}
-	}
-	return preferred
+	return all, nil
 }
 
 // fileName sorts first among configurations, of which runtimes take the first.

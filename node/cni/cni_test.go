@@ -1,39 +1,34 @@
 package cni
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
-func TestSubnetIsKept(t *testing.T) {
-	dir := t.TempDir()
-	if p := Subnet(dir); p.IsValid() {
-		t.Errorf("subnet %s of an empty directory", p)
+// TestForeign looks at the machine's own addresses: loopback is always among them.
+func TestForeign(t *testing.T) {
+	if _, err := net.InterfaceByName("lo"); err != nil {
+		t.Skip("no loopback device")
 	}
-	if _, err := Write(Config{Dir: dir, CIDR: "10.244.7.0/24", Data: t.TempDir()}); err != nil {
+	got, err := Foreign(t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if p := Subnet(dir); p.String() != "10.244.7.0/24" {
-		t.Errorf("subnet %s, want the one written", p)
+	if !slices.Contains(got, netip.MustParsePrefix("127.0.0.0/8")) {
+		t.Errorf("foreign ranges %v, want 127.0.0.0/8 among them", got)
 	}
 }
 
-func TestFree(t *testing.T) {
-	preferred := netip.MustParsePrefix("10.244.0.0/24")
-	for _, c := range []struct {
-		want  string
-		taken []string
-	}{
-		{"10.244.0.0/24", []string{"127.0.0.1/8", "192.0.2.2/24", "fd00::2/64"}},
-		{"10.244.2.0/24", []string{"10.244.0.1/24", "10.244.1.9/32"}},
-		{"10.244.0.0/24", []string{"10.0.0.1/8"}}, // none is free
-	} {
-		var taken []netip.Prefix
-		for _, s := range c.taken {
-			taken = append(taken, netip.MustParsePrefix(s))
-		}
-		if got := Free(preferred, taken); got.String() != c.want {
-			t.Errorf("with %v: %s, want %s", c.taken, got, c.want)
+func TestBridge(t *testing.T) {
+	c := Config{Data: "/a", CIDR: "10.244.0.0/24"}
+	if len(c.Bridge()) > 15 {
+		t.Errorf("%q is too long for a device's name", c.Bridge())
+	}
+	for _, other := range []Config{{Data: "/b", CIDR: "10.244.0.0/24"}, {Data: "/a", CIDR: "10.244.1.0/24"}} {
+		if c.Bridge() == other.Bridge() {
+			t.Errorf("%+v and %+v share the device %s", c, other, c.Bridge())
 		}
 	}
 }

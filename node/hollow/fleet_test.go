@@ -244,3 +244,33 @@ func quantity(t *testing.T, s string) *resource.Quantity {
 	}
 	return &q
 }
+
+// TestDeletedNodeComesBack deletes a node's object as an administrator does, and with it goes its lease: the next
+// heartbeat makes both anew.
+func TestDeletedNodeComesBack(t *testing.T) {
+	runFleet(t, 1, func(ctx context.Context, c *nodetest.Client) {
+		node, lease := api.Key{Name: "hollow-0"}, api.Key{Namespace: corev1.NamespaceNodeLease, Name: "hollow-0"}
+		old, err := client.Nodes.Get(ctx, c, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Nodes.Delete(ctx, c, node, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Leases.Delete(ctx, c, lease, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(heartbeat + time.Second)
+		fresh, err := client.Nodes.Get(ctx, c, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := client.Leases.Get(ctx, c, lease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fresh.UID == old.UID || len(l.OwnerReferences) != 1 || l.OwnerReferences[0].UID != fresh.UID {
+			t.Errorf("node %s (was %s), its lease belongs to %v; want a node of its own and a lease of that", fresh.UID, old.UID, l.OwnerReferences)
+		}
+	})
+}

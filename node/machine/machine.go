@@ -28,9 +28,6 @@ import (
 	"pintle.dev/node/volume"
 )
 
-// DefaultPodCIDR is the pods' network on a node that is given none, unless the machine uses it already.
-const DefaultPodCIDR = "10.244.0.0/24"
-
 // relist is how often containers that ended by themselves are looked for.
 const relist = time.Second
 
@@ -43,10 +40,12 @@ type Config struct {
 	// Socket is the host's containerd: "" looks at the usual place, "none" always starts an own one.
 	Socket string
 	// IP is the node's address; "" finds the one the default route uses.
-	IP      string
-	PodCIDR string // "" for DefaultPodCIDR or the next free one
-	Labels  map[string]string
-	DNS     []string // the cluster's name servers, if it has any
+	IP string
+	// PodRange returns the range of addresses that the API has given to the node's pods. It may wait until there is one,
+	// and is asked again when the node's object was deleted and made anew.
+	PodRange func(ctx context.Context) (string, error)
+	Labels   map[string]string
+	DNS      []string // the cluster's name servers, if it has any
 	// Port is where the node's streaming handler is reached over TLS; 0 when only the same process reaches it.
 	Port int32
 }
@@ -61,6 +60,7 @@ type Machine struct {
 	cni        cni.Config
 	handler    http.Handler
 	ip         string
+	remade     chan struct{} // has one when the node's object was made anew
 }
 
 // New finds or starts containerd, sees to the sandbox image and the pod network, and makes the agent. The error wraps
@@ -81,7 +81,7 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("making the node's directory: %w", err)
 	}
-	m := &Machine{cfg: cfg, ip: cfg.IP}
+	m := &Machine{cfg: cfg, ip: cfg.IP, remade: make(chan struct{}, 1)}
 	if m.ip == "" {
 		m.ip = address()
 	}
@@ -89,7 +89,8 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 	if m.containerd, err = containerd.Start(ctx, containerd.Config{Dir: filepath.Join(dir, "containerd"), Socket: cfg.Socket, CNIDir: cniDir}); err != nil {
 		return nil, err
 	}
-	if err := m.network(cniDir); err != nil {
+	m.cni = cni.Config{Dir: cniDir, Data: leases(dir)}
+	if err := m.network(ctx); err != nil {
 		return nil, err
 	}
 	logs := filepath.Join(dir, "log")
@@ -103,11 +104,27 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 	return m, m.makeAgent(logs)
 }
 
+// leases is where the addresses in use are kept.
+func leases(dir string) string { return filepath.Join(dir, "addresses") }
+
+// Foreign are ranges of addresses that this machine uses, but not for the pods of the node whose directory is given. Pods
+// with such addresses could not be reached.
+func Foreign(dir string) ([]netip.Prefix, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding the node's directory: %w", err)
+	}
+	return cni.Foreign(leases(dir))
+}
+
+// hostCNI is where a containerd of the host looks for the pod network's configuration.
+const hostCNI = "/etc/cni/net.d"
+
 // network writes the pod network's configuration: for an own containerd always, for the host's when it has none.
-func (m *Machine) network(dir string) error {
+func (m *Machine) network(ctx context.Context) error {
 	if !m.containerd.Own {
-		dir = "/etc/cni/net.d"
-		es, err := os.ReadDir(dir)
+		m.cni.Dir = hostCNI
+		es, err := os.ReadDir(hostCNI)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("reading the pod network's configuration: %w", err)
 		}
@@ -117,30 +134,34 @@ func (m *Machine) network(dir string) error {
 			}
 		}
 	}
-	if m.cfg.PodCIDR == "" {
-		m.cfg.PodCIDR = podCIDR(dir)
+	given, err := m.cfg.PodRange(ctx)
+	if err != nil {
+		return err
 	}
-	m.cni = cni.Config{Dir: dir, CIDR: m.cfg.PodCIDR, Data: filepath.Join(m.cfg.Dir, "addresses")}
-	_, err := cni.Write(m.cni)
+	if old := m.cni.CIDR; old != "" && old != given {
+		slog.Warn("new pods get addresses of another range; those that run keep theirs", "node", m.cfg.Name, "range", given, "before", old)
+	}
+	m.cni.CIDR = given
+	_, err = cni.Write(m.cni)
 	return err
 }
 
-// podCIDR is the range of a node that is given none: the one it had before, else the default or the next that is free.
-func podCIDR(dir string) string {
-	if p := cni.Subnet(dir); p.IsValid() {
-		return p.String()
-	}
-	var taken []netip.Prefix
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		slog.Warn("the machine's addresses cannot be read; the pods' may be taken", "err", err)
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			taken = append(taken, p)
+// renetwork takes the range that the node is given after its object was made anew: the old one may be another's by now.
+func (m *Machine) renetwork(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.remade:
+		}
+		for {
+			err := m.network(ctx)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			slog.Error("the range of pod addresses of a node that was deleted is not known; its pods keep the old one meanwhile", "node", m.cfg.Name, "err", err)
 		}
 	}
-	return cni.Free(netip.MustParsePrefix(DefaultPodCIDR), taken).String()
 }
 
 // readyWithin is how long CRI may take to come up behind containerd's socket.
@@ -192,7 +213,13 @@ func (m *Machine) makeAgent(logs string) error {
 	}
 	m.agent, err = node.New(node.Config{
 		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: m.files, Probe: probe.New(m.runtime),
-		Describe: m.describe, Labels: m.cfg.Labels, PodCIDR: m.cfg.PodCIDR, Relist: relist,
+		Describe: m.describe, Labels: m.cfg.Labels, Relist: relist,
+		Remade: func() {
+			select {
+			case m.remade <- struct{}{}:
+			default: // it is due anyway
+			}
+		},
 	})
 	if err != nil {
 		return err
@@ -215,6 +242,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	defer loops.Wait()
 	defer cancel()
 	loops.Go(func() { m.containerd.Keep(ctx) })
+	loops.Go(func() { m.renetwork(ctx) })
 	loops.Go(func() {
 		tick := time.NewTicker(rotateEvery)
 		defer tick.Stop()

@@ -53,7 +53,7 @@ func start(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, api: nodetest.New(), cfg: Config{Name: "n1", Dir: dir, Socket: "none", PodCIDR: "10.251.7.0/24"}}
+	b := &bench{T: t, api: nodetest.New(), cfg: Config{Name: "n1", Dir: dir, Socket: "none", PodRange: func(context.Context) (string, error) { return "10.251.7.0/24", nil }}}
 	b.cfg.Client = b.api
 	if b.m, err = New(t.Context(), b.cfg); err != nil {
 		t.Fatal(err)

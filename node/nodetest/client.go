@@ -134,10 +134,15 @@ func (c *Client) Commit(_ context.Context, ch client.Change) (*api.Record, error
 		}
 		return c.put(ch, nil)
 	case api.Update:
-		if old == nil {
+		m := ch.Object.(metav1.Object)
+		switch { // as upstream: a UID is a precondition, and leases are made by updating them
+		case m.GetUID() != "" && (old == nil || string(m.GetUID()) != old.UID()):
+			return nil, api.Conflict(ch.Resource, ch.Key.Name, errors.New("UID differs"))
+		case old == nil && ch.Resource == api.Leases:
+			return c.put(ch, nil)
+		case old == nil:
 			return nil, api.NotFound(ch.Resource, ch.Key.Name)
 		}
-		m := ch.Object.(metav1.Object)
 		if v := m.GetResourceVersion(); v != "" && v != old.Revision().String() {
 			return nil, api.Conflict(ch.Resource, ch.Key.Name, errors.New("the object has been modified"))
 		}

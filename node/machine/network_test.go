@@ -1,0 +1,64 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pintle.dev/node/cni"
+	"pintle.dev/node/containerd"
+)
+
+// TestNewRange has a node's object made anew while the node runs, and another range of addresses given to it: the pod
+// network's configuration follows, though the range cannot be learnt at the first try.
+func TestNewRange(t *testing.T) {
+	ranges := make(chan any, 3)
+	dir := t.TempDir()
+	m := &Machine{containerd: &containerd.Containerd{Own: true}, cni: cni.Config{Dir: dir, Data: leases(dir)}, remade: make(chan struct{}, 1)}
+	m.cfg.PodRange = func(ctx context.Context) (string, error) {
+		switch r := (<-ranges).(type) {
+		case string:
+			return r, nil
+		case error:
+			return "", r
+		}
+		return "", ctx.Err()
+	}
+	written := func() string {
+		b, err := os.ReadFile(filepath.Join(dir, "10-pintle.conflist"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	ranges <- "10.244.1.0/24"
+	if err := m.network(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := written(); !strings.Contains(c, `"10.244.1.0/24"`) {
+		t.Errorf("the configuration has not the range given:\n%s", c)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.renetwork(ctx)
+	}()
+	m.remade <- struct{}{}
+	ranges <- errors.New("the server is away")
+	ranges <- "10.244.7.0/24"
+	for end := time.Now().Add(5 * time.Second); !strings.Contains(written(), `"10.244.7.0/24"`); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the configuration has not the new range:\n%s", written())
+		}
+	}
+	if strings.Contains(written(), "10.244.1.0") {
+		t.Errorf("the old range is still there:\n%s", written())
+	}
+	cancel()
+	<-done
+}
