@@ -35,6 +35,8 @@ type Config struct {
 	IdleWatches int
 	// Pods is how many pods the deployment scenario asks for; it needs nodes. 0 leaves it out.
 	Pods int
+	// Definitions is how many CustomResourceDefinitions to make, each with a schema of 20 KB. 0 leaves it out.
+	Definitions int
 	// Curve lists numbers of custom resources, ascending, at which CPU and memory are measured. Empty: none.
 	Curve []int
 	// Kinds are what the basic work is done with. Default: all, and pods with watchers of their nodes.
@@ -92,6 +94,11 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Pods > 0 {
 		if err := deployment(ctx, &c, target, r); err != nil {
 			return r, fmt.Errorf("deployment: %w", err)
+		}
+	}
+	if c.Definitions > 0 {
+		if err := definitions(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("custom resource definitions: %w", err)
 		}
 	}
 	if len(c.Curve) > 0 {

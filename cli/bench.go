@@ -60,6 +60,7 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 	f.DurationVar(&c.Duration, "duration", 10*time.Second, "how long the fan-out lasts")
 	f.IntVar(&c.IdleWatches, "idle-watches", 0, "watches to measure the memory of, on a server that has done nothing yet")
 	f.IntVar(&c.Pods, "pods", 0, "pods of a Deployment to bring up; needs nodes (pintle up --hollow-nodes 100)")
+	f.IntVar(&c.Definitions, "crds", 0, "CustomResourceDefinitions of 20 KB to make")
 	f.IntSliceVar(&c.Curve, "curve", nil, "numbers of objects to measure the cost at, ascending")
 	f.StringSliceVar(&c.Kinds, "kinds", nil, "customresources, configmaps (default both)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")

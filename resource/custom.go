@@ -326,6 +326,20 @@ func SchemaJSON(v *Version) []byte {
 	return nil
 }
 
+// SelectableFields are the paths of the fields that a custom kind's version declares to be selectable, in its order and
+// without the leading dot; nil for built-in kinds.
+func SelectableFields(v *Version) []string {
+	c, ok := v.Codec.(*customVersion)
+	if !ok {
+		return nil
+	}
+	var paths []string
+	for _, f := range c.spec.SelectableFields {
+		paths = append(paths, strings.TrimPrefix(f.JSONPath, "."))
+	}
+	return paths
+}
+
 // HasSubresource reports whether a version has a subresource that its Definition declares: the versions of a custom kind
 // may differ in that.
 func HasSubresource(v *Version, name string) bool {

@@ -13,6 +13,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/schemas"
 )
 
 // fitsSchema reports that a configuration certainly has only fields that the schema declares, with values of their
@@ -49,13 +50,13 @@ func typedModel(d *resource.Definition, v *resource.Version) (typed.ParseableTyp
 	}
 	names, own := []string{v.Model}, map[string][]byte{}
 	if d.Custom {
-		doc, _, err := customSchemas(d, v)
+		described, err := customSchemas(d, v)
 		if err != nil {
 			return typed.ParseableType{}, err
 		}
-		names, own[modelName(d, v)] = []string{objectMetaModel}, doc
+		names, own[modelName(d, v)] = []string{objectMetaModel}, described[modelName(d, v)]
 	}
-	docs, err := closure(names, d.Custom)
+	docs, err := schemas.Closure(names...)
 	if err != nil {
 		return typed.ParseableType{}, err
 	}

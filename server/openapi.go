@@ -1,12 +1,11 @@
 package server
 
 import (
-	"bytes"
+	"container/list"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -16,8 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
+	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
 )
@@ -26,15 +24,17 @@ import (
 // for each group and version below it, of v2 one document of all at /openapi/v2.
 //
 // A document's name in the index carries a hash of what the document is made from, not of the document: the index of a
-// thousand CRDs is made without building one document. A document is built when it is asked for, with the schemas of
-// its kinds and of all they refer to, and kept compressed until its kinds change.
+// thousand CRDs is made without building one document. Documents are strung together from compressed pieces, one for each
+// version of a custom kind and one for what goes with all of them. A piece is made when it is asked for: a new CRD costs
+// its own schema and nothing else. Of the pieces of custom kinds as many are kept as fit into a budget.
 type OpenAPI struct {
 	registry *resource.Registry
 	build    string // tells one server's embedded schemas from another's
+	pieces   pieceCache
 
 	mu          sync.Mutex
 	generation  uint64
-	documents   map[string]*openAPIDocument // "api/v1", "apis/apps/v1"
+	documents   map[string]*openAPIDocument // "api/v1", "apis/apps/v1", "apis"
 	index       *cachedDocument
 	kinds       map[*resource.Version]*openAPIKind
 	base        *openAPIBase
@@ -42,12 +42,13 @@ type OpenAPI struct {
 	tagV2       string
 }
 
-// openAPIDocument describes one group and version.
+// openAPIDocument describes one group and version, or, without kinds, what is above them: the lists of groups and of a
+// group's versions, and the server's build.
 type openAPIDocument struct {
-	group, version string
-	kinds          []*openAPIKind // by name
-	hash           string
-	packed         func() ([]byte, error) // the document, compressed
+	name, group, version string
+	kinds                []*openAPIKind // by name
+	hash                 string
+	builtin              func(openAPIForm) (kindPieces, error) // the whole of it, unless all kinds are custom ones
 }
 
 // openAPIKind describes one version of a kind.
@@ -55,16 +56,21 @@ type openAPIKind struct {
 	def     *resource.Definition
 	version *resource.Version
 	sum     [sha256.Size]byte // of all that the description is made from
-	v2      func(openAPIForm) (kindPieces, error)
 }
+
+// openAPIPieces is the budget for pieces of custom kinds, compressed.
+const openAPIPieces = 16 << 20
 
 // NewOpenAPI returns the description of what is registered, now and later.
 func NewOpenAPI(registry *resource.Registry) *OpenAPI {
 	v := Version()
-	return &OpenAPI{registry: registry, build: v.GitVersion + v.GitCommit}
+	return &OpenAPI{registry: registry, build: v.GitVersion + v.GitCommit, pieces: pieceCache{budget: openAPIPieces}}
 }
 
-const openAPIPrefix = "/openapi/v3"
+const (
+	openAPIPrefix = "/openapi/v3"
+	typeProtoV3   = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+)
 
 // Serve answers /openapi/v2, /openapi/v3 and what is below it. When it returns an error, nothing has been written.
 func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
@@ -75,10 +81,6 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return errPage
 	}
-	if !acceptsJSON(r.Header.Get("Accept")) {
-		// Clients that would rather have protobuf accept JSON as well.
-		return notAcceptable("only the following media types are accepted: " + typeJSON)
-	}
 	if name == "" {
 		return o.serveIndex(w, r)
 	}
@@ -88,21 +90,26 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 		return errPage
 	}
 	h := w.Header()
+	h.Set("Vary", "Accept")
+	form, ok := openAPIFormOf(r.Header.Get("Accept"), "v3")
+	if !ok {
+		w.WriteHeader(http.StatusNotAcceptable)
+		return nil
+	}
 	hash := r.URL.Query().Get("hash")
 	if hash != "" && hash != doc.hash {
 		http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
 		return nil
 	}
 	tag := strconv.Quote(doc.hash)
-	fresh := r.Header.Get("If-None-Match") == tag
-	var packed []byte
+	fresh := sameTag(r.Header.Get("If-None-Match"), tag)
+	var pieces []piece
 	if !fresh {
 		var err error
-		if packed, err = doc.packed(); err != nil {
+		if pieces, err = o.piecesV3(doc, form); err != nil {
 			return fmt.Errorf("building the OpenAPI document of %s: %w", name, err)
 		}
 	}
-	h.Set("Vary", "Accept")
 	h.Set("ETag", tag)
 	if hash != "" {
 		h.Set("Cache-Control", "public, immutable")
@@ -112,8 +119,9 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Content-Type", typeJSON)
-	return writePacked(w, r, packed)
+	h.Set("Content-Type", [...]string{typeJSON, typeProtoV3}[form])
+	writePieces(w, r, pieces)
+	return nil
 }
 
 func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) error {
@@ -138,6 +146,9 @@ func (o *OpenAPI) refresh() {
 		return
 	}
 	kinds, members := map[*resource.Version]*openAPIKind{}, map[string]*openAPIDocument{}
+	for _, name := range []string{"version", "apis"} {
+		members[name] = &openAPIDocument{name: name}
+	}
 	for _, def := range s.All() {
 		for i := range def.Versions {
 			v := &def.Versions[i]
@@ -151,9 +162,17 @@ func (o *OpenAPI) refresh() {
 			kinds[v] = kind
 			name := apiPath(v.Group, v.Name)
 			if members[name] == nil {
-				members[name] = &openAPIDocument{group: v.Group, version: v.Name}
+				members[name] = &openAPIDocument{name: name, group: v.Group, version: v.Name}
 			}
 			members[name].kinds = append(members[name].kinds, kind)
+			if group := strings.TrimSuffix(name, "/"+v.Name); !def.Custom && members[group] == nil {
+				members[group] = &openAPIDocument{name: group, group: v.Group}
+			}
+		}
+	}
+	for v, k := range o.kinds {
+		if kinds[v] == nil {
+			o.pieces.drop(k)
 		}
 	}
 	base := &openAPIBase{build: o.build}
@@ -166,7 +185,9 @@ func (o *OpenAPI) refresh() {
 			members[name] = old
 		} else {
 			doc.hash = doc.fingerprint(o.build)
-			doc.packed = sync.OnceValues(doc.pack)
+			if !doc.custom() {
+				doc.builtin = onceByForm(doc.pack)
+			}
 		}
 		if doc.custom() {
 			custom = append(custom, doc.kinds...)
@@ -184,7 +205,7 @@ func (o *OpenAPI) refresh() {
 
 // custom reports a document of custom kinds only.
 func (d *openAPIDocument) custom() bool {
-	return !slices.ContainsFunc(d.kinds, func(k *openAPIKind) bool { return !k.def.Custom })
+	return len(d.kinds) > 0 && !slices.ContainsFunc(d.kinds, func(k *openAPIKind) bool { return !k.def.Custom })
 }
 
 func newOpenAPIKind(def *resource.Definition, v *resource.Version) *openAPIKind {
@@ -194,9 +215,9 @@ func newOpenAPIKind(def *resource.Definition, v *resource.Version) *openAPIKind 
 	for _, s := range discoverySubresources(def, v) {
 		fmt.Fprintf(h, "%s\x00%v\x00%q\x00", s.name, s.kind, s.verbs)
 	}
+	fmt.Fprintf(h, "%q\x00", resource.SelectableFields(v))
 	h.Write(resource.SchemaJSON(v))
 	h.Sum(k.sum[:0])
-	k.v2 = onceByForm(k.packV2)
 	return k
 }
 
@@ -222,13 +243,8 @@ func openAPIURL(name, hash string) string {
 }
 
 func indexOf(documents map[string]*openAPIDocument) *cachedDocument {
-	names := make([]string, 0, len(documents))
-	for name := range documents {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	b := []byte(`{"paths":{`)
-	for i, name := range names {
+	for i, name := range slices.Sorted(maps.Keys(documents)) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -240,7 +256,7 @@ func indexOf(documents map[string]*openAPIDocument) *cachedDocument {
 // fingerprint covers everything the document is made from.
 func (d *openAPIDocument) fingerprint(build string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00", build, d.group, d.version)
+	fmt.Fprintf(h, "%s\x00%s\x00", build, d.name)
 	for _, k := range d.kinds {
 		h.Write(k.sum[:])
 	}
@@ -254,153 +270,262 @@ func listKind(def *resource.Definition, v *resource.Version) string {
 	return def.ListKind
 }
 
-// pack builds the document and compresses it.
-func (d *openAPIDocument) pack() ([]byte, error) {
-	body, err := d.json()
-	if err != nil {
-		return nil, err
+// paths describes the operations of the document, but those of custom kinds.
+func (d *openAPIDocument) paths() (*openAPIPaths, error) {
+	p := newOpenAPIPaths(d.group, d.version)
+	if len(d.kinds) == 0 {
+		p.addTop(d.name)
+	} else {
+		p.addRoot()
 	}
-	var out bytes.Buffer
-	z := gzips.Get().(*gzip.Writer)
-	defer gzips.Put(z)
-	z.Reset(&out)
-	if _, err := z.Write(body); err != nil {
-		return nil, err
+	for _, k := range d.kinds {
+		if !d.custom() {
+			p.add(k.def, k.version)
+		}
 	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	return p, p.err
 }
 
-// json builds the document.
-func (d *openAPIDocument) json() ([]byte, error) {
-	p := newOpenAPIPaths(d.group, d.version)
-	p.addRoot()
-	custom := map[string][]byte{} // and, in the end, all schemas
+// pack is the document of built-in kinds, and of the custom ones that have been added to their group and version.
+func (d *openAPIDocument) pack(form openAPIForm) (kindPieces, error) {
+	p, err := d.paths()
+	if err != nil {
+		return kindPieces{}, err
+	}
+	definitions := entries{}
 	for _, k := range d.kinds {
-		def, v := k.def, k.version
-		p.add(def, v)
-		if !def.Custom {
+		if !k.def.Custom {
 			continue
 		}
-		object, list, err := customSchemas(def, v)
+		own, err := customSchemas(k.def, k.version)
 		if err != nil {
-			return nil, err
+			return kindPieces{}, err
 		}
-		custom[modelName(def, v)], custom[modelListName(def, v)] = object, list
-	}
-	if p.err != nil {
-		return nil, p.err
-	}
-	var names []string
-	for m := range p.models {
-		if custom[m] == nil {
-			names = append(names, m)
-		}
-	}
-	for _, c := range custom {
-		for _, m := range schemas.References(c) {
-			if custom[m] == nil {
-				names = append(names, m)
+		for name, doc := range own {
+			delete(p.models, name)
+			definitions[name] = doc
+			for _, m := range schemas.References(doc) {
+				p.models[m] = own[m] == nil
 			}
 		}
 	}
-	components, err := closure(names, len(custom) > 0)
+	maps.DeleteFunc(p.models, func(_ string, builtin bool) bool { return !builtin })
+	docs, err := schemas.Closure(slices.Collect(maps.Keys(p.models))...)
+	if err != nil {
+		return kindPieces{}, err
+	}
+	for name, doc := range docs {
+		if definitions[name] == nil {
+			definitions[name] = doc
+		}
+	}
+	if doc, ok := definitions[deleteOptionsModel]; ok {
+		definitions[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
+	}
+	return packV3(form, true, p, definitions)
+}
+
+func packV3(form openAPIForm, first bool, p *openAPIPaths, definitions entries) (kindPieces, error) {
+	items := entries{}
+	for path, item := range p.items {
+		b, err := json.Marshal(item)
+		if err != nil {
+			return kindPieces{}, err
+		}
+		items[path] = b
+	}
+	paths, err := items.pack(form, first, 1, protoV3().pathItem)
+	if err != nil {
+		return kindPieces{}, err
+	}
+	d, err := definitions.pack(form, first, 1, protoV3().schema)
+	return kindPieces{paths, d}, err
+}
+
+// packV3 is a custom kind's part of the document of its group and version.
+func (k *openAPIKind) packV3(form openAPIForm) (kindPieces, error) {
+	p := newOpenAPIPaths(k.version.Group, k.version.Name)
+	p.add(k.def, k.version)
+	if p.err != nil {
+		return kindPieces{}, p.err
+	}
+	definitions, err := customSchemas(k.def, k.version)
+	if err != nil {
+		return kindPieces{}, err
+	}
+	return packV3(form, false, p, definitions)
+}
+
+// packShared is what the document of custom kinds has beside them: the list of its resources, and DeleteOptions, which
+// names the group and version.
+func (d *openAPIDocument) packShared(form openAPIForm) (kindPieces, error) {
+	p, err := d.paths()
+	if err != nil {
+		return kindPieces{}, err
+	}
+	docs, err := schemas.Closure(deleteOptionsModel)
+	if err != nil {
+		return kindPieces{}, err
+	}
+	options := withKind(docs[deleteOptionsModel], d.group, d.version, "DeleteOptions")
+	return packV3(form, true, p, entries{deleteOptionsModel: options})
+}
+
+// sharedClosure are the schemas that custom kinds refer to, without scale or with it.
+var sharedClosure = [2]func(openAPIForm) (piece, error){
+	onceByForm(func(form openAPIForm) (piece, error) { return packClosure(form, sharedModels[:len(sharedModels)-1]) }),
+	onceByForm(func(form openAPIForm) (piece, error) { return packClosure(form, sharedModels) }),
+}
+
+func packClosure(form openAPIForm, models []string) (piece, error) {
+	docs, err := schemas.Closure(append(slices.Clone(models), metaModel+"APIResourceList")...)
+	if err != nil {
+		return piece{}, err
+	}
+	delete(docs, deleteOptionsModel)
+	return entries(docs).pack(form, false, 1, protoV3().schema)
+}
+
+// piecesV3 strings a document together.
+func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error) {
+	if d.builtin != nil {
+		whole, err := d.builtin(form)
+		if err != nil {
+			return nil, err
+		}
+		return assembleV3(form, []kindPieces{whole})
+	}
+	shared, err := d.packShared(form)
 	if err != nil {
 		return nil, err
 	}
-	for name, c := range components {
-		if custom[name] == nil {
-			custom[name] = c
+	parts := make([]kindPieces, 0, 2+len(d.kinds))
+	parts = append(parts, shared, kindPieces{})
+	scale := 0
+	for _, k := range d.kinds {
+		p, err := o.pieces.get(pieceKey{k, "v3", form}, k.packV3)
+		if err != nil {
+			return nil, fmt.Errorf("describing %s: %w", k.def.Resource, err)
+		}
+		parts = append(parts, p)
+		if slices.ContainsFunc(discoverySubresources(k.def, k.version), func(s discoverySubresource) bool { return s.name == "scale" }) {
+			scale = 1
 		}
 	}
-	if doc, ok := custom[deleteOptionsModel]; ok {
-		custom[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
-	}
-	paths, err := json.Marshal(p.items)
-	if err != nil {
+	if parts[1].definitions, err = sharedClosure[scale](form); err != nil {
 		return nil, err
 	}
-	return assemble(paths, custom), nil
+	return assembleV3(form, parts)
 }
 
-// assemble puts the document together. The schemas are JSON already, and most of it.
-func assemble(paths []byte, components map[string][]byte) []byte {
-	size := len(paths)
-	for name, c := range components {
-		size += len(name) + len(c) + 4
+func assembleV3(form openAPIForm, parts []kindPieces) ([]piece, error) {
+	paths, definitions, size := make([]piece, 0, 2*len(parts)+4), make([]piece, 0, len(parts)), [2]int{}
+	for _, p := range parts {
+		paths, definitions = append(paths, p.paths), append(definitions, p.definitions)
+		size[0] += p.paths.size
+		size[1] += p.definitions.size
 	}
-	b := make([]byte, 0, size+512)
-	b = fmt.Appendf(b, `{"openapi":"3.0.0","info":{"title":"Kubernetes","version":%q},"paths":`, Version().GitVersion)
-	b = append(append(b, paths...), `,"components":{"schemas":`...)
-	sep := byte('{')
-	for _, name := range slices.Sorted(maps.Keys(components)) {
-		b = fmt.Appendf(append(b, sep), "%q:", name)
-		b = append(b, components[name]...)
-		sep = ','
-	}
-	return append(b, `},"securitySchemes":{"BearerToken":{"description":"Bearer Token authentication","in":"header","name":"authorization","type":"apiKey"}}}}`...)
-}
-
-// closures keeps the schemas that documents of custom resources share: metadata, Status, Scale. There are only as many
-// sets as combinations of what a CRD can switch on.
-var closures sync.Map // of map[string][]byte by names
-
-func closure(names []string, custom bool) (map[string][]byte, error) {
-	if !custom {
-		return schemas.Closure(names...)
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	key := strings.Join(names, " ")
-	if c, ok := closures.Load(key); ok {
-		return c.(map[string][]byte), nil
-	}
-	c, err := schemas.Closure(names...)
-	if err == nil {
-		for name, doc := range c {
-			c[name] = slices.Clone(doc) // lets the unpacked file go
+	info := fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":"Kubernetes","version":%q}`, Version().GitVersion)
+	const security = `"securitySchemes":{"BearerToken":{"description":"Bearer Token authentication","in":"header","name":"authorization","type":"apiKey"}}`
+	var texts [3][]byte // before the paths, between them and the schemas, behind those
+	if form == openAPIJSON {
+		texts = [...][]byte{append(info, `,"paths":{`...), []byte(`},"components":{"schemas":{`), []byte("}," + security + "}}")}
+	} else {
+		head, err := object.Parse(append(info, '}'))
+		if err != nil {
+			return nil, err
 		}
-		closures.Store(key, c)
+		last, err := object.Parse([]byte("{" + security + "}"))
+		if err != nil {
+			return nil, err
+		}
+		texts[0] = appendSize(protoV3().head(nil, head), 4, size[0])
+		texts[2] = protoV3().components(nil, last)
+		open := appendSize(nil, 1, size[1])
+		texts[1] = append(appendSize(nil, 5, len(open)+size[1]+len(texts[2])), open...)
 	}
-	return c, err
+	pieces := append([]piece{storedPiece(texts[0])}, paths...)
+	pieces = append(append(pieces, storedPiece(texts[1])), definitions...)
+	return append(pieces, storedPiece(texts[2])), nil
+}
+
+// pieceCache keeps the pieces of custom kinds that were asked for last, as many as fit into its budget.
+type pieceCache struct {
+	budget int // bytes
+
+	mu    sync.Mutex
+	used  int
+	order list.List // of *cachedPieces, the one asked for last in front
+	byKey map[pieceKey]*list.Element
+}
+
+// pieceKey names the pieces of a kind in one version of OpenAPI and one form.
+type pieceKey struct {
+	kind    *openAPIKind
+	version string // "v2", "v3"
+	form    openAPIForm
+}
+
+type cachedPieces struct {
+	key pieceKey
+	kindPieces
+}
+
+func (c *cachedPieces) cost() int { return len(c.paths.deflated) + len(c.definitions.deflated) }
+
+// get returns the pieces of a kind, which build makes when they are not there. Two that ask at once may both build them.
+func (c *pieceCache) get(key pieceKey, build func(openAPIForm) (kindPieces, error)) (kindPieces, error) {
+	c.mu.Lock()
+	if e := c.byKey[key]; e != nil {
+		c.order.MoveToFront(e)
+		p := e.Value.(*cachedPieces).kindPieces
+		c.mu.Unlock()
+		return p, nil
+	}
+	c.mu.Unlock()
+	p, err := build(key.form)
+	if err != nil {
+		return kindPieces{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byKey[key] != nil {
+		return p, nil
+	}
+	if c.byKey == nil {
+		c.byKey = map[pieceKey]*list.Element{}
+	}
+	entry := &cachedPieces{key, p}
+	c.byKey[key] = c.order.PushFront(entry)
+	c.used += entry.cost()
+	for c.used > c.budget {
+		c.remove(c.order.Back())
+	}
+	return p, nil
+}
+
+func (c *pieceCache) remove(e *list.Element) {
+	entry := c.order.Remove(e).(*cachedPieces)
+	delete(c.byKey, entry.key)
+	c.used -= entry.cost()
+}
+
+// drop forgets the pieces of a kind that is no longer served.
+func (c *pieceCache) drop(k *openAPIKind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, version := range []string{"v2", "v3"} {
+		for form := range openAPIForms {
+			if e := c.byKey[pieceKey{k, version, form}]; e != nil {
+				c.remove(e)
+			}
+		}
+	}
 }
 
 // withKind adds the extension that says of which kind a schema is.
 func withKind(doc []byte, group, version, kind string) []byte {
 	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":%q,"kind":%q,"version":%q}]}`, group, kind, version)
-}
-
-func acceptsJSON(accept string) bool {
-	if accept == "" {
-		return true
-	}
-	for _, c := range parseAccept(accept) {
-		if (c.typ == "application" || c.typ == "*") && (c.sub == "json" || c.sub == "*") {
-			return true
-		}
-	}
-	return false
-}
-
-// writePacked writes a compressed body, unpacked for clients that do not take gzip. A client that has gone away is no
-// error.
-func writePacked(w http.ResponseWriter, r *http.Request, packed []byte) error {
-	h := w.Header()
-	h.Add("Vary", "Accept-Encoding")
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", strconv.Itoa(len(packed)))
-		_, _ = w.Write(packed)
-		return nil
-	}
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return err
-	}
-	_, _ = io.Copy(w, z)
-	return nil
 }
 
 // serveDocument answers what describes the API: discovery, OpenAPI and the version. head is the path's first part.

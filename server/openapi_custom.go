@@ -1,44 +1,48 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
 // customSchemas are the schemas of a custom kind's objects and lists: the author's, completed by what every Kubernetes
 // object has. Without them kubectl takes apiVersion, kind and metadata for unknown fields.
-func customSchemas(def *resource.Definition, v *resource.Version) (object, list []byte, err error) {
-	root := map[string]any{}
+func customSchemas(def *resource.Definition, v *resource.Version) (entries, error) {
+	root := object.NewMap()
 	if source := resource.SchemaJSON(v); source != nil {
-		if err := json.Unmarshal(source, &root); err != nil {
-			return nil, nil, fmt.Errorf("schema of %s in %s: %w", def.Resource, v.APIVersion(), err)
+		parsed, err := object.Parse(source)
+		if err != nil {
+			return nil, fmt.Errorf("schema of %s in %s: %w", def.Resource, v.APIVersion(), err)
 		}
-		complete(root)
-		addObjectProperties(root, partialDoc["metadata"], typeDoc)
+		complete(parsed)
+		addObjectProperties(parsed, typeDoc, schemaPrefix)
+		root = *parsed
 	}
-	root["type"] = "object"
-	root["x-kubernetes-group-version-kind"] = []any{kindExtension(v, def.KindOf(v))}
-	if object, err = json.Marshal(root); err != nil {
-		return nil, nil, err
-	}
-	items := map[string]any{
-		"type": "array", "items": ref(modelName(def, v)),
-		"description": fmt.Sprintf("List of %s. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md", def.Resource.Name),
-	}
-	l := map[string]any{
-		"type": "object", "description": fmt.Sprintf("%s is a list of %s", listKind(def, v), def.KindOf(v)),
-		"required":                        []string{"items"},
-		"properties":                      map[string]any{"items": items},
-		"x-kubernetes-group-version-kind": []any{kindExtension(v, listKind(def, v))},
-	}
-	addObjectProperties(l, partialListDoc["metadata"], typeDoc)
-	l["properties"].(map[string]any)["metadata"] = describedRef(listMetaModel, partialListDoc["metadata"])
-	list, err = json.Marshal(l)
-	return object, list, err
+	root.Set("type", object.NewString("object"))
+	extend(&root, v, def.KindOf(v))
+	list := listSchema(def, v, schemaPrefix)
+	return entries{modelName(def, v): object.AppendJSON(nil, &root), modelListName(def, v): object.AppendJSON(nil, &list)}, nil
+}
+
+// listSchema is the schema of a custom kind's lists. The prefix of references tells v2 from v3.
+func listSchema(def *resource.Definition, v *resource.Version, prefix string) object.Value {
+	l := object.NewMap()
+	l.Set("type", object.NewString("object"))
+	l.Set("description", object.NewString(fmt.Sprintf("%s is a list of %s", listKind(def, v), def.KindOf(v))))
+	l.Set("required", object.NewList(object.NewString("items")))
+	addObjectProperties(&l, typeDoc, prefix)
+	props := l.Get("properties")
+	props.Set("metadata", describedRef(listMetaModel, partialListDoc["metadata"], prefix))
+	items := props.Set("items", object.NewMap())
+	items.Set("type", object.NewString("array"))
+	items.Set("description", object.NewString(fmt.Sprintf("List of %s. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md", def.Resource.Name)))
+	items.Set("items", ref(modelName(def, v), prefix))
+	extend(&l, v, listKind(def, v))
+	return l
 }
 
 // Documentation of the members that every object has.
@@ -52,89 +56,124 @@ var (
 	}
 )
 
-func ref(model string) map[string]any { return map[string]any{"$ref": schemaPrefix + model} }
-
-// describedRef wraps a reference in an allOf, as OpenAPI ignores what stands beside one.
-func describedRef(model, description string) map[string]any {
-	return map[string]any{"allOf": []any{ref(model)}, "description": description}
+func ref(model, prefix string) object.Value {
+	r := object.NewMap()
+	r.Set("$ref", object.NewString(prefix+model))
+	return r
 }
 
-func kindExtension(v *resource.Version, kind string) map[string]any {
-	return map[string]any{"group": v.Group, "version": v.Name, "kind": kind}
+// describedRef is a reference with a description. OpenAPI v3 ignores what stands beside a reference, so that it is wrapped
+// in an allOf there.
+func describedRef(model, description, prefix string) object.Value {
+	r := ref(model, prefix)
+	if prefix == schemaPrefix {
+		all := object.NewMap()
+		all.Set("allOf", object.NewList(r))
+		r = all
+	}
+	r.Set("description", object.NewString(description))
+	return r
+}
+
+// extend says of which kind a schema is, and which fields the kind's objects can be selected by.
+func extend(s *object.Value, v *resource.Version, kind string) {
+	k := object.NewMap()
+	k.Set("group", object.NewString(v.Group))
+	k.Set("version", object.NewString(v.Name))
+	k.Set("kind", object.NewString(kind))
+	s.Set("x-kubernetes-group-version-kind", object.NewList(k))
+	var fields []object.Value
+	for _, path := range resource.SelectableFields(v) {
+		f := object.NewMap()
+		f.Set("fieldPath", object.NewString(path))
+		fields = append(fields, f)
+	}
+	if fields != nil {
+		s.Set("x-kubernetes-selectable-fields", object.NewList(fields...))
+	}
 }
 
 // addObjectProperties gives a schema apiVersion, kind and metadata.
-func addObjectProperties(s map[string]any, metadata string, doc map[string]string) {
-	props, ok := s["properties"].(map[string]any)
-	if !ok {
-		props = map[string]any{}
-		s["properties"] = props
+func addObjectProperties(s *object.Value, doc map[string]string, prefix string) {
+	props := s.Get("properties")
+	if props.Kind() != object.Map {
+		props = s.Set("properties", object.NewMap())
 	}
-	props["apiVersion"] = map[string]any{"type": "string", "description": doc["apiVersion"]}
-	props["kind"] = map[string]any{"type": "string", "description": doc["kind"]}
-	props["metadata"] = describedRef(objectMetaModel, metadata)
+	for _, name := range []string{"apiVersion", "kind"} {
+		p := props.Set(name, object.NewMap())
+		p.Set("type", object.NewString("string"))
+		p.Set("description", object.NewString(doc[name]))
+	}
+	props.Set("metadata", describedRef(objectMetaModel, partialDoc["metadata"], prefix))
 }
 
-// complete walks a structural schema and says what its extensions imply: an integer or a string may stand where
-// x-kubernetes-int-or-string is set, an embedded resource has a kind and metadata.
-func complete(s map[string]any) {
-	if props, ok := s["properties"].(map[string]any); ok {
-		for _, p := range props {
-			if p, ok := p.(map[string]any); ok {
-				complete(p)
-			}
-		}
+// addEmbeddedProperties gives the schema of an embedded object what objects have.
+func addEmbeddedProperties(s *object.Value, prefix string) {
+	addObjectProperties(s, embeddedDoc, prefix)
+	required := s.Get("required")
+	if required.Kind() != object.List {
+		required = s.Set("required", object.NewList())
 	}
-	for _, name := range []string{"items", "additionalProperties"} {
-		if sub, ok := s[name].(map[string]any); ok {
-			complete(sub)
+	for _, name := range []string{"kind", "apiVersion"} {
+		if !contains(required, name) {
+			required.Append(object.NewString(name))
 		}
-	}
-	if on, _ := s["x-kubernetes-int-or-string"].(bool); on {
-		addIntOrString(s)
-	}
-	if on, _ := s["x-kubernetes-embedded-resource"].(bool); on {
-		addObjectProperties(s, partialDoc["metadata"], embeddedDoc)
-		required, _ := s["required"].([]any)
-		for _, name := range []string{"kind", "apiVersion"} {
-			if !contains(required, name) {
-				required = append(required, name)
-			}
-		}
-		s["required"] = required
 	}
 }
 
-func contains(list []any, s string) bool {
-	for _, v := range list {
-		if v == s {
+func contains(list *object.Value, s string) bool {
+	for _, item := range list.Items() {
+		if item.Str() == s {
 			return true
 		}
 	}
 	return false
 }
 
-func addIntOrString(s map[string]any) {
-	either := []any{map[string]any{"type": "integer"}, map[string]any{"type": "string"}}
-	anyOf, has := s["anyOf"].([]any)
-	all, _ := s["allOf"].([]any)
-	switch {
-	case !has && len(all) > 0 && isEither(all[0]):
-	case !has:
-		s["anyOf"] = either
-	case !isEither(map[string]any{"anyOf": anyOf}):
-		s["allOf"] = append([]any{map[string]any{"anyOf": either}}, all...)
+// complete walks a structural schema and says what its extensions imply: an integer or a string may stand where
+// x-kubernetes-int-or-string is set, an embedded resource has a kind and metadata.
+func complete(s *object.Value) {
+	for _, p := range s.Get("properties").Fields() {
+		complete(p)
+	}
+	for _, name := range []string{"items", "additionalProperties"} {
+		if sub := s.Get(name); sub.Kind() == object.Map {
+			complete(sub)
+		}
+	}
+	if s.Get("x-kubernetes-int-or-string").Bool() {
+		addIntOrString(s)
+	}
+	if s.Get("x-kubernetes-embedded-resource").Bool() {
+		addEmbeddedProperties(s, schemaPrefix)
 	}
 }
 
-// isEither reports a schema that already says anyOf integer, string.
-func isEither(s any) bool {
-	m, _ := s.(map[string]any)
-	list, _ := m["anyOf"].([]any)
-	if len(list) != 2 {
-		return false
+func addIntOrString(s *object.Value) {
+	either := object.NewList(ofType("integer"), ofType("string"))
+	anyOf, all := s.Get("anyOf"), s.Get("allOf")
+	switch {
+	case anyOf == nil && all.Len() > 0 && isEither(all.Index(0).Get("anyOf")), isEither(anyOf):
+	case anyOf == nil:
+		s.Set("anyOf", either)
+	default:
+		first := object.NewMap()
+		first.Set("anyOf", either)
+		if all == nil {
+			s.Set("allOf", object.NewList(first))
+		} else {
+			all.Insert(0, first)
+		}
 	}
-	a, _ := list[0].(map[string]any)
-	b, _ := list[1].(map[string]any)
-	return a["type"] == "integer" && b["type"] == "string"
+}
+
+func ofType(typ string) object.Value {
+	s := object.NewMap()
+	s.Set("type", object.NewString(typ))
+	return s
+}
+
+// isEither reports an anyOf of an integer and a string.
+func isEither(anyOf *object.Value) bool {
+	return anyOf.Len() == 2 && anyOf.Index(0).Get("type").Str() == "integer" && anyOf.Index(1).Get("type").Str() == "string"
 }

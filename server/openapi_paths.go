@@ -101,18 +101,18 @@ func (p *openAPIPaths) addRoot() {
 	p.items["/"+apiPath(p.group, p.version)+"/"] = &pathItem{Get: op}
 }
 
-// addDiscovery describes the documents above those of a group and version: of the API's groups, of each group, and of the
-// server's build.
-func (p *openAPIPaths) addDiscovery(groups []string) {
-	p.addDocument("/version/", "getCodeVersion", "get the version information for this server", "version", "io.k8s.apimachinery.pkg.version.Info")
-	p.addDocument("/apis/", "getAPIVersions", "get available API versions", "apis", metaModel+"APIGroupList")
-	for _, group := range groups {
-		if group == "" {
-			p.addDocument("/api/", "getCoreAPIVersions", "get available API versions", "core", metaModel+"APIVersions")
-			continue
-		}
-		name := groupName(group)
-		p.addDocument("/apis/"+group+"/", "get"+name+"APIGroup", "get information of a group", strings.ToLower(name[:1])+name[1:], metaModel+"APIGroup")
+// addTop describes a document above those of a group and version: the server's build, the API's groups, or a group.
+func (p *openAPIPaths) addTop(name string) {
+	switch name {
+	case "version":
+		p.addDocument("/version/", "getCodeVersion", "get the version information for this server", "version", "io.k8s.apimachinery.pkg.version.Info")
+	case "apis":
+		p.addDocument("/apis/", "getAPIVersions", "get available API versions", "apis", metaModel+"APIGroupList")
+	case "api":
+		p.addDocument("/api/", "getCoreAPIVersions", "get available API versions", "core", metaModel+"APIVersions")
+	default:
+		group := groupName(p.group)
+		p.addDocument("/"+name+"/", "get"+group+"APIGroup", "get information of a group", strings.ToLower(group[:1])+group[1:], metaModel+"APIGroup")
 	}
 }
 

@@ -47,6 +47,11 @@ func appendTag(dst []byte, number, wire int) []byte {
 	return binary.AppendUvarint(dst, uint64(number)<<3|uint64(wire))
 }
 
+// appendSize begins a field that holds a message of so many bytes.
+func appendSize(dst []byte, number, size int) []byte {
+	return binary.AppendUvarint(appendTag(dst, number, 2), uint64(size))
+}
+
 // appendMessage appends a message within another: its size comes first, known last.
 func appendMessage(dst []byte, number int, v *object.Value, body protoBody) []byte {
 	dst = appendTag(dst, number, 2)
@@ -196,7 +201,7 @@ func protoMembers(into map[string]protoMember, field protoField, pairs string) {
 	}
 }
 
-// members makes a table of members out of one string per way of writing them.
+// scalarMembers makes a table of members out of one string per way of writing them.
 func scalarMembers(strs, lists, bools, ints, doubles string) map[string]protoMember {
 	m := map[string]protoMember{}
 	protoMembers(m, protoString, strs)
@@ -209,8 +214,9 @@ func scalarMembers(strs, lists, bools, ints, doubles string) map[string]protoMem
 
 // protoForms are the messages of one version of OpenAPI that documents are put together from.
 type protoForms struct {
-	pathItem, schema, parameter protoBody
-	head                        protoBody // of the document, without what the other forms are for
+	pathItem, schema protoBody
+	head             protoBody // of the document, but paths and schemas
+	components       protoBody // of v3's components, but schemas
 }
 
 // protoV2 are the messages of OpenAPI v2.
@@ -266,5 +272,78 @@ var protoV2 = sync.OnceValue(func() *protoForms {
 	head.members["security"] = protoMember{12, protoEach(protoNamed(1, func(dst []byte, v *object.Value) []byte { return protoStrings(dst, 1, v) }))}
 	head.members["securityDefinitions"] = protoMember{13, protoOne(protoNamed(1, protoWithin(key.body, 2)))}
 	head.members["parameters"] = protoMember{10, protoOne(protoNamed(1, parameter))}
-	return &protoForms{pathItem: item.body, schema: schema.body, parameter: parameter, head: head.body}
+	return &protoForms{pathItem: item.body, schema: schema.body, head: head.body}
 })
+
+// protoV3 are the messages of OpenAPI v3. Most things may be replaced by a reference there, which takes a message around
+// each.
+var protoV3 = sync.OnceValue(func() *protoForms {
+	reference := &protoObject{members: scalarMembers("$ref=1 summary=2 description=3", "", "", "", "")}
+	orReference := func(body protoBody) protoBody {
+		return func(dst []byte, v *object.Value) []byte {
+			if v.Get("$ref") != nil {
+				return appendMessage(dst, 2, v, reference.body)
+			}
+			return appendMessage(dst, 1, v, body)
+		}
+	}
+	documentation := &protoObject{members: scalarMembers("description=1 url=2", "", "", "", ""), extensions: 3}
+	schema := &protoObject{extensions: 36, members: scalarMembers(
+		"title=9 pattern=17 type=25 description=34 format=35", "required=23",
+		"nullable=1 readOnly=3 writeOnly=4 deprecated=8 exclusiveMaximum=12 exclusiveMinimum=14 uniqueItems=20",
+		"maxLength=15 minLength=16 maxItems=18 minItems=19 maxProperties=21 minProperties=22",
+		"multipleOf=10 maximum=11 minimum=13")}
+	either := orReference(schema.body)
+	for name, m := range map[string]protoMember{
+		"externalDocs": {6, protoOne(documentation.body)}, "example": {7, protoOne(protoJSON)}, "enum": {24, protoEach(protoJSON)},
+		"allOf": {26, protoEach(either)}, "oneOf": {27, protoEach(either)}, "anyOf": {28, protoEach(either)}, "not": {29, protoOne(schema.body)},
+		"items":                {30, protoOne(protoWithin(either, 1))},
+		"properties":           {31, protoOne(protoNamed(1, either))},
+		"additionalProperties": {32, protoOne(protoSchemaOrBool(either))},
+		"default":              {33, protoOne(protoDefault)},
+	} {
+		schema.members[name] = m
+	}
+	media := &protoObject{extensions: 5, members: map[string]protoMember{"schema": {1, protoOne(either)}}}
+	content := protoOne(protoNamed(1, media.body))
+	parameter := &protoObject{extensions: 14, members: scalarMembers("name=1 in=2 description=3", "", "required=4", "", "")}
+	parameter.members["schema"] = protoMember{10, protoOne(either)}
+	body := &protoObject{extensions: 4, members: scalarMembers("description=1", "", "required=3", "", "")}
+	body.members["content"] = protoMember{2, content}
+	response := &protoObject{extensions: 5, members: scalarMembers("description=1", "", "", "", "")}
+	response.members["content"] = protoMember{3, content}
+	operation := &protoObject{extensions: 13, members: scalarMembers("summary=2 description=3 operationId=5", "tags=1", "deprecated=10", "", "")}
+	parameters := protoEach(orReference(parameter.body))
+	operation.members["parameters"] = protoMember{6, parameters}
+	operation.members["requestBody"] = protoMember{7, protoOne(orReference(body.body))}
+	operation.members["responses"] = protoMember{8, protoOne(protoNamed(2, orReference(response.body)))}
+	item := &protoObject{extensions: 14, members: scalarMembers("summary=2 description=3", "", "", "", "")}
+	item.members["parameters"] = protoMember{13, parameters}
+	protoMembers(item.members, protoOne(operation.body), "get=4 put=5 post=6 delete=7 options=8 head=9 patch=10")
+
+	info := &protoObject{extensions: 7, members: scalarMembers("title=1 description=2 version=6", "", "", "", "")}
+	head := &protoObject{members: scalarMembers("openapi=1", "", "", "", "")}
+	head.members["info"] = protoMember{2, protoOne(info.body)}
+	scheme := &protoObject{extensions: 9, members: scalarMembers("type=1 description=2 name=3 in=4", "", "", "", "")}
+	components := &protoObject{members: map[string]protoMember{"securitySchemes": {7, protoOne(protoNamed(1, orReference(scheme.body)))}}}
+	return &protoForms{pathItem: item.body, schema: either, head: head.body, components: components.body}
+})
+
+// protoDefault is a default value, as far as the message can hold one: a number, a boolean or a string. One of the
+// alternatives of a choice is written even when it is zero.
+func protoDefault(dst []byte, v *object.Value) []byte {
+	switch v.Kind() {
+	case object.Number:
+		return binary.LittleEndian.AppendUint64(appendTag(dst, 1, 1), math.Float64bits(floatOf(v)))
+	case object.Bool:
+		b := byte(0)
+		if v.Bool() {
+			b = 1
+		}
+		return append(appendTag(dst, 2, 0), b)
+	case object.String:
+		dst = binary.AppendUvarint(appendTag(dst, 3, 2), uint64(len(v.Str())))
+		return append(dst, v.Str()...)
+	}
+	return dst
+}

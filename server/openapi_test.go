@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"reflect"
 	"slices"
@@ -373,6 +374,9 @@ func TestOpenAPICaching(t *testing.T) {
 	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "Accept: application/xml"); a.code != 406 {
 		t.Errorf("XML: %d", a.code)
 	}
+	if a := ask(t, s, "GET /openapi/v3/api/v1?hash="+strings.Trim(tag, `"`), ""); a.code != 200 || a.header.Get("Cache-Control") != "public, immutable" || a.header.Get("Expires") == "" || a.header.Get("Vary") != "Accept" {
+		t.Errorf("with the hash: %d %v", a.code, a.header)
+	}
 	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); a.code != 404 {
 		t.Errorf("unknown: %d", a.code)
 	}
@@ -396,10 +400,12 @@ func TestOpenAPICaching(t *testing.T) {
 }
 
 func TestCustomSchemas(t *testing.T) {
-	object, list, err := customSchemas(customDefinition(t, cronTab), &customDefinition(t, cronTab).Versions[0])
+	def := customDefinition(t, cronTab)
+	got, err := customSchemas(def, &def.Versions[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+	object, list := got["com.example.v1.CronTab"], got["com.example.v1.CronTabList"]
 	for _, want := range []string{
 		`"port":{"anyOf":[{"type":"integer"},{"type":"string"}],"x-kubernetes-int-or-string":true}`,
 		`"required":["kind","apiVersion"]`,
@@ -421,23 +427,37 @@ func TestCustomSchemas(t *testing.T) {
 }
 
 func BenchmarkOpenAPICore(b *testing.B) {
-	o := NewOpenAPI(resource.NewRegistry(builtin.All()...))
-	doc := o.document("api/v1")
+	doc := NewOpenAPI(resource.NewRegistry(builtin.All()...)).document("api/v1")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := doc.pack(); err != nil {
+		if _, err := doc.pack(openAPIJSON); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkOpenAPICustom(b *testing.B) {
-	o := NewOpenAPI(resource.NewRegistry(customDefinition(b, cronTab)))
-	doc := o.document("apis/example.com/v1")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := doc.pack(); err != nil {
-			b.Fatal(err)
+	def := customDefinition(b, bigCRD())
+	kind := newOpenAPIKind(def, &def.Versions[0])
+	for name, pack := range map[string]func(openAPIForm) (kindPieces, error){"v2": kind.packV2, "v3": kind.packV3} {
+		for form := range openAPIForms {
+			b.Run(fmt.Sprintf("%s/%d", name, form), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := pack(form); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
+}
+
+// bigCRD has a schema of about 20 KB.
+func bigCRD() string {
+	var props strings.Builder
+	for i := range 140 {
+		fmt.Fprintf(&props, `"field%d":{"type":"string","maxLength":100,"description":%q},`, i, strings.Repeat("what the field means ", 4))
+	}
+	return strings.Replace(cronTab, `"cronSpec":{`, props.String()+`"cronSpec":{`, 1)
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -91,7 +91,7 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	pieces, err := piecesV2(base, kinds, form)
+	pieces, err := o.piecesV2(base, kinds, form)
 	if err != nil {
 		return fmt.Errorf("building the OpenAPI v2 document: %w", err)
 	}
@@ -112,7 +112,7 @@ func tagOf(base *openAPIBase, kinds []*openAPIKind) string {
 }
 
 // piecesV2 strings the document together.
-func piecesV2(base *openAPIBase, kinds []*openAPIKind, form openAPIForm) ([]piece, error) {
+func (o *OpenAPI) piecesV2(base *openAPIBase, kinds []*openAPIKind, form openAPIForm) ([]piece, error) {
 	parts := make([]kindPieces, 0, 1+len(kinds))
 	first, err := base.v2(form)
 	if err != nil {
@@ -120,7 +120,7 @@ func piecesV2(base *openAPIBase, kinds []*openAPIKind, form openAPIForm) ([]piec
 	}
 	parts = append(parts, first.kindPieces)
 	for _, k := range kinds {
-		p, err := k.v2(form)
+		p, err := o.pieces.get(pieceKey{k, "v2", form}, k.packV2)
 		if err != nil {
 			return nil, fmt.Errorf("describing %s in %s: %w", k.def.Resource, k.version.APIVersion(), err)
 		}
@@ -133,8 +133,7 @@ func piecesV2(base *openAPIBase, kinds []*openAPIKind, form openAPIForm) ([]piec
 			size += of(p).size
 		}
 		if form == openAPIProto {
-			tag := appendTag(nil, number, 2)
-			open = string(binary.AppendUvarint(tag, uint64(size)))
+			open = string(appendSize(nil, number, size))
 		}
 		pieces = append(pieces, storedPiece([]byte(open)))
 		for _, p := range parts {
@@ -250,13 +249,25 @@ func (s parametersV2) add(list []parameter) []parameterV2 {
 }
 
 func (s parametersV2) share(p parameterV2) parameterV2 {
-	b := encodeV2(p)
-	h := fnv.New64()
-	h.Write(b)
-	name := p.Name + "-" + base64.URLEncoding.EncodeToString(h.Sum(nil)[:6])
-	s[name] = p
-	return parameterV2{Ref: "#/parameters/" + name}
+	key := sharedKey{p.Name, p.In, p.Description, p.Schema["$ref"], p.Type, p.Required}
+	name, ok := sharedNames.Load(key)
+	if !ok {
+		h := fnv.New64()
+		h.Write(encodeV2(p))
+		name, _ = sharedNames.LoadOrStore(key, p.Name+"-"+base64.URLEncoding.EncodeToString(h.Sum(nil)[:6]))
+	}
+	s[name.(string)] = p
+	return parameterV2{Ref: "#/parameters/" + name.(string)}
 }
+
+// sharedKey tells shared parameters apart, of which there are some fifty.
+type sharedKey struct {
+	name, in, description, ref string
+	typ                        any
+	required                   bool
+}
+
+var sharedNames sync.Map // string by sharedKey
 
 // body is the parameter that stands for a request's body.
 func (s parametersV2) body(c *content) parameterV2 {
@@ -340,17 +351,8 @@ func encodeV2(v any) []byte {
 	return b
 }
 
-// rewriteSchema turns a built-in type's schema into v2's: references stand alone, there are no defaults, and what is an
+// rewriteBuiltin turns a built-in type's schema into v2's: references stand alone, there are no defaults, and what is an
 // integer or a string is a string.
-func rewriteSchema(doc []byte) ([]byte, error) {
-	v, err := object.Parse(doc)
-	if err != nil {
-		return nil, err
-	}
-	rewriteBuiltin(v)
-	return object.AppendJSON(nil, v), nil
-}
-
 func rewriteBuiltin(v *object.Value) {
 	v.Remove("default")
 	if v.Remove("oneOf") {
@@ -386,39 +388,14 @@ func customDefinitions(def *resource.Definition, v *resource.Version) (entries, 
 		// fields must not have any.
 		if !parsed.Get("x-kubernetes-preserve-unknown-fields").Bool() {
 			rewriteCustom(parsed)
-			addPropertiesV2(parsed, typeDoc["apiVersion"], typeDoc["kind"], partialDoc["metadata"], objectMetaModel)
+			addObjectProperties(parsed, typeDoc, v2Prefix)
 			root = *parsed
 		}
 	}
 	root.Set("type", object.NewString("object"))
-	_, list, err := customSchemas(def, v)
-	if err != nil {
-		return nil, err
-	}
-	if list, err = rewriteSchema(list); err != nil {
-		return nil, err
-	}
-	kind, err := object.FromAny([]any{kindExtension(v, def.KindOf(v))})
-	if err != nil {
-		return nil, err
-	}
-	root.Set("x-kubernetes-group-version-kind", kind)
-	return entries{modelName(def, v): object.AppendJSON(nil, &root), modelListName(def, v): list}, nil
-}
-
-func addPropertiesV2(v *object.Value, apiVersion, kind, metadata, model string) {
-	props := v.Get("properties")
-	if props.Kind() != object.Map {
-		props = v.Set("properties", object.NewMap())
-	}
-	for name, doc := range map[string]string{"apiVersion": apiVersion, "kind": kind} {
-		p := props.Set(name, object.NewMap())
-		p.Set("type", object.NewString("string"))
-		p.Set("description", object.NewString(doc))
-	}
-	p := props.Set("metadata", object.NewMap())
-	p.Set("$ref", object.NewString(v2Prefix+model))
-	p.Set("description", object.NewString(metadata))
+	extend(&root, v, def.KindOf(v))
+	list := listSchema(def, v, v2Prefix)
+	return entries{modelName(def, v): object.AppendJSON(nil, &root), modelListName(def, v): object.AppendJSON(nil, &list)}, nil
 }
 
 // rewriteCustom leaves out of a structural schema what v2 cannot say, or what kubectl's reading of v2 would turn into a
@@ -453,25 +430,8 @@ func rewriteCustom(v *object.Value) {
 		}
 	}
 	if v.Get("x-kubernetes-embedded-resource").Bool() && !preserve {
-		addPropertiesV2(v, embeddedDoc["apiVersion"], embeddedDoc["kind"], partialDoc["metadata"], objectMetaModel)
-		required := v.Get("required")
-		if required.Kind() != object.List {
-			required = v.Set("required", object.NewList())
-		}
-		for _, name := range []string{"kind", "apiVersion"} {
-			if !slices.ContainsFunc(stringsOf(required), func(s string) bool { return s == name }) {
-				required.Append(object.NewString(name))
-			}
-		}
+		addEmbeddedProperties(v, v2Prefix)
 	}
-}
-
-func stringsOf(v *object.Value) []string {
-	list := make([]string, 0, v.Len())
-	for _, item := range v.Items() {
-		list = append(list, item.Str())
-	}
-	return list
 }
 
 // dropNullableRequired forgets that members are required that may be null, which v2 cannot say.
@@ -527,29 +487,22 @@ const scaleModel = "io.k8s.api.autoscaling.v1.Scale"
 
 // describe collects the paths and definitions of the built-in kinds and the parameters that all kinds share.
 func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV2, err error) {
-	top := newOpenAPIPaths("", "")
 	shared = parametersV2{}
 	for _, list := range [][]parameter{listParameters, getParameters, createParameters, patchParameters, deleteParameters, {prettyParameter, namespaceParameter}} {
 		shared.add(list)
 	}
-	p := &route{openAPIPaths: top, def: &resource.Definition{}}
+	p := &route{openAPIPaths: newOpenAPIPaths("", ""), def: &resource.Definition{}}
 	shared.body(p.body(deleteOptionsModel))
 	shared.body(p.patchBody())
 	paths, definitions = entries{}, entries{}
 	models := slices.Clone(sharedModels)
 	kinds := map[string][]any{}
-	var groups []string
 	for _, d := range b.documents {
-		groups = append(groups, d.group)
-	}
-	top.addDiscovery(groups)
-	maps.Copy(paths, rewritePaths(top.items, shared, false))
-	models = slices.AppendSeq(models, maps.Keys(top.models))
-	for _, d := range b.documents {
-		p := newOpenAPIPaths(d.group, d.version)
-		p.addRoot()
+		p, err := d.paths()
+		if err != nil {
+			return nil, nil, nil, err
+		}
 		for _, k := range d.kinds {
-			p.add(k.def, k.version)
 			if k.def.Custom { // in a built-in group
 				own, err := customDefinitions(k.def, k.version)
 				if err != nil {
@@ -558,13 +511,12 @@ func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV
 				maps.Copy(definitions, own)
 			}
 		}
-		if p.err != nil {
-			return nil, nil, nil, p.err
-		}
 		maps.Copy(paths, rewritePaths(p.items, shared, false))
 		models = slices.AppendSeq(models, maps.Keys(p.models))
 		for _, kind := range []string{"DeleteOptions", "WatchEvent"} {
-			kinds[metaModel+kind] = append(kinds[metaModel+kind], map[string]any{"group": d.group, "version": d.version, "kind": kind})
+			if len(d.kinds) > 0 {
+				kinds[metaModel+kind] = append(kinds[metaModel+kind], map[string]any{"group": d.group, "version": d.version, "kind": kind})
+			}
 		}
 	}
 	models = slices.DeleteFunc(models, func(m string) bool { return definitions[m] != nil })

@@ -130,6 +130,7 @@ func TestOpenAPIV2Protobuf(t *testing.T) {
 const richCRD = `{"metadata":{"name":"riches.example.com"},"spec":{"group":"example.com","scope":"Namespaced",
 "names":{"plural":"riches","singular":"rich","kind":"Rich","listKind":"RichList"},
 "versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{},"scale":{"specReplicasPath":".spec.replicas","statusReplicasPath":".status.replicas"}},
+"selectableFields":[{"jsonPath":".spec.name"},{"jsonPath":".spec.mode"}],
 "schema":{"openAPIV3Schema":{"type":"object","description":"Rich has everything.","required":["spec"],"properties":{
 "spec":{"type":"object","required":["maybe","name"],"title":"a title","externalDocs":{"url":"https://example.com","description":"more"},
 "x-kubernetes-validations":[{"rule":"self.name != 'x'","message":"not x"}],"properties":{
@@ -265,7 +266,7 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 		t.Errorf("same tag: %d %v", a.code, a.header)
 	}
 	pieces := func() map[*byte]bool {
-		list, err := piecesV2(s.openapi.base, s.openapi.customKinds, openAPIJSON)
+		list, err := s.openapi.piecesV2(s.openapi.base, s.openapi.customKinds, openAPIJSON)
 		if err != nil {
 			t.Fatal(err)
 		}
