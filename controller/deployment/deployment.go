@@ -68,6 +68,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 	if err != nil {
 		return controller.Result{}, err
 	}
+	if to, ok := rollbackTo(d); ok && !d.Spec.Paused && d.DeletionTimestamp == nil {
+		return controller.Result{}, r.rollback(ctx, d, rss, to)
+	}
 	out := Plan(State{
 		Deployment: d, ReplicaSets: rss, Now: time.Now(),
 		Running: func(rs *appsv1.ReplicaSet) bool { return running(v, rs) },

@@ -280,6 +280,21 @@ func TestCustomResources(t *testing.T) {
 	})
 }
 
+// TestOwnerInAnotherGroup names owners by a group that their kind is also served under.
+func TestOwnerInAnotherGroup(t *testing.T) {
+	run(t, func(w world) {
+		w.serve(controller.Kind{Resource: widgets, Version: "v1", Kind: "Widget", Namespaced: true, Groups: []string{"old.example.com", ""}})
+		w.Create(&widget{metav1.TypeMeta{APIVersion: "example.com/v1", Kind: "Widget"}, metav1.ObjectMeta{Namespace: "ns", Name: "w", UID: "w"}})
+		for name, owner := range map[string]string{"x": "w", "y": "other"} {
+			w.Create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), OwnerReferences: []metav1.OwnerReference{ownerRef("old.example.com/v1beta1", "Widget", owner)}}})
+		}
+		time.Sleep(time.Minute)
+		w.want("one owner exists", "x(w)")
+		w.delete(widgets, api.Key{Namespace: "ns", Name: "w"}, background)
+		w.want("owner deleted", "")
+	})
+}
+
 // TestLostHistory loses the deletion of an owner: only one stream has a gap, that of the owner's resource.
 func TestLostHistory(t *testing.T) {
 	c := controllertest.New()
