@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,9 +97,10 @@ func TestRecorder(t *testing.T) {
 func TestRecorderRetriesAndExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		c.Before = func(client.Change) error {
-			if down {
+			if down.Load() {
 				return errors.New("connection refused")
 			}
 			return nil
@@ -111,7 +113,7 @@ func TestRecorderRetriesAndExpiry(t *testing.T) {
 			t.Errorf("%d dropped, want %d", n, 20_000-16_384)
 		}
 		time.Sleep(15 * time.Second)
-		down = false
+		down.Store(false)
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
 		if n := len(events(t, c)); n != 16_384 {
