@@ -25,7 +25,7 @@ const (
 
 // serverApply merges an apply configuration into an object, which comes to be by it when there is none.
 func (q *request) serverApply(ctx context.Context) (*api.Response, error) {
-	config, err := q.configuration()
+	config, err := q.configuration(schema.GroupVersionKind{Group: q.v.Group, Version: q.v.Name, Kind: q.kind()})
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,8 @@ func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) 
 	return live, object.Own(nil, empty, live, q.v.Shape, q.owner(object.BeforeFirstApply, q.Subresource)), nil
 }
 
-// configuration reads the body of an apply: a YAML document of the request's kind and version.
-func (q *request) configuration() (*object.Value, error) {
+// configuration reads the body of an apply: a YAML document of the given kind.
+func (q *request) configuration(kind schema.GroupVersionKind) (*object.Value, error) {
 	data, err := object.FromYAML(q.Body)
 	if err != nil {
 		return nil, api.BadRequest("error decoding YAML: error converting YAML to JSON: %s", err)
@@ -135,7 +135,7 @@ func (q *request) configuration() (*object.Value, error) {
 		return nil, api.BadRequest("error decoding YAML: error unmarshaling JSON: while decoding JSON: "+
 			"json: cannot unmarshal %s into Go value of type map[string]interface {}", goKind(k))
 	}
-	if stated := statedKind(config); stated != (schema.GroupVersionKind{Group: q.v.Group, Version: q.v.Name, Kind: q.kind()}) {
+	if stated := statedKind(config); stated != kind {
 		return nil, api.BadRequest("invalid object type: %v", stated)
 	}
 	if config.Path("metadata", "managedFields").Kind() == object.List {
@@ -227,13 +227,20 @@ func (q *request) convertDocument(doc *object.Value, version string) (*object.Va
 	return converted, to.Shape, err
 }
 
-// applyError is the answer for an apply that failed: a 409 that lists conflicts, or what is wrong with the configuration.
+// applyError is the answer for an apply that failed: what is wrong with the configuration, or conflictError.
 func (q *request) applyError(config *object.Value, err error) error {
-	var conflicts object.Conflicts
-	if !errors.As(err, &conflicts) {
+	if !errors.As(err, new(object.Conflicts)) {
 		if misfit := q.misfit(config); misfit != nil {
 			return misfit
 		}
+	}
+	return conflictError(err)
+}
+
+// conflictError is the 409 that lists conflicts; a 400 when err is none.
+func conflictError(err error) error {
+	var conflicts object.Conflicts
+	if !errors.As(err, &conflicts) {
 		return api.BadRequest("%s", err)
 	}
 	e := api.NewError(http.StatusConflict, metav1.StatusReasonConflict, "%s", conflicts.Error())

@@ -33,50 +33,65 @@ func (q *request) misfit(config *object.Value) error {
 	if err != nil {
 		return err
 	}
+	return misfitOf(t, config)
+}
+
+func misfitOf(t typed.ParseableType, config *object.Value) error {
 	if _, err := t.FromUnstructured(config.ToAny()); err != nil {
 		return api.BadRequest("failed to create typed patch object (%s): %s", described(config), err)
 	}
 	return nil
 }
 
-// typedModels holds what was built of the built-in kinds' models: at most as many as there are kinds.
-var typedModels sync.Map // *resource.Version -> typed.ParseableType
+// typedModels holds what was built of the built-in models: at most as many as there are kinds.
+var typedModels sync.Map // name -> typed.ParseableType
 
 // typedModel is a version's schema as structured-merge-diff has it. It is for wording errors only: that of a custom kind
 // is built each time.
 func typedModel(d *resource.Definition, v *resource.Version) (typed.ParseableType, error) {
-	if t, ok := typedModels.Load(v); ok {
-		return t.(typed.ParseableType), nil
+	if !d.Custom {
+		return typedBuiltin(v.Model)
 	}
-	names, own := []string{v.Model}, map[string][]byte{}
-	if d.Custom {
-		described, err := customSchemas(d, v)
-		if err != nil {
-			return typed.ParseableType{}, err
-		}
-		names, own[modelName(d, v)] = []string{objectMetaModel}, described[modelName(d, v)]
-	}
-	docs, err := schemas.Closure(names...)
+	described, err := customSchemas(d, v)
 	if err != nil {
 		return typed.ParseableType{}, err
 	}
-	models := make(map[string]*spec.Schema, len(docs)+1)
-	for _, some := range []map[string][]byte{docs, own} {
-		for name, doc := range some {
-			s := new(spec.Schema)
-			if err := json.Unmarshal(doc, s); err != nil {
-				return typed.ParseableType{}, fmt.Errorf("reading the schema of %s: %w", name, err)
-			}
-			models[name] = s
+	docs, err := schemas.Closure(objectMetaModel)
+	if err != nil {
+		return typed.ParseableType{}, err
+	}
+	docs[modelName(d, v)] = described[modelName(d, v)]
+	return typedOf(modelName(d, v), docs)
+}
+
+func typedBuiltin(name string) (typed.ParseableType, error) {
+	if t, ok := typedModels.Load(name); ok {
+		return t.(typed.ParseableType), nil
+	}
+	docs, err := schemas.Closure(name)
+	if err != nil {
+		return typed.ParseableType{}, err
+	}
+	t, err := typedOf(name, docs)
+	if err == nil {
+		typedModels.Store(name, t)
+	}
+	return t, err
+}
+
+// typedOf converts the OpenAPI schema of that name and those it refers to.
+func typedOf(name string, docs map[string][]byte) (typed.ParseableType, error) {
+	models := make(map[string]*spec.Schema, len(docs))
+	for name, doc := range docs {
+		s := new(spec.Schema)
+		if err := json.Unmarshal(doc, s); err != nil {
+			return typed.ParseableType{}, fmt.Errorf("reading the schema of %s: %w", name, err)
 		}
+		models[name] = s
 	}
 	converted, err := schemaconv.ToSchemaFromOpenAPI(models, false)
 	if err != nil {
-		return typed.ParseableType{}, fmt.Errorf("converting the schema of %s: %w", d.Resource, err)
+		return typed.ParseableType{}, fmt.Errorf("converting the schema of %s: %w", name, err)
 	}
-	t := (&typed.Parser{Schema: smdschema.Schema{Types: converted.Types}}).Type(modelName(d, v))
-	if !d.Custom {
-		typedModels.Store(v, t)
-	}
-	return t, nil
+	return (&typed.Parser{Schema: smdschema.Schema{Types: converted.Types}}).Type(name), nil
 }

@@ -56,3 +56,23 @@ func TestServerApplyOverClientApply(t *testing.T) {
 			[]string{`"` + lastApplied + `":"` + strings.ReplaceAll(`{"apiVersion":"v1","data":{"k":"w","l":"w"},"kind":"ConfigMap","metadata":{"name":"c"}}`, `"`, `\"`)}, nil},
 	})
 }
+
+// TestScaleApply: through a Scale the replicas of its object are applied, and owned.
+func TestScaleApply(t *testing.T) {
+	const d = "/apis/apps/v1/namespaces/default/deployments/d"
+	s := open(t)
+	patch := []string{applyPatch}
+	deployment := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {replicas: 2, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}\n"
+	scale := func(replicas string) string {
+		return "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: d}\nspec: {replicas: " + replicas + "}\n"
+	}
+	run(t, s, []step{
+		{"PATCH " + d + "?fieldManager=a", deployment, patch, 201, nil, nil},
+		{"PATCH " + d + "/scale?fieldManager=h", scale("5"), patch, 409, []string{`Apply failed with 1 conflict: conflict with \"a\": .spec.replicas`}, nil},
+		{"PATCH " + d + "/scale?fieldManager=h", deployment, patch, 400, []string{"invalid object type: apps/v1, Kind=Deployment"}, nil},
+		{"PATCH " + d + "/scale?fieldManager=h", scale("x"), patch, 400, []string{".spec.replicas: expected numeric (int or float), got string"}, nil},
+		{"PATCH " + d + "/scale?fieldManager=h&force=true", scale("5"), patch, 200, []string{`"replicas":5`}, nil},
+		{"GET " + d, "", nil, 200, []string{`{"manager":"h","operation":"Apply","apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{}}},"subresource":"scale"}`}, nil},
+		{"PATCH " + d + "?fieldManager=a", deployment, patch, 409, []string{`conflict with \"h\" with subresource \"scale\": .spec.replicas`}, nil},
+	})
+}

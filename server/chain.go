@@ -119,6 +119,8 @@ type request struct {
 	before *object.Value
 	// ownedThrough is the subresource that field ownership names, when it is not the request's.
 	ownedThrough string
+	// scaling is the Scale that the write comes through; nil when it does not.
+	scaling *resource.Scale
 	// decided are the owners that an apply decided on; nil when the write is none.
 	decided *api.Owners
 }

@@ -43,6 +43,13 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 		through = q.ownedThrough
 	}
 	by := q.owner(q.options.manager, through)
+	if q.scaling != nil {
+		// As on upstream: a write through a Scale is recorded without its time, and only when it takes over from somebody.
+		by.Time = 0
+		if s.owners = q.sameGroup(rec.Owners()); len(object.ScaleOwners(s.owners, replicasPath(q.scaling))) == 0 {
+			return s, nil
+		}
+	}
 	if rec == nil && len(sent) == 0 && !q.d.Custom {
 		err = s.create(by)
 	} else {

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
@@ -17,6 +19,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/schemas"
 )
 
 // scale reads and writes the number of replicas of an object as a Scale: of autoscaling/v1, or of the version's own group.
@@ -62,7 +65,13 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if err != nil {
 		return nil, err
 	}
-	want, err := q.wantedScale(have, sub)
+	var want *autoscalingv1.Scale
+	var decided *api.Owners
+	if q.Verb == api.Patch && types.PatchType(q.ContentType) == types.ApplyYAMLPatchType {
+		want, decided, err = q.appliedScale(rec, have, sub)
+	} else {
+		want, err = q.wantedScale(have, sub)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +99,9 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if want.ResourceVersion == "" {
 		o.Meta.ResourceVersion = rec.Revision().String() // a Scale may be written unconditionally, of any kind
 	}
-	resp, err := q.replaceScale(ctx, rec, old, o)
+	main := q.scaleParent()
+	main.decided, main.scaling = decided, sc
+	resp, err := main.replace(ctx, rec, old, o)
 	if err != nil {
 		return nil, err
 	}
@@ -101,14 +112,84 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	return q.scaleOf(resp.Record, next, sub)
 }
 
-// replaceScale stores the object by the rules of a write of the object: the kind's Prepare raises its generation. The
-// change belongs to the scale subresource.
-func (q *request) replaceScale(ctx context.Context, rec *api.Record, old, o *resource.Object) (*api.Response, error) {
+// scaleParent is the request for the object that a Scale stands for: a write of it follows the rules of a write of the
+// object, whose kind's Prepare raises its generation. The change belongs to the scale subresource.
+func (q *request) scaleParent() *request {
 	whole := *q.Request
 	whole.Subresource = ""
-	main := &request{Request: &whole, s: q.s, d: q.d, v: q.v, options: q.options, ownedThrough: q.Subresource}
-	return main.replace(ctx, rec, old, o)
+	return &request{Request: &whole, s: q.s, d: q.d, v: q.v, options: q.options, ownedThrough: q.Subresource}
 }
+
+// replicasPath is the dotted path of what a Scale sets.
+func replicasPath(sc *resource.Scale) string {
+	if sc.Path == "" {
+		return "spec.replicas"
+	}
+	return strings.TrimPrefix(sc.Path, ".")
+}
+
+var scaleKind = autoscalingv1.SchemeGroupVersion.WithKind("Scale")
+
+// appliedScale is the Scale that an apply makes of the present one, and who owns what of the object then.
+func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, *api.Owners, error) {
+	sc, kind := sub.Scale, scaleKind
+	if olderScale(sub) {
+		kind = schema.GroupVersionKind{Group: sub.Group, Version: sub.Version, Kind: sub.Kind}
+	}
+	config, err := q.configuration(kind)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := typedBuiltin(scaleModel)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := misfitOf(t, config); err != nil {
+		return nil, nil, err
+	}
+	data, err := json.Marshal(have)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding a Scale: %w", err)
+	}
+	live, err := object.Parse(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading a Scale: %w", err)
+	}
+	live.Set("apiVersion", object.NewString(kind.GroupVersion().String()))
+	owners := q.sameGroup(rec.Owners())
+	by := object.Write{Owner: api.Owner{Manager: object.BeforeFirstApply, APIVersion: scaleKind.GroupVersion().String(), Subresource: q.Subresource, Time: now().Unix()}}
+	inScale := object.ScaleOwners(owners, replicasPath(sc))
+	shape := schemas.Shape(scaleModel)
+	if len(inScale) == 0 {
+		inScale = object.Own(nil, emptyScale(), live, shape, by)
+	}
+	by.Manager = q.options.manager
+	done, err := object.Apply(live, inScale, shape, object.Application{
+		Write: by, Config: config, Force: q.options.force != nil && *q.options.force,
+	})
+	if err != nil {
+		return nil, nil, conflictError(err)
+	}
+	want := new(autoscalingv1.Scale)
+	if err := json.Unmarshal(object.AppendJSON(nil, done.Value), want); err != nil {
+		return nil, nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
+	}
+	after := object.OwnersAfterScale(owners, done.Owners, replicasPath(sc), q.v.APIVersion())
+	return want, &after, q.judgeConfiguration()
+}
+
+// emptyScale is a Scale in which nothing was set: what is always there belongs to nobody.
+var emptyScale = sync.OnceValue(func() *object.Value {
+	data, err := json.Marshal(&autoscalingv1.Scale{})
+	if err != nil {
+		panic(fmt.Sprintf("server: encoding an empty Scale: %v", err))
+	}
+	v, err := object.Parse(data)
+	if err != nil {
+		panic(fmt.Sprintf("server: reading an empty Scale: %v", err))
+	}
+	return v
+})
 
 // wantedScale is the Scale the client asks for: its body, or its patch of the present one.
 func (q *request) wantedScale(have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, error) {

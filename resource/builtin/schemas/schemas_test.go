@@ -180,7 +180,7 @@ func TestShapes(t *testing.T) {
 	if got := ports.KeyDefault("protocol"); got != `"TCP"` {
 		t.Errorf("default protocol: %q", got)
 	}
-	if got := ports.KeyDefault("containerPort"); got != "" {
+	if got := ports.KeyDefault("containerPort"); got != "0" {
 		t.Errorf("default containerPort: %q", got)
 	}
 	if key, strategies := at(pod, "spec", "volumes").Patch(); key != "name" || !slices.Equal(strategies, []string{"merge", "retainKeys"}) {

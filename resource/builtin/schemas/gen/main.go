@@ -46,6 +46,7 @@ func run(dir string) error {
 	}
 	src.findEnums()
 	types := reachable(src, roots)
+	findKeys(types)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}

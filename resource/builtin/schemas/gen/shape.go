@@ -37,6 +37,7 @@ func (f *field) shape(in *decl) (string, error) {
 	t := tags(f.comments)
 	mergeKey, strategy := f.tag.Get("patchMergeKey"), f.tag.Get("patchStrategy")
 	resolved := f.typ.resolved()
+	keys := f.listKeys()
 	var of string
 	if resolved.kind == sliceKind && !resolved.isBytes() {
 		elem, err := valueShape(resolved.elem, in)
@@ -45,14 +46,12 @@ func (f *field) shape(in *decl) (string, error) {
 		}
 		merges := slices.Contains(strings.Split(strategy, ","), "merge")
 		switch {
-		case slices.Contains(t["listType"], "map"):
-			of = "+" + strings.Join(t["listMapKey"], ",") + "+" + elem
+		case keys != nil:
+			of = "+" + strings.Join(keys, ",") + "+" + elem
 		case slices.Contains(t["listType"], "set"):
 			of = "=" + elem
 		case slices.Contains(t["listType"], "atomic") || !merges:
 			of = "-" + elem
-		case mergeKey != "":
-			of = "+" + mergeKey + "+" + elem
 		default:
 			of = "=" + elem
 		}
@@ -74,9 +73,9 @@ func (f *field) shape(in *decl) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		// A zero value is worth saying only where a marker does: it may be the default of a list's key.
+		// A zero value is worth saying only where a list's items are known by it.
 		_, marked := tags(f.comments)["default"]
-		if v != nil && (marked || v != "" && v != 0 && v != false) {
+		if v != nil && (marked || in.keys[f.name()] || v != "" && v != 0 && v != false) {
 			j, err := json.Marshal(v)
 			if err != nil {
 				return "", err
@@ -91,6 +90,48 @@ func (f *field) shape(in *decl) (string, error) {
 		return f.name(), nil
 	}
 	return f.name() + ":" + of, nil
+}
+
+// listKeys are the members that an item of the field, an associative list, is known by; nil for all else.
+func (f *field) listKeys() []string {
+	if resolved := f.typ.resolved(); resolved.kind != sliceKind || resolved.isBytes() {
+		return nil
+	}
+	t := tags(f.comments)
+	switch key := f.tag.Get("patchMergeKey"); {
+	case slices.Contains(t["listType"], "map"):
+		return t["listMapKey"]
+	case slices.Contains(t["listType"], "set"), slices.Contains(t["listType"], "atomic"), key == "":
+		return nil
+	case slices.Contains(strings.Split(f.tag.Get("patchStrategy"), ","), "merge"):
+		return []string{key}
+	}
+	return nil
+}
+
+// findKeys notes in each type by which of its fields a list somewhere knows its items.
+func findKeys(types map[string][]*decl) {
+	for _, decls := range types {
+		for _, d := range decls {
+			if special[d.model()] != nil {
+				continue
+			}
+			for _, f := range d.members() {
+				keys := f.listKeys()
+				if keys == nil {
+					continue
+				}
+				if item := f.typ.resolved().elem.resolved(); item.kind == namedKind {
+					if item.decl.keys == nil {
+						item.decl.keys = map[string]bool{}
+					}
+					for _, key := range keys {
+						item.decl.keys[key] = true
+					}
+				}
+			}
+		}
+	}
 }
 
 // valueShape is the shape of a value without markers of its own; "" for scalars.

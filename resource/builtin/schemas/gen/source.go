@@ -38,6 +38,7 @@ type decl struct {
 	fields     []*field
 	under      *typ // of a type that is no struct
 	enum       []*constant
+	keys       map[string]bool // its fields that identify the items of a list; set by findKeys
 }
 
 type field struct {
