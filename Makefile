@@ -7,8 +7,10 @@ export CGO_ENABLED = 0
 up: setup build
 	bin/pintle up
 
+# kubectl says the version of the module it is built from, counted as Kubernetes counts: v0.37.2 is v1.37.2.
+KUBECTL = $(patsubst v0.%,v1.%,$(shell go list -m -f '{{.Version}}' k8s.io/kubectl))
 build:
-	go build -o bin/ ./cmd/...
+	go build -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBECTL)' -o bin/ ./cmd/...
 
 # What containers and the tests with kubectl need from the system.
 setup:

@@ -15,7 +15,7 @@ need ip iproute2
 need iptables iptables
 if ! command -v kubectl >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 	echo "no kubectl here: building it from its module to /usr/local/bin/kubectl" >&2
-	go build -o /usr/local/bin/kubectl ./cmd/pintle-kubectl || exit 1
+	make -s build && cp bin/pintle-kubectl /usr/local/bin/kubectl || exit 1
 fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
