@@ -30,7 +30,7 @@ func FromCRD(crd *apiextensionsv1.CustomResourceDefinition, caller *webhook.Call
 	k := customKind{
 		crd: crd.Name, uid: string(crd.UID), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
-		webhook: newConversionWebhook(crd.Spec.Conversion, caller),
+		webhook: newConversionWebhook(crd.Spec.Conversion, caller), loose: loose(crd.Status.Conditions),
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
@@ -81,7 +81,7 @@ func FromCRDRecord(rec *api.Record, caller *webhook.Caller) (*Definition, error)
 	k := customKind{
 		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
-		webhook: newConversionWebhook(crd.Spec.Conversion, caller),
+		webhook: newConversionWebhook(crd.Spec.Conversion, caller), loose: loose(crd.Status.Conditions),
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
@@ -89,9 +89,16 @@ func FromCRDRecord(rec *api.Record, caller *webhook.Caller) (*Definition, error)
 	}
 	d, err := k.define()
 	if err == nil {
-		d.Declared = fmt.Sprint(rec.UID(), crd.Metadata.Generation, crd.Status.AcceptedNames)
+		d.Declared = fmt.Sprint(rec.UID(), crd.Metadata.Generation, crd.Status.AcceptedNames, k.loose)
 	}
 	return d, err
+}
+
+// loose reports whether the conditions say that there are schemas that are not structural.
+func loose(conditions []apiextensionsv1.CustomResourceDefinitionCondition) bool {
+	return slices.ContainsFunc(conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+		return c.Type == apiextensionsv1.NonStructuralSchema && c.Status != apiextensionsv1.ConditionFalse
+	})
 }
 
 // customKind is what the hooks of a custom kind know.
@@ -102,6 +109,7 @@ type customKind struct {
 	namespaced bool
 	webhook    *conversionWebhook // nil for conversion None
 	preserve   bool               // spec.preserveUnknownFields, which only objects from before apiextensions v1 can have
+	loose      bool               // schemas may be no structural ones
 	versions   []*customVersion
 	storage    *customVersion
 }
@@ -119,7 +127,12 @@ type customVersion struct {
 func newCustomVersion(spec *apiextensionsv1.CustomResourceDefinitionVersion, source []byte) *customVersion {
 	v := &customVersion{spec: *spec, source: source}
 	v.spec.Schema = nil
-	v.compiled = sync.OnceValues(func() (*schema.Schema, error) { return schema.CompileJSON(source) })
+	v.compiled = sync.OnceValues(func() (*schema.Schema, error) {
+		if v.kind.loose {
+			return schema.CompileLoose(source)
+		}
+		return schema.CompileJSON(source)
+	})
 	return v
 }
 
@@ -320,7 +333,7 @@ func Admits(v *Version, doc *object.Value) bool {
 // SchemaJSON is the OpenAPI v3 schema of a custom kind's version as its author wrote it, in JSON; nil when d is no custom
 // kind or the version has none. The caller must not change it.
 func SchemaJSON(v *Version) []byte {
-	if c, ok := v.Codec.(*customVersion); ok {
+	if c, ok := v.Codec.(*customVersion); ok && !c.kind.loose {
 		return c.source
 	}
 	return nil

@@ -53,7 +53,7 @@ func (s *Schema) upstream() (*upstream, error) {
 	if u := o.weak.Value(); u != nil {
 		return u, nil
 	}
-	u, err := newUpstream(o.source, s.is(belowRules))
+	u, err := newUpstream(o.source, s.is(belowRules), o.loose)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Schema) upstream() (*upstream, error) {
 	return u, nil
 }
 
-func newUpstream(source []byte, rules bool) (*upstream, error) {
+func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
 	var v1 apiextensionsv1.JSONSchemaProps
 	if len(source) > 0 {
 		if err := json.Unmarshal(source, &v1); err != nil {
@@ -78,7 +78,7 @@ func newUpstream(source []byte, rules bool) (*upstream, error) {
 	}
 	u := new(upstream)
 	var err error
-	if u.structural, err = structuralschema.NewStructural(&props); err != nil {
+	if u.structural, err = structuralschema.NewStructural(&props); err != nil && !loose {
 		return nil, fmt.Errorf("the schema is not structural: %w", err)
 	}
 	if u.validator, _, err = validation.NewSchemaValidator(&props); err != nil {
@@ -109,6 +109,9 @@ type Check struct {
 // Validate checks a document against the root schema s, in upstream's order: values, embedded resources, lists of type
 // set and map, CEL rules. On update, errors that Old had at the same place are forgiven as upstream does (KEP-4008).
 func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
+	if s.origin.loose {
+		return s.validateLoose(c)
+	}
 	valid := s.validPart(c)
 	embedded := s.is(belowEmbedded) && !c.Status
 	lists := s.listsValid(c.New)
@@ -141,6 +144,23 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 		}
 	}
 	return append(errs, w.rules(ctx)...)
+}
+
+// validateLoose is Validate for a schema that is not structural. Nothing is forgiven on update: where an error would be
+// the same cannot be told.
+func (s *Schema) validateLoose(c Check) field.ErrorList {
+	u, err := s.upstream()
+	if err != nil {
+		return append(c.Found, field.InternalError(nil, err))
+	}
+	doc, _ := c.New.ToAny().(map[string]any)
+	if !c.Status {
+		return append(c.Found, validation.ValidateCustomResource(nil, doc, u.validator)...)
+	}
+	if u.status == nil {
+		return c.Found
+	}
+	return append(c.Found, validation.ValidateCustomResource(field.NewPath("status"), doc["status"], u.status)...)
 }
 
 // validPart is the quick answer to whether the values are valid.

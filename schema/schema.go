@@ -24,6 +24,7 @@ import (
 	"sync"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 
 	"pintle.dev/object"
 )
@@ -90,6 +91,7 @@ var typeNames = map[string]types{
 // origin is what only the root of a schema has.
 type origin struct {
 	source []byte // the schema's JSON
+	loose  bool   // it is not structural: only upstream's library knows it
 	library
 }
 
@@ -116,6 +118,19 @@ func CompileJSON(source []byte) (*Schema, error) {
 		}
 	}
 	return compileRoot(p, source)
+}
+
+// CompileLoose is CompileJSON for a schema that need not be structural, as those of apiextensions v1beta1. One that is not
+// only validates, in the way and at the cost of upstream's library: it prunes nothing, has no defaults and knows no field.
+func CompileLoose(source []byte) (*Schema, error) {
+	u, err := newUpstream(source, false, true)
+	if err != nil {
+		return nil, err
+	}
+	if u.structural != nil && len(structuralschema.ValidateStructural(nil, u.structural)) == 0 {
+		return CompileJSON(source)
+	}
+	return &Schema{flags: preserving, origin: &origin{source: source, loose: true}}, nil
 }
 
 func compileRoot(p *apiextensionsv1.JSONSchemaProps, source []byte) (*Schema, error) {
@@ -256,7 +271,7 @@ func (s *Schema) Property(name string) *Schema { return s.property(name) }
 // DescribesMetadata reports whether the schema says more of the root's metadata than that it is an object, or has rules
 // that may look at it: only then need a document that is validated carry its metadata.
 func (s *Schema) DescribesMetadata() bool {
-	if s.is(belowRules) || slices.Contains(s.required, "metadata") || s.rules != nil {
+	if s.origin.loose || s.is(belowRules) || slices.Contains(s.required, "metadata") || s.rules != nil {
 		return true
 	}
 	m := s.property("metadata")

@@ -219,7 +219,7 @@ func TestAgainstUpstream(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, source)
 		}
-		u, err := newUpstream(source, false)
+		u, err := newUpstream(source, false, false)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, source)
 		}

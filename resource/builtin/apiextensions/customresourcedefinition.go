@@ -9,6 +9,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	internal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,13 +20,18 @@ import (
 	"pintle.dev/store"
 )
 
-// CustomResourceDefinitions defines apiextensions.k8s.io/v1 CustomResourceDefinition.
+// CustomResourceDefinitions defines CustomResourceDefinition, served as apiextensions.k8s.io/v1 and v1beta1.
 func CustomResourceDefinitions() *resource.Definition {
+	beta := resource.Older[apiextensionsv1beta1.CustomResourceDefinition](api.CustomResourceDefinitions.Group, betaVersion)
+	beta.AsStored, beta.Codec = false, betaCodec{}
 	return resource.Typed[apiextensionsv1.CustomResourceDefinition]{
 		Definition: resource.Definition{
 			Resource: api.CustomResourceDefinitions, Kind: "CustomResourceDefinition", Singular: "customresourcedefinition",
 			ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
-			Versions:     []resource.Version{{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true, Served: true}},
+			Versions: []resource.Version{
+				{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true, Served: true},
+				beta,
+			},
 			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
 			// The name follows from the spec, so that it is checked with it.
 			ValidateName: func(string, bool) []string { return nil },
@@ -94,6 +100,10 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	if err := resource.CheckRules(versions); err != nil {
 		return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
 	}
+	beta := w.Version != nil && w.Version.Name == betaVersion
+	if old == nil && beta {
+		return validateBeta(ctx, in, nil)
+	}
 	if old == nil {
 		return validation.ValidateCustomResourceDefinition(ctx, in)
 	}
@@ -103,6 +113,9 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	}
 	if w.Subresource == "status" {
 		return validation.ValidateUpdateCustomResourceDefinitionStatus(ctx, in, was)
+	}
+	if beta {
+		return validateBeta(ctx, in, was)
 	}
 	return validation.ValidateCustomResourceDefinitionUpdate(ctx, in, was)
 }

@@ -50,11 +50,15 @@ func namesOf(n *apiextensionsv1.CustomResourceDefinitionNames) []Name {
 // Establish brings the status of a valid definition up to date: which of its names are accepted, and the conditions
 // NamesAccepted, Established and, for groups of the Kubernetes community, KubernetesAPIApprovalPolicyConformant. taken
 // says which names another definition of the group holds. What upstream's controllers do one after the other (names,
-// then establishing) happens at once, with the result they arrive at; NonStructuralSchema never comes up, as a schema
-// that is not structural does not pass validation.
+// then establishing) happens at once, with the result they arrive at.
 func Establish(crd *apiextensionsv1.CustomResourceDefinition, taken func(Name) bool) {
 	if c := approval(crd); c != nil {
 		setCondition(crd, *c)
+	}
+	if c := nonStructural(crd); c != nil {
+		setCondition(crd, *c)
+	} else {
+		apihelpers.RemoveCRDCondition(crd, apiextensionsv1.NonStructuralSchema)
 	}
 	if equality.Semantic.DeepEqual(crd.Spec.Names, crd.Status.AcceptedNames) && apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
 		return

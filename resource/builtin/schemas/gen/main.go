@@ -133,6 +133,7 @@ func packages(src *source) ([]string, error) {
 		metaPath,
 		"k8s.io/apimachinery/pkg/version",
 		"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
+		"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1",
 	}
 	for p := range older {
 		paths = append(paths, p)

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const betaDefinitions = "/apis/apiextensions.k8s.io/v1beta1/customresourcedefinitions"
+
+// TestBetaDefinitions: a definition as it was written before apiextensions v1 can be made, used, and read in both
+// versions.
+func TestBetaDefinitions(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", betaDefinitions, `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","metadata":{"name":"crons.example.com"},
+		"spec":{"group":"example.com","version":"v1","names":{"plural":"crons","kind":"Cron"},
+		"subresources":{"status":{},"scale":{"specReplicasPath":".spec.replicas","statusReplicasPath":".status.replicas"}},
+		"additionalPrinterColumns":[{"name":"Spec","type":"string","JSONPath":".spec.cronSpec"}],
+		"validation":{"openAPIV3Schema":{"properties":{"spec":{"required":["cronSpec"],"properties":{"cronSpec":{"type":"string","pattern":"^\\S+$"},"replicas":{"type":"integer","minimum":1}},
+			"anyOf":[{"properties":{"replicas":{"type":"integer","maximum":10}}}]}}}}}}`, 201,
+		`"version":"v1"`, `"versions":[{"name":"v1","served":true,"storage":true}]`, `"JSONPath":".spec.cronSpec"`, `"scope":"Namespaced"`, `"preserveUnknownFields":true`,
+		`"conversion":{"strategy":"None"}`, `"type":"NonStructuralSchema"`, `"reason":"Violations"`,
+		`spec.preserveUnknownFields: Invalid value: true: must be false`, `spec.versions[0].schema.openAPIV3Schema.type: Required value: must not be empty at the root`)
+	want(t, sys, "GET", definitions+"/crons.example.com", "", 200, `"apiVersion":"apiextensions.k8s.io/v1"`, `"preserveUnknownFields":true`,
+		`"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"properties":{"spec":`, `"jsonPath":".spec.cronSpec"`, `"subresources":{"status":{}`, `!"validation"`)
+	want(t, sys, "GET", betaDefinitions+"/crons.example.com", "", 200, `"validation":{"openAPIV3Schema":{"properties":{"spec":`, `"JSONPath":".spec.cronSpec"`)
+
+	const crons = "/apis/example.com/v1/namespaces/default/crons"
+	cron := func(spec string) string {
+		return `{"apiVersion":"example.com/v1","kind":"Cron","metadata":{"name":"c"},"spec":` + spec + `}`
+	}
+	want(t, sys, "POST", crons, cron(`{"cronSpec":"a b"}`), 422, `spec.cronSpec in body should match`)
+	want(t, sys, "POST", crons, cron(`{"cronSpec":"a","replicas":11}`), 422, `should be less than or equal to 10`)
+	want(t, sys, "POST", crons, cron(`{"cronSpec":"a","replicas":2,"unknown":{"kept":[1]}}`), 201, `"unknown":{"kept":[1]}`)
+	want(t, sys, "PATCH", crons+"/c/status", `{"status":{"replicas":1}}`, 200, `"replicas":1`)
+	want(t, sys, "GET", crons+"/c/scale", "", 200, `"spec":{"replicas":2}`, `"status":{"replicas":1}`)
+	want(t, sys, "PATCH", crons+"/c", `{"spec":{"replicas":0}}`, 422, `spec.replicas in body should be greater than or equal to 1`)
+
+	// What replaces it in v1 may stay as it is, and become structural.
+	want(t, sys, "PATCH", definitions+"/crons.example.com", `{"metadata":{"labels":{"a":"b"}}}`, 200, `"NonStructuralSchema"`)
+	want(t, sys, "PATCH", definitions+"/crons.example.com", `{"spec":{"preserveUnknownFields":false,"versions":[{"name":"v1","served":true,"storage":true,
+		"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"cronSpec":{"type":"string"}}}}}}}]}}`, 200, `!NonStructuralSchema`, `"Established"`)
+	want(t, sys, "GET", crons+"/c", "", 200, `"spec":{"cronSpec":"a"}`, `!"unknown"`)
+}
+
+func TestBetaDefinitionsAreJudged(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	beta := func(name, spec string) string {
+		return `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","metadata":{"name":"` + name + `"},"spec":{"group":"example.com","names":{"plural":"as","kind":"A"},` + spec + `}}`
+	}
+	for _, tt := range []struct {
+		name, spec string
+		code       int
+		want       string
+	}{
+		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"type":"object","properties":{"a":{"type":"integer","default":1}}}},"preserveUnknownFields":false`, 422,
+			`must not be set (cannot set default values in apiextensions.k8s.io/v1beta1 CRDs, must use apiextensions.k8s.io/v1)`},
+		{"bs.example.com", `"version":"v1"`, 422, `metadata.name: Invalid value: \"bs.example.com\": must be spec.names.plural+\".\"+spec.group`},
+		{"as.example.com", `"scope":"Everywhere","version":"v1"`, 422, `spec.scope: Unsupported value: \"Everywhere\"`},
+		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"properties":{"a":{"$ref":"#"}}}}`, 422, `$ref`},
+		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"properties":{"a":{"x-kubernetes-int-or-string":true}}}}`, 422, `type: Required value`},
+		{"as.example.com", `"version":"v1","surprise":1`, 201, `"version":"v1"`},
+	} {
+		code, body := call(t, sys, "POST", betaDefinitions, beta(tt.name, tt.spec))
+		if code != tt.code || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d %s, want %d %s", tt.spec, code, body, tt.code, tt.want)
+		}
+	}
+	want(t, sys, "POST", betaDefinitions+"?fieldValidation=Strict", strings.ReplaceAll(beta("cs.example.com", `"version":"v2","versions":[{"name":"v1","served":true,"storage":true,"schema":{}}],"validation":{}`), `"as"`, `"cs"`), 400,
+		`spec.version: Invalid value: \"v2\": must match the first version in spec.versions`, `spec.versions[0].schema: Forbidden`)
+	want(t, sys, "PATCH", betaDefinitions+"/as.example.com", `{"spec":{"scope":"Cluster"}}`, 422, `spec.scope: Invalid value`, `field is immutable`)
+
+	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+betaDefinitions, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := sys.adminClient().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Body.Close()
+	if w := p.Header.Get("Warning"); !strings.Contains(w, "apiextensions.k8s.io/v1beta1 CustomResourceDefinition is deprecated in v1.16+, unavailable in v1.22+") {
+		t.Errorf("Warning %q", w)
+	}
+	b, err := io.ReadAll(p.Body)
+	if err != nil || !strings.Contains(string(b), `"apiVersion":"apiextensions.k8s.io/v1beta1"`) {
+		t.Errorf("%s %v", b, err)
+	}
+	want(t, sys, "GET", "/apis/apiextensions.k8s.io", "", 200, `"preferredVersion":{"groupVersion":"apiextensions.k8s.io/v1","version":"v1"}`, `apiextensions.k8s.io/v1beta1`)
+	want(t, sys, "GET", "/openapi/v3/apis/apiextensions.k8s.io/v1beta1", "", 200, "v1beta1.CustomResourceDefinitionSpec")
+}
