@@ -8,13 +8,18 @@ package admission
 
 import (
 	"context"
+	"slices"
 
+	"pintle.dev/api"
 	"pintle.dev/resource"
 	"pintle.dev/store"
 )
 
 // Plugin is one rule. Errors are *api.Error, mostly 403.
 type Plugin interface {
+	// Completes reports whether Admit may change w.New, by what kind of write w is. What no plugin completes is stored
+	// as it was encoded before Admit.
+	Completes(w *resource.Write) bool
 	// Admit may change w.New, or refuse. It is called for creates, updates, deletes (w.New nil) and subresources.
 	Admit(ctx context.Context, w *resource.Write) error
 	// Validate may refuse; it sees the object after every Admit.
@@ -26,6 +31,11 @@ type Snapshot func(ctx context.Context) (store.View, error)
 
 // Chain asks plugins in order; the first error ends it.
 type Chain []Plugin
+
+// Completes implements Plugin.
+func (c Chain) Completes(w *resource.Write) bool {
+	return slices.ContainsFunc(c, func(p Plugin) bool { return p.Completes(w) })
+}
 
 // Admit implements Plugin.
 func (c Chain) Admit(ctx context.Context, w *resource.Write) error {
@@ -47,8 +57,28 @@ func (c Chain) Validate(ctx context.Context, w *resource.Write) error {
 	return nil
 }
 
-// admit is a Plugin that only admits.
-type admit func(ctx context.Context, w *resource.Write) error
+// judge is a Plugin that only admits and changes nothing but Write.Guards.
+type judge func(ctx context.Context, w *resource.Write) error
 
-func (f admit) Admit(ctx context.Context, w *resource.Write) error { return f(ctx, w) }
-func (admit) Validate(context.Context, *resource.Write) error      { return nil }
+func (judge) Completes(*resource.Write) bool                       { return false }
+func (f judge) Admit(ctx context.Context, w *resource.Write) error { return f(ctx, w) }
+func (judge) Validate(_ context.Context, _ *resource.Write) error  { return nil }
+
+// complete is a Plugin that only admits, and completes objects of one resource, not their subresources.
+type complete struct {
+	of    api.Resource
+	admit func(ctx context.Context, w *resource.Write) error
+}
+
+func (c complete) Completes(w *resource.Write) bool {
+	return w.Definition.Resource == c.of && w.Subresource == ""
+}
+
+func (c complete) Admit(ctx context.Context, w *resource.Write) error {
+	if !c.Completes(w) {
+		return nil
+	}
+	return c.admit(ctx, w)
+}
+
+func (complete) Validate(context.Context, *resource.Write) error { return nil }

@@ -15,8 +15,8 @@ const evictAfter = 300
 
 // defaultTolerationSeconds lets pods that say nothing about it stay on a failing node for five minutes.
 func defaultTolerationSeconds() Plugin {
-	return admit(func(_ context.Context, w *resource.Write) error {
-		if w.Definition.Resource != api.Pods || w.Subresource != "" || w.New == nil {
+	return complete{api.Pods, func(_ context.Context, w *resource.Write) error {
+		if w.New == nil {
 			return nil
 		}
 		spec := &w.New.Value.(*corev1.Pod).Spec
@@ -28,7 +28,7 @@ func defaultTolerationSeconds() Plugin {
 			}
 		}
 		return nil
-	})
+	}}
 }
 
 func tolerates(ts []corev1.Toleration, key string) bool {

@@ -19,7 +19,7 @@ var immortal = map[string]bool{metav1.NamespaceDefault: true, metav1.NamespaceSy
 // namespaceLifecycle refuses to create anything in a namespace that is absent or being deleted, and to delete the
 // namespaces every cluster has. A guard keeps the namespace from vanishing between the check and the commit.
 func namespaceLifecycle(s Snapshot) Plugin {
-	return admit(func(ctx context.Context, w *resource.Write) error {
+	return judge(func(ctx context.Context, w *resource.Write) error {
 		key := w.Request.Key
 		if w.Definition.Resource == api.Namespaces && w.New == nil && immortal[key.Name] {
 			return api.Forbidden(api.Namespaces, key.Name, errors.New("this namespace may not be deleted"))

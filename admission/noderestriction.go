@@ -19,7 +19,7 @@ import (
 // nodeRestriction keeps a node to itself: of the objects that the node authorizer lets nodes write, each may write its
 // own node and lease and the status of the pods bound to it, and may not move workloads by its labels and taints.
 func nodeRestriction() Plugin {
-	return admit(func(_ context.Context, w *resource.Write) error {
+	return judge(func(_ context.Context, w *resource.Write) error {
 		node, ok := auth.NodeOf(w.Request.User)
 		if !ok {
 			return nil

@@ -20,9 +20,14 @@ type priority struct {
 	snapshot Snapshot
 }
 
+// Completes implements Plugin.
+func (priority) Completes(w *resource.Write) bool {
+	return w.Definition.Resource == api.Pods && w.Subresource == ""
+}
+
 // Admit implements Plugin.
 func (p priority) Admit(ctx context.Context, w *resource.Write) error {
-	if w.Definition.Resource != api.Pods || w.Subresource != "" || w.New == nil {
+	if !p.Completes(w) || w.New == nil {
 		return nil
 	}
 	pod := w.New.Value.(*corev1.Pod)

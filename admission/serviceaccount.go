@@ -26,8 +26,8 @@ const (
 // serviceAccount gives each pod a service account: "default" when it names none, which must exist, with its image pull
 // secrets and, unless one of the two opts out, a projected token mounted into every container.
 func serviceAccount(s Snapshot) Plugin {
-	return admit(func(ctx context.Context, w *resource.Write) error {
-		if w.Definition.Resource != api.Pods || w.Subresource != "" || !w.Creating() || w.New == nil {
+	return complete{api.Pods, func(ctx context.Context, w *resource.Write) error {
+		if !w.Creating() || w.New == nil {
 			return nil
 		}
 		pod := w.New.Value.(*corev1.Pod)
@@ -65,7 +65,7 @@ func serviceAccount(s Snapshot) Plugin {
 			mountToken(&pod.Spec)
 		}
 		return nil
-	})
+	}}
 }
 
 // mountToken adds the projected volume and mounts it wherever nothing is mounted at its path yet.

@@ -11,8 +11,8 @@ import (
 
 // taintNodesByCondition keeps pods off a new node until it has reported that it is ready.
 func taintNodesByCondition() Plugin {
-	return admit(func(_ context.Context, w *resource.Write) error {
-		if w.Definition.Resource != api.Nodes || w.Subresource != "" || !w.Creating() || w.New == nil {
+	return complete{api.Nodes, func(_ context.Context, w *resource.Write) error {
+		if !w.Creating() || w.New == nil {
 			return nil
 		}
 		node := w.New.Value.(*corev1.Node)
@@ -24,5 +24,5 @@ func taintNodesByCondition() Plugin {
 		}
 		node.Spec.Taints = append(node.Spec.Taints, notReady)
 		return nil
-	})
+	}}
 }

@@ -24,6 +24,10 @@ func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, err
 	if d == nil {
 		return nil, errNoResource()
 	}
+	switch r.Verb {
+	case api.Create, api.Update, api.Patch, api.Delete:
+		deepen(false)
+	}
 	if r.Version == "" {
 		r.Version, r.Resource.Group = v.Name, v.Group
 	}

@@ -53,6 +53,7 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 		return nil, err
 	}
 	defer owned.free()
+	owned.settled = !q.completed(w)
 	if err := q.admit(ctx, w); err != nil {
 		return nil, err
 	}

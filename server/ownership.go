@@ -20,6 +20,8 @@ type sealed struct {
 	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf, or, of a document, members in the object
 	stored *resource.Object
 	final  *[]byte // stored, encoded
+	// settled says that what is in buf is the object as it is stored: nothing has changed since.
+	settled bool
 }
 
 var encodings = sync.Pool{New: func() any { return new([]byte) }}
@@ -65,29 +67,42 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 // compare decides from what there was before, and what the client says of managedFields.
 func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by object.Write) error {
 	q := s.q
-	if err := s.parse(); err != nil {
+	before, after, err := s.parsed(rec)
+	if err != nil {
 		return err
 	}
-	var before *object.Value
 	if rec != nil {
 		s.owners = q.sameGroup(rec.Owners())
-		var err error
-		if before, err = q.beforeOf(rec); err != nil {
-			return err
-		}
-	} else if !q.d.Custom {
-		e, err := emptyOf(q.v)
-		if err != nil {
-			return err
-		}
-		before = e.value
 	}
 	if q.Subresource == "" {
 		s.owners = object.SentOwners(s.owners, sent)
 	}
 	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
-	s.owners = object.Own(s.owners, before, s.after, q.v.Shape, by)
+	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
 	return nil
+}
+
+// parsed is what there was before and what there is now, for Own to compare.
+func (s *sealed) parsed(rec *api.Record) (before, after *object.Value, err error) {
+	q := s.q
+	if rec != nil && q.before == nil && q.typedAsStored() && asStored(q.d, q.v, rec) {
+		// Most of the object is as it was, which shows without parsing it.
+		before, after, *s.final, err = object.ParseDifferent((*s.final)[:0], rec.JSON(), *s.buf, "metadata")
+		return before, after, err
+	}
+	if err := s.parse(); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case rec != nil:
+		before, err = q.beforeOf(rec)
+	case !q.d.Custom:
+		var e *empty
+		if e, err = emptyOf(q.v); err == nil {
+			before = e.value
+		}
+	}
+	return before, s.after, err
 }
 
 // create decides for a new object of a typed kind. Most are like one made before: the fields are remembered.
@@ -149,6 +164,21 @@ func (s *sealed) parse() (err error) {
 // keep leaves ownership as it is: the fields that a binding sets belong to nobody, as on upstream.
 func (q *request) keep(rec *api.Record, _ *resource.Object) (*sealed, error) {
 	return &sealed{q: q, owners: rec.Owners(), buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}, nil
+}
+
+// typedAsStored reports whether the request speaks of typed objects in the version in which they are stored.
+func (q *request) typedAsStored() bool { return q.v.Storage && !q.d.Custom }
+
+// completed reports whether anything may change w.New after ownership was decided on, but for the metadata of an update.
+func (q *request) completed(w *resource.Write) bool {
+	return !q.typedAsStored() || q.d.Hooks.Prepare != nil || q.d.Hooks.Claim != nil || q.admissionCompletes(w)
+}
+
+// resetsIgnored reports whether all that admission and Prepare change in w.New are fields that ownership ignores in
+// this write anyway, so that it may be decided on after them, when the object is as it will be stored.
+func (q *request) resetsIgnored(w *resource.Write) bool {
+	return q.Subresource == "status" && q.d.Resource == api.Pods && q.typedAsStored() && q.d.Hooks.Claim == nil &&
+		!q.admissionCompletes(w) && w.New.Meta.ManagedFields == nil && w.Old.Meta.DeletionTimestamp == nil
 }
 
 // sameGroup leaves out owners whose fields are expressed in another group's version of the kind, unless the fields go by
@@ -276,6 +306,10 @@ func (s *sealed) free() {
 
 // encode writes the object as it will be stored.
 func (s *sealed) encode(w *resource.Write) ([]byte, error) {
+	if s.settled {
+		s.stored = w.New
+		return *s.buf, nil
+	}
 	var err error
 	if s.stored, err = resource.ToStorage(s.q.d, w.New); err != nil {
 		return nil, err

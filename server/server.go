@@ -54,6 +54,8 @@ type Config struct {
 
 // Admission is package admission's chain as the server sees it.
 type Admission interface {
+	// Completes reports whether Admit may change w.New.
+	Completes(w *resource.Write) bool
 	// Admit may change w.New, add Guards, or refuse.
 	Admit(ctx context.Context, w *resource.Write) error
 	// Validate may refuse.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
@@ -192,15 +193,43 @@ func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *re
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
 		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
 	}
+	if q.resetsIgnored(w) {
+		w.New.Meta.ResourceVersion = blank
+		if err := q.judgeUpdate(ctx, w); err != nil {
+			return nil, nil, err
+		}
+		owned, err := q.own(rec, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		owned.settled = true
+		return w, owned, nil
+	}
 	owned, err := q.own(rec, o)
 	if err != nil {
 		return nil, nil, err
 	}
+	sent := serverSet(o.Meta)
 	if err := q.judgeUpdate(ctx, w); err != nil {
 		owned.free()
 		return nil, nil, err
 	}
+	owned.settled = !q.completed(w) && sent == serverSet(o.Meta)
 	return w, owned, nil
+}
+
+// setByServer is the metadata that prepareMeta may set to another value, or to another pointer.
+type setByServer struct {
+	generation int64
+	selfLink   string
+	uid        types.UID
+	created    metav1.Time
+	deleted    *metav1.Time
+	grace      *int64
+}
+
+func serverSet(m *metav1.ObjectMeta) setByServer {
+	return setByServer{m.Generation, m.SelfLink, m.UID, m.CreationTimestamp, m.DeletionTimestamp, m.DeletionGracePeriodSeconds}
 }
 
 func (q *request) judgeUpdate(ctx context.Context, w *resource.Write) error {

@@ -237,6 +237,10 @@ func (q *request) admit(ctx context.Context, w *resource.Write) error {
 	return q.s.Admission.Admit(ctx, w)
 }
 
+func (q *request) admissionCompletes(w *resource.Write) bool {
+	return q.s.Admission != nil && q.s.Admission.Completes(w)
+}
+
 func (q *request) admitValid(ctx context.Context, w *resource.Write) error {
 	if q.s.Admission == nil {
 		return nil
