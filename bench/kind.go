@@ -14,6 +14,7 @@ type kind struct {
 	path      func(ns string) string // of the collection
 	object    func(name string, i int) []byte
 	patch     func(value string) []byte // a merge patch that changes something, carrying value
+	changes   string                    // what in an object the member stands behind that patches change
 	crd       string
 	namespace string
 }
@@ -35,7 +36,8 @@ func configMaps() kind {
 			fmt.Fprintf(&b, `"number":"%d"}}`, i)
 			return []byte(b.String())
 		},
-		patch: func(v string) []byte { return []byte(`{"data":{"sent":"` + v + `"}}`) },
+		changes: `"data":{`,
+		patch:   func(v string) []byte { return []byte(`{"data":{"sent":"` + v + `"}}`) },
 	}
 }
 
@@ -55,7 +57,8 @@ func customResources() kind {
 			b.WriteString(`],"note":"a rack of sixteen items, as benchmarks want it"}}`)
 			return []byte(b.String())
 		},
-		patch: func(v string) []byte { return []byte(`{"spec":{"sent":"` + v + `"}}`) },
+		changes: `"spec":{`,
+		patch:   func(v string) []byte { return []byte(`{"spec":{"sent":"` + v + `"}}`) },
 		crd: `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"racks.bench.pintle.dev"},
 "spec":{"group":"bench.pintle.dev","scope":"Namespaced","names":{"plural":"racks","singular":"rack","kind":"Rack","listKind":"RackList"},
 "versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{

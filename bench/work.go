@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -28,7 +29,7 @@ func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
 		do   func(context.Context, *endpoint) ([]Figure, error)
 	}{
 		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"list with gzip", b.listGzip},
-		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"fan-out", b.fanOut},
+		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"server-side apply", b.serverApply}, {"fan-out", b.fanOut},
 	} {
 		b.c.Progress("%s: %s", b.k.name, w.name)
 		fs, err := w.do(ctx, e)
@@ -180,6 +181,15 @@ func (b *basicRun) listGzip(ctx context.Context, e *endpoint) ([]Figure, error) 
 
 func (b *basicRun) listSelector(ctx context.Context, e *endpoint) ([]Figure, error) {
 	return b.lists(ctx, e, "list, selector matching a tenth", call{method: "GET", path: b.collection() + "?labelSelector=tenth%3Dt3"})
+}
+
+// serverApply applies whole objects in which one member changes.
+func (b *basicRun) serverApply(ctx context.Context, e *endpoint) ([]Figure, error) {
+	return b.measured(e, "server-side apply", b.c.Objects, func(i int) error {
+		body := bytes.Replace(b.k.object(objectName(i), i), []byte(b.k.changes), []byte(b.k.changes+patchMark+strconv.Itoa(i)+`",`), 1)
+		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i) + "?fieldManager=bench&force=true", body: body, contentType: "application/apply-patch+yaml"})
+		return err
+	})
 }
 
 func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error) {

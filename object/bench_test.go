@@ -158,3 +158,24 @@ func BenchmarkReference(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkApply is one more apply of a configuration that changes one member.
+func BenchmarkApply(b *testing.B) {
+	for name, data := range map[string][]byte{"cr": benchCR(), "configmap": benchConfigMap()} {
+		b.Run(name, func(b *testing.B) {
+			live, config := parsed(b, string(data)), parsed(b, string(data))
+			by := Application{Write: Write{Owner: api.Owner{Manager: "m", APIVersion: "v1", Time: 1}}, Config: config}
+			done, err := Apply(live, nil, itemsShape{}, by)
+			if err != nil {
+				b.Fatal(err)
+			}
+			config.Get("metadata").Set("labels", NewMap()).Set("changed", NewString("x"))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Apply(live, done.Owners, itemsShape{}, by); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

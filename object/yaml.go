@@ -29,6 +29,33 @@ func CheckYAML(data []byte) error {
 	return err
 }
 
+// PlainJSON reads a YAML document that is JSON, as programs write it: some 20 times faster than by way of FromYAML. It
+// reports false for all that YAML might read differently: repeated members and fractions (1.0 is an integer there), and
+// what is no JSON object.
+func PlainJSON(data []byte) (*Value, bool) {
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return nil, false
+	}
+	v, problems, err := ParseStrict(data)
+	if err != nil || len(problems) > 0 || v.fractional() {
+		return nil, false
+	}
+	return v, true
+}
+
+// fractional reports a number with a fraction or exponent in v.
+func (v *Value) fractional() bool {
+	if v.kind == Number {
+		return v.float
+	}
+	for i := range v.children() {
+		if v.children()[i].fractional() {
+			return true
+		}
+	}
+	return false
+}
+
 // checkAliases measures a document that may contain aliases before it is written out as JSON. The library bounds the
 // number of nodes it makes of aliases, not what they weigh.
 func checkAliases(data []byte) error {

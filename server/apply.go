@@ -123,13 +123,15 @@ func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) 
 
 // configuration reads the body of an apply: a YAML document of the given kind.
 func (q *request) configuration(kind schema.GroupVersionKind) (*object.Value, error) {
-	data, err := object.FromYAML(q.Body)
-	if err != nil {
-		return nil, api.BadRequest("error decoding YAML: error converting YAML to JSON: %s", err)
-	}
-	config, err := object.Parse(data)
-	if err != nil {
-		return nil, api.BadRequest("error decoding YAML: %s", err)
+	config, plain := object.PlainJSON(q.Body)
+	if q.plain = plain; !plain {
+		data, err := object.FromYAML(q.Body)
+		if err != nil {
+			return nil, api.BadRequest("error decoding YAML: error converting YAML to JSON: %s", err)
+		}
+		if config, err = object.Parse(data); err != nil {
+			return nil, api.BadRequest("error decoding YAML: %s", err)
+		}
 	}
 	if k := config.Kind(); k != object.Map && k != object.Null {
 		return nil, api.BadRequest("error decoding YAML: error unmarshaling JSON: while decoding JSON: "+
@@ -195,7 +197,7 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 
 // judgeConfiguration refuses or warns of keys that come twice in the YAML.
 func (q *request) judgeConfiguration() error {
-	if q.options.validation == metav1.FieldValidationIgnore {
+	if q.plain || q.options.validation == metav1.FieldValidationIgnore {
 		return nil
 	}
 	err := object.CheckYAML(q.Body)

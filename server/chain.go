@@ -127,6 +127,8 @@ type request struct {
 	scaling *resource.Scale
 	// decided are the owners that an apply decided on; nil when the write is none.
 	decided *api.Owners
+	// plain says that an apply's body is JSON in which no member comes twice.
+	plain bool
 }
 
 // name is what error texts call the object's resource.
