@@ -165,10 +165,10 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	lastFields := last.fields.withNamed(s)
-	if full == merged && a.keepsAll(last) {
-		return merged, nil
+	if full == merged && a.self.fields.Contains(last.fields) {
+		return merged, nil // all that was applied the last time is applied again
 	}
+	lastFields := last.fields.withNamed(s)
 	pruned := remove(full, lastFields.nodes, s)
 	for _, version := range a.ownersVersions(last.APIVersion) {
 		if err := a.restore(full, &pruned, last.APIVersion, version); err != nil {
@@ -195,9 +195,6 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	}
 	return back, nil
 }
-
-// keepsAll reports that all the manager applied the last time is applied again: there is nothing to prune.
-func (a *apply) keepsAll(last owned) bool { return a.self.fields.Contains(last.fields) }
 
 // ownersVersions are the versions in which there are owners, the given one first.
 func (a *apply) ownersVersions(first string) []string {

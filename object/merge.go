@@ -93,6 +93,9 @@ func (x *identityIndex) find(e *element) (at int, only bool) {
 // layItems merges two granular lists. The configuration decides the order of its items; what only the live list has
 // stays between its neighbours as far as that goes.
 func layItems(l, r []Value, s Shape) ([]Value, error) {
+	if out, ok, err := layAlike(l, r, s); ok || err != nil {
+		return out, err
+	}
 	left, err := indexItems(l, s)
 	if err != nil {
 		return nil, err
@@ -162,4 +165,24 @@ func layItems(l, r []Value, s Shape) ([]Value, error) {
 		}
 	}
 	return out, nil
+}
+
+// layAlike merges lists of the same items in the same order, as most applies find them: nothing has to be looked up then.
+// It reports false when they are not that.
+func layAlike(l, r []Value, s Shape) (out []Value, ok bool, err error) {
+	if len(l) != len(r) {
+		return nil, false, nil
+	}
+	keys, item := s.Keys(), s.Item()
+	out = make([]Value, len(r))
+	for i := range r {
+		var a, b element
+		if identify(&a, l[i:i+1:i+1], s, keys) != nil || identify(&b, r[i:i+1:i+1], s, keys) != nil || compareElements(&a, &b) != 0 {
+			return nil, false, nil
+		}
+		if out[i], err = merge(&l[i], &r[i], item); err != nil {
+			return nil, false, fmt.Errorf("%s%w", b.String(), err)
+		}
+	}
+	return out, true, nil
 }
