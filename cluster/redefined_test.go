@@ -1,0 +1,88 @@
+package cluster
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// watchOf opens a watch and returns a function that gives its next event, or what ended it.
+func watchOf(t *testing.T, sys *System, path string) func() (string, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := sys.adminClient().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Body.Close() })
+	events := json.NewDecoder(p.Body)
+	return func() (string, error) {
+		var e json.RawMessage
+		err := events.Decode(&e)
+		return string(e), err
+	}
+}
+
+// TestSelectableLater: a field that is made selectable finds the objects that were there before, in lists and watches.
+func TestSelectableLater(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const base = "/apis/example.com/v1/namespaces/default/widgets"
+	const red = base + "?fieldSelector=spec.color%3Dred"
+	widget := func(name, color string) string {
+		return `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"` + name + `"},"spec":{"color":"` + color + `"}}`
+	}
+	version := func(selectable string) string {
+		return `[{"name":"v1","served":true,"storage":true,` + selectable + `"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"color":{"type":"string"}}}}}}}]`
+	}
+	want(t, sys, "POST", definitions, strings.Replace(widgets, widgets[strings.Index(widgets, `[{`):strings.Index(widgets, `}}}]`)+4], version(""), 1), 201)
+	want(t, sys, "POST", base, widget("a", "red"), 201)
+	want(t, sys, "POST", base, widget("b", "blue"), 201)
+	want(t, sys, "GET", red, "", 400, "field label not supported: spec.color")
+	plain := watchOf(t, sys, base+"?watch=true&resourceVersion=0")
+	for range 2 {
+		if e, err := plain(); err != nil {
+			t.Fatal(e, err)
+		}
+	}
+
+	// A change of the status is none of what is defined: the watch goes on.
+	want(t, sys, "PATCH", definitions+"/widgets.example.com/status", `{"metadata":{"annotations":{"x":"y"}}}`, 200)
+	want(t, sys, "POST", base, widget("c", "red"), 201)
+	if e, err := plain(); err != nil || !strings.Contains(e, `"name":"c"`) {
+		t.Fatal(e, err)
+	}
+
+	want(t, sys, "PATCH", definitions+"/widgets.example.com", `{"spec":{"versions":`+version(`"selectableFields":[{"jsonPath":".spec.color"}],`)+`}}`, 200)
+	want(t, sys, "GET", red, "", 200, `"name":"a"`, `"name":"c"`, `!"name":"b"`)
+	selected := watchOf(t, sys, red+"&watch=true&resourceVersion=0")
+	for range 2 {
+		if e, err := selected(); err != nil {
+			t.Fatal(e, err)
+		}
+	}
+	want(t, sys, "DELETE", base+"/a", "", 200)
+	if e, err := selected(); err != nil || !strings.Contains(e, `"type":"DELETED"`) || !strings.Contains(e, `"name":"a"`) {
+		t.Errorf("%s %v", e, err)
+	}
+	want(t, sys, "PATCH", base+"/b", `{"spec":{"color":"red"}}`, 200)
+	if e, err := selected(); err != nil || !strings.Contains(e, `"type":"ADDED"`) || !strings.Contains(e, `"name":"b"`) {
+		t.Errorf("%s %v", e, err)
+	}
+	want(t, sys, "PATCH", base+"/c", `{"metadata":{"labels":{"stored":"anew"}}}`, 200)
+	// All are stored under the new definition now, and found by the index.
+	for range 2 {
+		want(t, sys, "GET", red, "", 200, `!"name":"a"`, `"name":"b"`, `"name":"c"`)
+	}
+	want(t, sys, "DELETE", red, "", 200)
+	want(t, sys, "GET", base, "", 200, `"items":[]`)
+
+	// The watch from before was ended by the first event after the kind was defined anew.
+	if e, err := plain(); err != io.EOF {
+		t.Errorf("%s %v", e, err)
+	}
+}
