@@ -96,6 +96,9 @@ type Version struct {
 	// Default fills in what this version defaults otherwise than the stored one, in what a client sent. It runs before
 	// Hooks.Default, and like that must be idempotent. It may be nil.
 	Default func(o *Object)
+	// Orphans says that a deletion which says nothing of the object's dependents leaves them alone: upstream's default of
+	// workloads before apps/v1.
+	Orphans bool
 	// Subresources are those that only this version has, or that have another kind in it.
 	Subresources map[string]Subresource
 }

@@ -231,7 +231,7 @@ func (q *request) condemn(o *resource.Object, options *metav1.DeleteOptions) fat
 	if pending {
 		return fatePending
 	}
-	finalizers := deletionFinalizers(m.Finalizers, options)
+	finalizers := deletionFinalizers(m.Finalizers, options, q.v.Orphans)
 	held := len(finalizers) > 0 || q.d.Hooks.Finalize != nil && !q.d.Hooks.Finalize(o)
 	m.Finalizers = finalizers
 	switch {
@@ -292,8 +292,8 @@ func (q *request) graceful(o *resource.Object, requested *int64) (graceful, pend
 }
 
 // deletionFinalizers are an object's finalizers once the garbage collector's two agree with how its dependents are to
-// go: as the options say, else as the object's own finalizers do.
-func deletionFinalizers(have []string, o *metav1.DeleteOptions) []string {
+// go: as the options say, else as the object's own finalizers do, else as is the version's habit.
+func deletionFinalizers(have []string, o *metav1.DeleteOptions, orphans bool) []string {
 	orphan := slices.Contains(have, metav1.FinalizerOrphanDependents)
 	foreground := slices.Contains(have, metav1.FinalizerDeleteDependents) && !orphan
 	switch {
@@ -302,6 +302,8 @@ func deletionFinalizers(have []string, o *metav1.DeleteOptions) []string {
 	case o.PropagationPolicy != nil:
 		orphan = *o.PropagationPolicy == metav1.DeletePropagationOrphan
 		foreground = *o.PropagationPolicy == metav1.DeletePropagationForeground
+	case !foreground:
+		orphan = orphan || orphans
 	}
 	var want []string
 	for _, f := range have {

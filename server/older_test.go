@@ -215,3 +215,37 @@ func TestOlderVersionsInDiscovery(t *testing.T) {
 	want(t, s, 200, "GET /openapi/v3/apis/extensions/v1beta1", "", "Accept: application/json", `"io.k8s.api.extensions.v1beta1.Scale"`,
 		`"io.k8s.api.extensions.v1beta1.DeploymentRollback"`, `"io.k8s.api.extensions.v1beta1.RollbackConfig"`)
 }
+
+// TestOlderDeletionsOrphan deletes with and without saying what is to become of the dependents.
+func TestOlderDeletionsOrphan(t *testing.T) {
+	for _, c := range []struct {
+		version, query, finalizer string
+	}{
+		{"extensions/v1beta1", "", "orphan"},
+		{"apps/v1beta1", "", "orphan"},
+		{"apps/v1beta2", "", "orphan"},
+		{"apps/v1", "", ""},
+		{"extensions/v1beta1", "?propagationPolicy=Background", ""},
+		{"extensions/v1beta1", "?propagationPolicy=Foreground", "foregroundDeletion"},
+		{"apps/v1beta1", "?orphanDependents=false", ""},
+	} {
+		s := open(t)
+		want(t, s, 201, "POST "+appsPath, olderDeployment("apps/v1", `"selector":{"matchLabels":{"a":"b"}},`), asJSON)
+		want(t, s, 200, "DELETE /apis/"+c.version+"/namespaces/default/deployments/d"+c.query, "", asJSON)
+		if c.finalizer == "" {
+			want(t, s, 404, "GET "+appsPath+"/d", "", asJSON)
+			continue
+		}
+		want(t, s, 200, "GET "+appsPath+"/d", "", asJSON, `"finalizers":["`+c.finalizer+`"]`)
+	}
+}
+
+// TestOlderVersionsWordErrors compares what is said of a body that is no Deployment.
+func TestOlderVersionsWordErrors(t *testing.T) {
+	s := open(t)
+	for _, v := range []string{"apps/v1", "apps/v1beta1", "extensions/v1beta1"} {
+		_, name, _ := strings.Cut(v, "/")
+		want(t, s, 400, "POST /apis/"+v+"/namespaces/default/deployments", olderDeployment(v, `"replicas":"x",`), asJSON,
+			`Deployment in version \"`+name+`\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`)
+	}
+}

@@ -26,9 +26,11 @@ const (
 // olderDeployments are the earlier versions of Deployment. scale is its subresource.
 func olderDeployments(scale resource.Subresource) []resource.Version {
 	beta2 := resource.Older[appsv1beta2.Deployment](group, "v1beta2")
+	beta2.Orphans = true
 	beta2.Subresources = map[string]resource.Subresource{"scale": olderScale[appsv1beta2.Scale](&beta2, scale)}
 
 	beta1 := resource.Older[appsv1beta1.Deployment](group, "v1beta1")
+	beta1.Orphans = true
 	beta1.Codec = newRollbackCodec[appsv1beta1.Deployment](&beta1)
 	beta1.Except = appsv1.DeprecatedRollbackTo
 	beta1.Default = func(o *resource.Object) {
@@ -42,6 +44,7 @@ func olderDeployments(scale resource.Subresource) []resource.Version {
 	}
 
 	first := resource.Older[extensionsv1beta1.Deployment](extensions, "v1beta1")
+	first.Orphans = true
 	first.Codec = newRollbackCodec[extensionsv1beta1.Deployment](&first)
 	first.Except = appsv1.DeprecatedRollbackTo
 	first.Default = func(o *resource.Object) { defaultFirstDeployment(o.Value.(*appsv1.Deployment)) }
@@ -55,9 +58,11 @@ func olderDeployments(scale resource.Subresource) []resource.Version {
 // olderReplicaSets are the earlier versions of ReplicaSet.
 func olderReplicaSets(scale resource.Subresource) []resource.Version {
 	beta2 := resource.Older[appsv1beta2.ReplicaSet](group, "v1beta2")
+	beta2.Orphans = true
 	beta2.Subresources = map[string]resource.Subresource{"scale": olderScale[appsv1beta2.Scale](&beta2, scale)}
 
 	first := resource.Older[extensionsv1beta1.ReplicaSet](extensions, "v1beta1")
+	first.Orphans = true
 	first.Default = func(o *resource.Object) {
 		r := o.Value.(*appsv1.ReplicaSet)
 		selectTemplate(&r.ObjectMeta, &r.Spec.Selector, r.Spec.Template.Labels)
@@ -134,6 +139,10 @@ type DeploymentSpec struct {
 func (c rollbackCodec[O]) Decode(data []byte, stored bool) (*resource.Object, []string, error) {
 	o, problems, err := c.json.Decode(data, stored)
 	if err != nil {
+		// Upstream's words for it name the fields of the version's own type.
+		if _, _, own := (resource.TypedCodec[O]{}).Decode(data, stored); own != nil {
+			err = own
+		}
 		return nil, nil, err
 	}
 	old := o.Value.(*Deployment)
