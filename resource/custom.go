@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -85,7 +86,7 @@ func FromCRDRecord(rec *api.Record, caller *webhook.Caller) (*Definition, error)
 	}
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
-		k.versions = append(k.versions, newCustomVersion(&v.CustomResourceDefinitionVersion, v.Schema.OpenAPIV3Schema))
+		k.versions = append(k.versions, newCustomVersion(&v.CustomResourceDefinitionVersion, within(rec.JSON(), v.Schema.OpenAPIV3Schema)))
 	}
 	d, err := k.define()
 	if err == nil {
@@ -99,6 +100,15 @@ func loose(conditions []apiextensionsv1.CustomResourceDefinitionCondition) bool 
 	return slices.ContainsFunc(conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
 		return c.Type == apiextensionsv1.NonStructuralSchema && c.Status != apiextensionsv1.ConditionFalse
 	})
+}
+
+// within is the part of a record's JSON that is equal to the given copy of it: the store keeps the record anyway, so that
+// a kind's schema need not be in memory twice. The copy serves when the record has it written otherwise.
+func within(record, part []byte) []byte {
+	if i := bytes.Index(record, part); i >= 0 && len(part) > 0 {
+		return record[i : i+len(part) : i+len(part)]
+	}
+	return part
 }
 
 // customKind is what the hooks of a custom kind know.
