@@ -12,7 +12,7 @@
 //	O4 Nothing a client sends makes the package panic; only misuse by its callers does.
 //
 // Data flows from bytes (Parse, FromYAML) to a Value, is edited (Set, MergePatch, JSONPatch, StrategicMerge), compared
-// with what was there before (Own says who owns what then), and goes back to bytes (AppendJSON).
+// with what was there before (Own says who owns what then, Apply merges by it), and goes back to bytes (AppendJSON).
 package object
 
 import (
