@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/randfill"
 
+	"pintle.dev/api"
 	pintle "pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
 )
@@ -83,8 +84,8 @@ func eachOlder(t *testing.T, f func(t *testing.T, d *pintle.Definition, v *pintl
 	for _, d := range All() {
 		for i := range d.Versions {
 			v := &d.Versions[i]
-			if v.Storage {
-				continue
+			if v.Storage || d.Resource == api.CustomResourceDefinitions {
+				continue // the earlier CustomResourceDefinition is another document, tested where it is defined
 			}
 			name := v.APIVersion() + " " + d.KindOf(v)
 			o, ok := older[name]
