@@ -211,10 +211,16 @@ func TestConversionTogether(t *testing.T) {
 }
 
 func TestConversionWatch(t *testing.T) {
+	for name, selector := range map[string]string{"all": "", "selected": "&labelSelector=color"} {
+		t.Run(name, func(t *testing.T) { testConversionWatch(t, selector) })
+	}
+}
+
+func testConversionWatch(t *testing.T, selector string) {
 	c := newConverter(t)
 	sys := startTest(t, Config{NoControllers: true})
 	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
-	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+gadgetsV1+"?watch=true&labelSelector=color", nil)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+gadgetsV1+"?watch=true"+selector, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +247,11 @@ func TestConversionWatch(t *testing.T) {
 	want(t, sys, "PATCH", gadgetsV2+"/a", `{"spec":{"hue":"blue"}}`, 200)
 	next(`"type":"MODIFIED"`, `"color":"blue"`)
 	want(t, sys, "PATCH", gadgetsV2+"/a", `{"metadata":{"labels":{"hue":null}}}`, 200)
-	next(`"type":"DELETED"`)
+	if selector != "" {
+		next(`"type":"DELETED"`)
+	} else {
+		next(`"type":"MODIFIED"`)
+	}
 	c.lie(func(review map[string]any) any { review["response"] = nil; return review })
 	want(t, sys, "POST", gadgetsV2, gadget("v2", "b", "hue", "red"), 201)
 	next(`"type":"ERROR"`, "conversion webhook for example.com/v2, Kind=Gadget failed: no response provided")

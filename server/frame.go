@@ -148,9 +148,7 @@ func (fw *frameWriter) all(events []api.Event, initial bool) {
 		}
 		for batch := range batches(slices.Values(recs)) {
 			if err := fw.x.s.convertAhead(fw.q.d, fw.q.v, batch); err != nil {
-				fw.failure(err)
-				fw.flush()
-				fw.err = err
+				fw.broken(err)
 				return
 			}
 		}
@@ -180,7 +178,14 @@ func (fw *frameWriter) event(e *api.Event, initial bool) {
 	columns := f.shape == asTable && !fw.rows
 	if initial || columns || e.Revision+frameHorizon < s.Store.Revision() {
 		fw.rows = true
-		fw.pending, fw.err = fw.append(fw.gathered(), typ, e, columns)
+		before := fw.gathered()
+		pending, err := fw.append(before, typ, e, columns)
+		if err != nil {
+			fw.pending = before
+			fw.broken(err)
+			return
+		}
+		fw.pending = pending
 		if len(fw.pending) >= chunkSize {
 			fw.turns.Add(1)
 			fw.write()
@@ -198,7 +203,7 @@ func (fw *frameWriter) event(e *api.Event, initial bool) {
 	b, err := s.frames.get(key, encode)
 	switch {
 	case err != nil:
-		fw.err = err
+		fw.broken(err)
 	case fw.shared == nil && len(fw.pending) == 0:
 		fw.shared = b
 	default:
@@ -298,6 +303,15 @@ func (fw *frameWriter) failure(err error) {
 		return
 	}
 	fw.pending = append(append(append(fw.gathered(), `{"type":"ERROR","object":`...), b...), "}\n"...)
+}
+
+// broken ends the watch: what was gathered before is sent, then the event that says why there is no more.
+func (fw *frameWriter) broken(err error) {
+	fw.failure(err)
+	fw.flush()
+	if fw.err == nil {
+		fw.err = err
+	}
 }
 
 // flush sends what has been gathered.
