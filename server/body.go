@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +40,7 @@ func (x *exchange) acquireLarge(n int) (release func(), err error) {
 	if err := x.s.large.Acquire(ctx, int64(n)); err != nil {
 		return nil, x.tooMany()
 	}
-	return func() { x.s.large.Release(int64(n)) }, nil
+	return sync.OnceFunc(func() { x.s.large.Release(int64(n)) }), nil
 }
 
 // tooMany is the 429 that asks to try again in a second.

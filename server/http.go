@@ -277,6 +277,7 @@ func (x *exchange) answer(q *request) error {
 		q.watchOne()
 	}
 	resp, err := x.s.Handle(x.r.Context(), q.Request)
+	release() // others need not wait until the answer is read
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	appsv1beta1 "k8s.io/api/apps/v1beta1"
+	corev1 "k8s.io/api/core/v1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -97,6 +100,14 @@ func TestOlderVersionsInProtobuf(t *testing.T) {
 	if read("GET "+path+"/d", &got); got.Spec.RollbackTo == nil || got.Spec.RollbackTo.Revision != 5 || *got.Spec.RevisionHistoryLimit != 2 || got.Name != "d" {
 		t.Errorf("read %+v", got)
 	}
+	sent.Name = "e"
+	sent.Spec.Template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": quantity.MustParse("123457")}
+	if raw, err = sent.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	raw = bytes.Replace(raw, []byte("123457"), []byte("1e2000"), 1) // of which upstream's library would make a number
+	want(t, s, 400, "POST "+path, string(appendUnknown(nil, "apps/v1beta1", "Deployment", raw)), "Content-Type: "+typeProtobuf,
+		"the exponent must be between -999 and 999")
 	var scale extensionsv1beta1.Scale
 	if read("GET "+olderPath+"/d/scale", &scale); scale.Spec.Replicas != 1 || scale.Status.TargetSelector != "a=b" || scale.Status.Selector["a"] != "b" {
 		t.Errorf("read %+v", scale)

@@ -197,6 +197,9 @@ func (q *request) protobufObject() (*resource.Object, error) {
 	if err := q.mismatch(nil, typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}); err != nil {
 		return nil, err
 	}
+	if err := resource.CheckMessage(u.Raw); err != nil {
+		return nil, q.unhandled(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, err.Error())
+	}
 	if c, ok := q.v.Codec.(resource.MessageCodec); ok {
 		m := c.NewMessage()
 		if err := decodeProtobuf(q.Body, m); err != nil {
@@ -216,9 +219,6 @@ func (q *request) protobufObject() (*resource.Object, error) {
 	m, ok := o.Value.(protoMessage)
 	if !ok || !resource.Fits(q.v.Codec, o) {
 		return nil, api.BadRequest("%s in version %q cannot be read from protobuf; send JSON", q.kind(), q.v.APIVersion())
-	}
-	if err := resource.CheckMessage(u.Raw); err != nil {
-		return nil, q.unhandled(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, err.Error())
 	}
 	if err := m.Unmarshal(u.Raw); err != nil {
 		return nil, q.unhandled(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, err.Error())
