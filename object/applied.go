@@ -136,15 +136,8 @@ func below(s Shape, e *element) Shape {
 	return nil
 }
 
-// reconcile is the set after a change of the schema: what is owned below a map or list that is atomic by now is owned
-// as a whole.
-func (f Fields) reconcile(s Shape) Fields {
-	if nodes, changed := reconcile(f.nodes, s); changed {
-		return Fields{nodes}
-	}
-	return f
-}
-
+// reconcile is the set after a change of the schema, and whether it changed: what is owned below a map or list that is
+// atomic by now is owned as a whole.
 func reconcile(nodes []fieldNode, s Shape) (out []fieldNode, changed bool) {
 	if s == nil {
 		return nodes, false

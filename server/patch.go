@@ -134,7 +134,10 @@ func (q *request) decodePatched(target *object.Value) (o *resource.Object, unkno
 		return o, unknown, mismatch, err
 	}
 	mismatch = q.customPatchMismatch(target)
-	codec := q.codecOf(target)
+	codec := q.v.Codec // of another version when the patch says so, for which it is refused afterwards
+	if v := q.d.Version(target.Get("apiVersion").Str()); v != nil {
+		codec = v.Codec
+	}
 	if c, ok := codec.(resource.DocumentCodec); ok && types.PatchType(q.ContentType) == types.MergePatchType {
 		o, unknown, err = c.DecodeDocument(target, false)
 	} else {
@@ -142,19 +145,6 @@ func (q *request) decodePatched(target *object.Value) (o *resource.Object, unkno
 		o, unknown, err = codec.Decode(object.AppendJSON(nil, target), false)
 	}
 	return o, unknown, mismatch, err
-}
-
-// codecOf reads what a patch made of an object: in another version of a custom resource when the patch says so, for which
-// it is refused afterwards.
-func (q *request) codecOf(target *object.Value) resource.Codec {
-	if stated := target.Get("apiVersion").Str(); q.d.Custom && stated != q.v.APIVersion() {
-		for i := range q.d.Versions {
-			if v := &q.d.Versions[i]; v.APIVersion() == stated {
-				return v.Codec
-			}
-		}
-	}
-	return q.v.Codec
 }
 
 // applyPatch changes target. problems are what strict validation finds in the patch itself.

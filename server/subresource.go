@@ -96,17 +96,13 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 func (q *request) storeApplied(ctx context.Context, w *resource.Write, sub *resource.Subresource) (*api.Response, error) {
 	own, create := q.own, q.Verb == api.Create
 	if create {
-		own = q.keep
+		own = q.keep // what a binding sets belongs to nobody, as upstream has it
 	}
 	owned, err := own(w.OldRecord, w.New)
 	if err != nil {
 		return nil, err
 	}
 	defer owned.free()
-	if create {
-		// What a binding sets belongs to nobody, as upstream has it.
-		owned.owners = w.OldRecord.Owners()
-	}
 	if err := q.admit(ctx, w); err != nil {
 		return nil, err
 	}
