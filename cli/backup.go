@@ -93,7 +93,7 @@ func restoreCommand() *cobra.Command {
 		Use:   "restore FILE",
 		Short: "Make a new data directory of a backup",
 		Long: `Restore makes a data directory of what "pintle backup" wrote; then "pintle up --data DIR" goes on from there. All of the
-file is verified before the directory is there. Revisions are moved ahead by 2^32, so that clients which have seen later
+file is verified before the store is there. Revisions are moved ahead by 2^32, so that clients which have seen later
 ones than the backup's list again instead of missing changes.`,
 		Example: "  pintle restore monday.backup --data restored",
 		Args:    cobra.ExactArgs(1),

@@ -129,11 +129,18 @@ func Restore(ctx context.Context, backup io.Reader, data string) (rev api.Revisi
 			return 0, false, fmt.Errorf("looking for certificates: %w", err)
 		}
 	}
+	if a != nil {
+		// Before the store, which must never be there without its keys: starting would make others, without a word.
+		if err := a.Save(pki); err != nil {
+			return 0, false, err
+		}
+	}
 	if rev, err = pebble.Restore(ctx, r, filepath.Join(data, storeDirectory), pebble.Options{}); err != nil {
-		return 0, false, fmt.Errorf("make a cluster of the backup: %w", err)
+		err = fmt.Errorf("make a cluster of the backup: %w", err)
+		if a != nil {
+			err = errors.Join(err, os.RemoveAll(pki))
+		}
+		return 0, false, err
 	}
-	if a == nil {
-		return rev, false, nil
-	}
-	return rev, true, a.Save(pki)
+	return rev, a != nil, nil
 }

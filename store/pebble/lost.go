@@ -114,11 +114,7 @@ func writeFile(fs vfs.FS, dir, name string, content []byte) error {
 	if err := fs.Rename(name+".new", name); err != nil {
 		return err
 	}
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(fs, dir)
 }
 
 // checkFloor compares what was loaded with how far the store had come.

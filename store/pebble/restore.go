@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pintle.dev/api"
 	"pintle.dev/store"
@@ -39,7 +40,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, options Options) (api
 		err = o.FS.Rename(building, dir)
 	}
 	if err == nil {
-		err = syncDir(o, o.FS.PathDir(dir))
+		err = syncDir(o.FS, o.FS.PathDir(dir))
 	}
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("restore into %s: %w", dir, plain(err)), o.FS.RemoveAll(building))
@@ -47,8 +48,8 @@ func Restore(ctx context.Context, r io.Reader, dir string, options Options) (api
 	return rev, nil
 }
 
-func syncDir(o Options, dir string) error {
-	d, err := o.FS.OpenDir(dir)
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
 	}
