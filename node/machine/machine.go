@@ -146,6 +146,9 @@ func (m *Machine) network(ctx context.Context) error {
 	return err
 }
 
+// renetworkEvery is how long to wait after a range could not be had or set up.
+const renetworkEvery = 10 * time.Second
+
 // renetwork takes the range that the node is given after its object was made anew: the old one may be another's by now.
 func (m *Machine) renetwork(ctx context.Context) {
 	for {
@@ -160,6 +163,11 @@ func (m *Machine) renetwork(ctx context.Context) {
 				break
 			}
 			slog.Error("the range of pod addresses of a node that was deleted is not known; its pods keep the old one meanwhile", "node", m.cfg.Name, "err", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(renetworkEvery):
+			}
 		}
 	}
 }
