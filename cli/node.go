@@ -58,7 +58,7 @@ func nodeIdentityCommand() *cobra.Command {
 			if server == "" {
 				return fmt.Errorf("no server: give --server https://HOST:PORT, as the node reaches it (%w)", errUsage)
 			}
-			text, err := cluster.NodeIdentity(data, server, args[0], nil)
+			text, err := cluster.NodeIdentity(data, server, args[0])
 			if err != nil {
 				return err
 			}

@@ -41,12 +41,7 @@ func (s *System) toNode(path string) api.Handler {
 				return nil, err
 			}
 		}
-		node := ""
-		for name, value := range pod.Indexes() {
-			if name == auth.IndexPodNode {
-				node = value
-			}
-		}
+		node := pod.IndexValue(auth.IndexPodNode)
 		if node == "" {
 			return nil, api.BadRequest("pod %s does not have a host assigned", r.Key.Name)
 		}

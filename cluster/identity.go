@@ -34,7 +34,7 @@ const renewEvery = time.Hour
 
 // NodeIdentity writes the kubeconfig with which a machine joins as a node of the given name. Its certificate is both
 // what the node shows the API server and what it serves its streams with. data is the server's data directory.
-func NodeIdentity(data, server, name string, hosts []string) ([]byte, error) {
+func NodeIdentity(data, server, name string) ([]byte, error) {
 	pki := filepath.Join(data, pkiDirectory)
 	if _, err := os.Stat(pki); err != nil { // loading would make a new authority
 		return nil, fmt.Errorf("there is no cluster in %s: name its server's data directory with --data (%w)", data, err)
@@ -43,15 +43,15 @@ func NodeIdentity(data, server, name string, hosts []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, key, err := a.Issue(nodeLeaf(name, hosts...))
+	cert, key, err := a.Issue(nodeLeaf(name))
 	if err != nil {
 		return nil, err
 	}
 	return kubeconfig(server, auth.NodeUser(name), a.PEM(), cert, key), nil
 }
 
-func nodeLeaf(name string, hosts ...string) auth.Leaf {
-	return auth.Leaf{User: auth.NodeUser(name), Groups: []string{auth.GroupNodes}, Hosts: append([]string{name}, hosts...)}
+func nodeLeaf(name string) auth.Leaf {
+	return auth.Leaf{User: auth.NodeUser(name), Groups: []string{auth.GroupNodes}, Hosts: []string{name}}
 }
 
 // identity is who a node on a machine of its own is: what its kubeconfig says, which it renews while it runs.

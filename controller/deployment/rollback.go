@@ -78,7 +78,9 @@ func lastRevision(rss []*appsv1.ReplicaSet) int64 {
 // rollback gives the Deployment the template of the revision that it wants back.
 func (r *reconciler) rollback(ctx context.Context, d *appsv1.Deployment, rss []*appsv1.ReplicaSet, to int64) error {
 	next, typ, reason, message := rolledBack(d, rss, to)
-	if _, err := client.Deployments.Update(ctx, r.client, next); err != nil && !api.IsNotFound(err) {
+	if _, err := client.Deployments.Update(ctx, r.client, next); api.IsNotFound(err) {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("rolling back Deployment %s to revision %d: %w", client.KeyOf(d), to, err)
 	}
 	if typ == corev1.EventTypeNormal {

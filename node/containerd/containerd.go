@@ -13,7 +13,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"github.com/distribution/reference"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -27,6 +26,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/distribution/reference"
 	"golang.org/x/sys/unix"
 
 	"pintle.dev/node/oci"
