@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // errDuplicate is wrapped when a list that identifies its items has two of one identity where that is not tolerated.
@@ -14,78 +15,99 @@ var errDuplicate = errors.New("duplicate entries for key")
 // lists that the schema declares are not in the set themselves, unlike in what Compare calls added. With strict set,
 // items of one identity are an error; otherwise they are in the set as one.
 func appliedFields(v *Value, s Shape, strict bool) (Fields, error) {
-	nodes, err := appliedBelow(v, s, strict)
-	return Fields{nodes}, err
-}
-
-func appliedBelow(v *Value, s Shape, strict bool) ([]fieldNode, error) {
-	if s != nil && s.Atomic() {
-		return nil, nil
+	d := diffs.Get().(*diff)
+	defer func() {
+		d.reset()
+		diffs.Put(d)
+	}()
+	if v.kind != Map || s != nil && s.Atomic() {
+		return Fields{}, nil
 	}
-	switch v.kind {
-	case Map:
-		return appliedMembers(v.children(), s, strict)
-	case List:
-		if granular(s) {
-			return appliedItems(v.children(), s, strict)
-		}
-	}
-	return nil, nil
-}
-
-func appliedMembers(members []Value, s Shape, strict bool) ([]fieldNode, error) {
+	members := v.children()
 	nodes := make([]fieldNode, 0, len(members))
 	for i := range members {
 		m := &members[i]
-		var field Shape
-		if s != nil && m.kind >= List {
-			field = s.Field(m.name)
+		field := memberShape(m, s)
+		n := fieldNode{element: element{name: m.name, member: stated(m, field, s)}}
+		if err := d.applied(m, field, strict); err != nil {
+			return Fields{}, fmt.Errorf(".%s%w", m.name, err)
 		}
-		n := fieldNode{element: element{name: m.name}}
-		var err error
-		if n.below, err = appliedBelow(m, field, strict); err != nil {
-			return nil, fmt.Errorf(".%s%w", m.name, err)
-		}
-		switch {
-		case m.kind < List, field != nil && field.Atomic(), m.kind == Map && m.Len() == 0, m.kind == List && !granular(field):
-			n.member = true
-		default:
-			n.member = s == nil || !s.Declares(m.name)
-		}
-		if n.member || n.below != nil {
+		if n.text = d.text(); n.member || n.text != "" {
 			nodes = append(nodes, n)
 		}
 	}
-	if len(nodes) == 0 {
-		return nil, nil
-	}
-	return nodes, nil
+	return Fields{nodes}, nil
 }
 
-func appliedItems(items []Value, s Shape, strict bool) ([]fieldNode, error) {
-	sorted, err := identities(items, s)
-	if err != nil {
-		return nil, fmt.Errorf(": %w", err)
+// memberShape is the shape of a map's member; nil for scalars, of which nothing need be known.
+func memberShape(m *Value, s Shape) Shape {
+	if s == nil || m.kind < List {
+		return nil
 	}
-	slices.SortStableFunc(sorted, func(a, b keyedItem) int { return compareElements(&a.element, &b.element) })
-	item := s.Item()
-	var nodes []fieldNode
-	for len(sorted) > 0 {
-		n := fieldNode{element: sorted[0].element}
-		n.member = true
-		same := run(sorted, false)
-		switch {
-		case same == 1:
-			if n.below, err = appliedBelow(sorted[0].value, item, strict); err != nil {
-				return nil, fmt.Errorf("%s%w", n.String(), err)
+	return s.Field(m.name)
+}
+
+// stated reports whether a member is in the set of what is applied, and not only what is below it. field is its shape, s
+// that of the map it is in.
+func stated(m *Value, field, s Shape) bool {
+	switch {
+	case m.kind < List, field != nil && field.Atomic(), m.kind == Map && m.Len() == 0, m.kind == List && !granular(field):
+		return true
+	}
+	return s == nil || !s.Declares(m.name)
+}
+
+// applied writes what a value of an apply configuration states below itself as members of fieldsV1, each followed by a comma.
+func (d *diff) applied(v *Value, s Shape, strict bool) error {
+	if s != nil && s.Atomic() {
+		return nil
+	}
+	switch v.kind {
+	case Map:
+		for i, members := 0, v.children(); i < len(members); i++ {
+			m := &members[i]
+			field := memberShape(m, s)
+			err := d.writeNode(&element{name: m.name, member: stated(m, field, s)}, func() error { return d.applied(m, field, strict) })
+			if err != nil {
+				return fmt.Errorf(".%s%w", m.name, err)
 			}
-		case strict:
-			return nil, fmt.Errorf(": %w %s", errDuplicate, n.String())
 		}
-		nodes = append(nodes, n)
-		sorted = sorted[same:]
+	case List:
+		if granular(s) {
+			return d.appliedItems(v.children(), s, strict)
+		}
 	}
-	return nodes, nil
+	return nil
+}
+
+func (d *diff) appliedItems(items []Value, s Shape, strict bool) error {
+	base := len(d.items)
+	distinct, err := d.identify(items, s, s.Keys())
+	if err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	item := s.Item()
+	for i := base; i < len(d.items); {
+		it := d.items[i] // deeper lists may move the stack
+		same := run(d.items[i:], distinct)
+		if same > 1 && strict {
+			return fmt.Errorf(": %w %s", errDuplicate, it.String())
+		}
+		it.member = true
+		err := d.writeNode(&it.element, func() error {
+			if same > 1 {
+				return nil // several items are owned as one
+			}
+			return d.applied(it.value, item, strict)
+		})
+		if err != nil {
+			return fmt.Errorf("%s%w", it.String(), err)
+		}
+		i += same
+	}
+	clear(d.items[base:])
+	d.items = d.items[:base]
+	return nil
 }
 
 // granular reports a list whose items are owned and merged one by one.
@@ -148,7 +170,7 @@ func reconcile(nodes []fieldNode, s Shape) (out []fieldNode, changed bool) {
 			continue
 		}
 		sub := below(s, &n.element)
-		if sub == nil {
+		if sub == nil || n.below == nil && !sub.Atomic() && piecemeal(n.text, sub) {
 			continue
 		}
 		next := *n
@@ -169,6 +191,34 @@ func reconcile(nodes []fieldNode, s Shape) (out []fieldNode, changed bool) {
 		return nodes, false
 	}
 	return out, true
+}
+
+// piecemeal reports that what text, members of fieldsV1, says to be owned is certainly nothing inside of a map or list that
+// is atomic by now, so that reconcile need not read it.
+func piecemeal(text string, s Shape) bool {
+	var keys arena
+	for i := 0; i < len(text); i++ {
+		end := stringEnd(text, i)
+		if end < 0 || !strings.HasPrefix(text[end:], ":{") {
+			return false
+		}
+		from := end + len(":{")
+		at := bodyEnd(text, from)
+		if at < 0 {
+			return false
+		}
+		if inside := text[from:at]; inside != "" {
+			e, ok := keys.element(text[i+1 : end-1])
+			if !ok {
+				return false
+			}
+			if sub := below(s, &e.element); sub != nil && (sub.Atomic() || !piecemeal(inside, sub)) {
+				return false
+			}
+		}
+		i = at + 1 // the comma
+	}
+	return true
 }
 
 // remove is v without the members and items in the set. Maps and lists of which nothing is left are null, and so are

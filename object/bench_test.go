@@ -169,13 +169,18 @@ func BenchmarkApply(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			config.Get("metadata").Set("labels", NewMap()).Set("changed", NewString("x"))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := Apply(live, done.Owners, itemsShape{}, by); err != nil {
-					b.Fatal(err)
+			again := func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := Apply(live, done.Owners, itemsShape{}, by); err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
+			config.Set("changed", NewString("x"))
+			b.Run("change", again)
+			config.Get("metadata").Set("labels", NewMap())
+			b.Run("prune", again)
 		})
 	}
 }

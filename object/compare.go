@@ -163,11 +163,16 @@ func (d *diff) all(v *Value, s Shape) (text string, err error) {
 		return "", nil
 	}
 	err = d.writeAll(v, s)
+	return d.text(), err
+}
+
+// text takes what was written as the text of a node.
+func (d *diff) text() (text string) {
 	if n := len(d.w.dst); n > 0 {
 		text = string(d.w.dst[:n-1]) // without the last comma
 	}
 	d.w.dst = d.w.dst[:0]
-	return text, err
+	return text
 }
 
 // writeAll writes the members of a map or the items of an associative list, each followed by a comma.
@@ -183,7 +188,7 @@ func (d *diff) writeAll(v *Value, s Shape) error {
 			if s != nil && m.kind >= List {
 				field = s.Field(m.name)
 			}
-			if err := d.writeMember(&element{name: m.name}, m, field); err != nil {
+			if err := d.writeNode(&element{name: m.name, member: true}, func() error { return d.writeAll(m, field) }); err != nil {
 				return fmt.Errorf("%s: %w", m.name, err)
 			}
 		}
@@ -204,10 +209,14 @@ func (d *diff) writeAll(v *Value, s Shape) error {
 		for i := base; i < len(d.items); {
 			it := d.items[i]
 			n := run(d.items[i:], distinct)
-			if n > 1 {
-				it.value = nil // several items are owned as one
-			}
-			if err := d.writeMember(&it.element, it.value, item); err != nil {
+			it.member = true
+			err := d.writeNode(&it.element, func() error {
+				if n > 1 {
+					return nil // several items are owned as one
+				}
+				return d.writeAll(it.value, item)
+			})
+			if err != nil {
 				return err
 			}
 			i += n
@@ -218,21 +227,28 @@ func (d *diff) writeAll(v *Value, s Shape) error {
 	return nil
 }
 
-func (d *diff) writeMember(e *element, v *Value, s Shape) error {
+// writeNode writes one member of fieldsV1, with what below writes inside, and a comma; nothing when e is not in the set and
+// nothing is below it.
+func (d *diff) writeNode(e *element, below func() error) error {
+	start := len(d.w.dst)
 	d.w.element(e)
 	d.w.dst = append(d.w.dst, `":{`...)
-	if v.Len() > 0 {
-		outside := len(d.w.dst)
-		d.w.dst = append(d.w.dst, `".":{},`...)
-		inside := len(d.w.dst)
-		if err := d.writeAll(v, s); err != nil {
-			return err
-		}
-		if len(d.w.dst) == inside {
-			d.w.dst = d.w.dst[:outside]
-		} else {
-			d.w.dst = d.w.dst[:len(d.w.dst)-1]
-		}
+	outside := len(d.w.dst)
+	if e.member {
+		d.w.dst = append(append(d.w.dst, memberMark...), ',')
+	}
+	inside := len(d.w.dst)
+	if err := below(); err != nil {
+		return err
+	}
+	switch {
+	case len(d.w.dst) > inside:
+		d.w.dst = d.w.dst[:len(d.w.dst)-1] // the last comma
+	case e.member:
+		d.w.dst = d.w.dst[:outside]
+	default:
+		d.w.dst = d.w.dst[:start]
+		return nil
 	}
 	d.w.dst = append(d.w.dst, '}', ',')
 	return nil

@@ -94,15 +94,13 @@ func (q *request) applyNew(ctx context.Context, config *object.Value) (*api.Resp
 // applyBase is the live object as an apply sees it, in the version of the request, and its owners: one that stands for
 // all managers so far when it has none.
 func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) {
-	base, err := q.s.rendition(q.d, q.v, rec)
+	live, err := q.beforeOf(rec)
 	if err != nil {
 		return nil, nil, err
 	}
-	live, err := object.Parse(base.json)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s %s: %w", q.d.Resource, rec.Key(), err)
-	}
 	if !q.v.Storage {
+		own := live.Clone()
+		live = &own
 		live.Set("apiVersion", object.NewString(q.v.APIVersion()))
 		live.Set("kind", object.NewString(q.kind()))
 	}
@@ -184,7 +182,7 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 			return nil, err
 		}
 	}
-	o, _, err := q.v.Codec.Decode(object.AppendJSON(nil, done.Value), false)
+	o, err := q.decodeApplied(done.Value)
 	if err != nil {
 		return nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
 	}
@@ -193,6 +191,19 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 	}
 	q.decided = &done.Owners
 	return o, nil
+}
+
+// decodeApplied reads the object that an apply made.
+func (q *request) decodeApplied(doc *object.Value) (*resource.Object, error) {
+	var o *resource.Object
+	var err error
+	if c, ok := q.v.Codec.(resource.DocumentCodec); ok {
+		own := doc.Clone() // it shares memory with the configuration, which another attempt may need
+		o, _, err = c.DecodeDocument(&own, false)
+	} else {
+		o, _, err = q.v.Codec.Decode(object.AppendJSON(nil, doc), false)
+	}
+	return o, err
 }
 
 // judgeConfiguration refuses or warns of keys that come twice in the YAML.

@@ -339,4 +339,6 @@ func BenchmarkCustom(b *testing.B) {
 	b.Run("Get", serve("GET", path+"/w", "", ""))
 	b.Run("Create", serve("POST", path, "application/json", benchWidget("c$N")))
 	b.Run("MergePatch", serve("PATCH", path+"/w", "application/merge-patch+json", `{"spec":{"note":"$N"}}`))
+	b.Run("Apply", serve("PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml",
+		strings.Replace(benchWidget("w"), `"note":"n"`, `"note":"$N"`, 1)))
 }

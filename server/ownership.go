@@ -16,7 +16,7 @@ import (
 type sealed struct {
 	q      *request
 	owners api.Owners
-	buf    *[]byte       // the object as ownership was decided on, in the version of the request
+	buf    *[]byte       // the object as ownership was decided on, in the version of the request; nil when nobody needs it
 	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf, or, of a document, members in the object
 	stored *resource.Object
 	final  *[]byte // stored, encoded
@@ -30,7 +30,12 @@ var encodings = sync.Pool{New: func() any { return new([]byte) }}
 // what those add belongs to nobody, as on upstream.
 func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	sent := o.Meta.ManagedFields
-	s := &sealed{q: q, buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}
+	s := &sealed{q: q, final: encodings.Get().(*[]byte)}
+	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
+	if q.decided != nil && q.d.Hooks.Claim == nil {
+		s.owners = *q.decided // and no hook changes what somebody else would come to own
+		return s, nil
+	}
 	err := s.take(o)
 	if err != nil {
 		s.free()
@@ -141,7 +146,7 @@ func (s *sealed) create(by object.Write) error {
 // take keeps o as it is now, in the version the request speaks, which owners' fields are expressed in: in buf, or in
 // after when the object is a document.
 func (s *sealed) take(o *resource.Object) (err error) {
-	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
+	s.buf = encodings.Get().(*[]byte)
 	if c, ok := s.q.v.Codec.(resource.DocumentCodec); ok {
 		s.after, err = c.Document(o)
 		return err
@@ -163,7 +168,7 @@ func (s *sealed) parse() (err error) {
 
 // keep leaves ownership as it is: the fields that a binding sets belong to nobody, as on upstream.
 func (q *request) keep(rec *api.Record, _ *resource.Object) (*sealed, error) {
-	return &sealed{q: q, owners: rec.Owners(), buf: encodings.Get().(*[]byte), final: encodings.Get().(*[]byte)}, nil
+	return &sealed{q: q, owners: rec.Owners(), final: encodings.Get().(*[]byte)}, nil
 }
 
 // typedAsStored reports whether the request speaks of typed objects in the version in which they are stored.
@@ -300,13 +305,15 @@ func emptyOf(v *resource.Version) (*empty, error) {
 
 // free gives the buffers back; after may not be looked at any more.
 func (s *sealed) free() {
-	encodings.Put(s.buf)
+	if s.buf != nil {
+		encodings.Put(s.buf)
+	}
 	encodings.Put(s.final)
 }
 
 // encode writes the object as it will be stored.
 func (s *sealed) encode(w *resource.Write) ([]byte, error) {
-	if s.settled {
+	if s.settled && s.buf != nil {
 		s.stored = w.New
 		return *s.buf, nil
 	}
