@@ -64,7 +64,7 @@ type identity struct {
 	roots     *x509.CertPool
 	pair      *tls.Certificate
 	transport *http.Transport // of connections made as this identity
-	conns     map[*conn]bool  // those of transport that are open
+	conns     *connections    // those of transport
 }
 
 // readIdentity reads the kubeconfig of a node. now is the clock its certificates are judged by.
@@ -116,16 +116,15 @@ func (id *identity) use(ca, cert, key []byte) error {
 	if err != nil {
 		return fmt.Errorf("the client certificate: %w", err)
 	}
+	conns := &connections{open: map[*conn]bool{}}
 	id.mu.Lock()
 	old := id.conns
-	id.roots, id.pair, id.conns = roots, &pair, map[*conn]bool{}
+	id.roots, id.pair, id.conns = roots, &pair, conns
 	id.transport = &http.Transport{ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
-		TLSClientConfig: id.config(), DialContext: id.dial}
+		TLSClientConfig: id.config(), DialContext: conns.dial}
 	id.mu.Unlock()
-	// Connections of long watches would go on under the certificate they were opened with, and be refused when that
-	// expires. What was under way is tried again.
-	for c := range old {
-		c.Conn.Close()
+	if old != nil {
+		old.end()
 	}
 	return nil
 }
@@ -135,29 +134,52 @@ func (id *identity) config() *tls.Config {
 	return &tls.Config{RootCAs: id.roots, ClientCAs: id.roots, Certificates: []tls.Certificate{*id.pair}, MinVersion: tls.VersionTLS12, Time: id.now}
 }
 
-// conn is a connection that identity can end.
-type conn struct {
-	net.Conn
-	id *identity
+// connections are those made under one certificate. Those of long watches would go on under it, and be refused when it
+// expires, so they end with it. What was under way is tried again.
+type connections struct {
+	mu    sync.Mutex
+	open  map[*conn]bool
+	ended bool
 }
 
-func (id *identity) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+// conn is a connection that takes itself from the open ones.
+type conn struct {
+	net.Conn
+	of *connections
+}
+
+func (cs *connections) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	nc, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	id.mu.Lock()
-	defer id.mu.Unlock()
-	c := &conn{nc, id}
-	id.conns[c] = true
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.ended {
+		nc.Close()
+		return nil, errors.New("the node's certificate was renewed meanwhile")
+	}
+	c := &conn{nc, cs}
+	cs.open[c] = true
 	return c, nil
+}
+
+// end closes what is open, and what is still being dialled.
+func (cs *connections) end() {
+	cs.mu.Lock()
+	open := cs.open
+	cs.open, cs.ended = nil, true
+	cs.mu.Unlock()
+	for c := range open {
+		c.Conn.Close()
+	}
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.id.mu.Lock()
-	delete(c.id.conns, c)
-	c.id.mu.Unlock()
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }
 

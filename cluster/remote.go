@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -135,6 +137,29 @@ func onlyServer(h http.Handler) http.Handler {
 	})
 }
 
+// nodeCredentials is what the API server shows the nodes that it opens streams at. It is issued when first needed, and
+// anew when it is due.
+type nodeCredentials struct {
+	mu     sync.Mutex
+	config *tls.Config
+}
+
+func (s *System) tlsToNodes() (*tls.Config, error) {
+	n := &s.toNodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.config == nil || auth.Due(n.config.Certificates[0].Leaf, s.authority.Now()) {
+		c, err := s.TLS(userToNodes, auth.GroupMasters)
+		if err != nil {
+			return nil, err
+		}
+		n.config = c
+	}
+	c := n.config.Clone()
+	c.RootCAs = s.authority.Pool() // it may have been renewed
+	return c, nil
+}
+
 // dialNode returns the streams of a node on another machine, found by what its object says.
 func (s *System) dialNode(ctx context.Context, name string) (http.Handler, error) {
 	unreachable := api.NewError(http.StatusServiceUnavailable, "ServiceUnavailable", "node %s cannot be reached for the streams of its pods", name)
@@ -160,7 +185,7 @@ func (s *System) dialNode(ctx context.Context, name string) (http.Handler, error
 	if host == "" || port == 0 {
 		return nil, unreachable
 	}
-	c, err := s.TLS(userToNodes, auth.GroupMasters)
+	c, err := s.tlsToNodes()
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package cluster
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -150,5 +152,48 @@ func TestNodeRenewsItsCertificate(t *testing.T) {
 	}
 	if u := id.leaf().Subject; u.CommonName != "system:node:n1" || !slices.Equal(id.leaf().DNSNames, []string{"n1"}) {
 		t.Errorf("renewed for %v, %v", u, id.leaf().DNSNames)
+	}
+}
+
+// TestDialThroughRenewal has a connection made while the certificate it is for is replaced.
+func TestDialThroughRenewal(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cs := &connections{open: map[*conn]bool{}}
+	before, err := cs.dial(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs.end()
+	if _, err := before.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a connection of the old certificate goes on: %v", err)
+	}
+	if c, err := cs.dial(t.Context(), "tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("a connection for the old certificate was made after its end")
+	}
+	before.Close()
+}
+
+// TestCredentialsToNodes has one certificate for all streams to nodes, until it is due.
+func TestCredentialsToNodes(t *testing.T) {
+	var c clock
+	s := startTest(t, Config{now: c.now})
+	leaf := func() *x509.Certificate {
+		cfg, err := s.tlsToNodes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg.Certificates[0].Leaf
+	}
+	first := leaf()
+	if c.advance(200 * day); !leaf().Equal(first) {
+		t.Error("a certificate of 200 days was replaced")
+	}
+	if c.advance(100 * day); leaf().Equal(first) {
+		t.Error("a certificate of 300 days was kept")
 	}
 }

@@ -46,6 +46,7 @@ type System struct {
 
 	nodeDir string   // of this machine's node; "" without one
 	streams sync.Map // http.Handler by node name: logs, exec, attach and port-forward
+	toNodes nodeCredentials
 	ready   atomic.Bool
 	running sync.WaitGroup // the workers: controllers, scheduler, nodes
 	stop    context.CancelFunc

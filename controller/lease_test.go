@@ -3,6 +3,8 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,13 +21,24 @@ func TestElection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New()
 		key := api.Key{Namespace: "kube-system", Name: "it"}
-		leading := map[string]bool{}
+		var mu sync.Mutex // sleeping is no synchronization in the eyes of the race detector
+		led := map[string]bool{}
+		lead := func(id string, does bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			led[id] = does
+		}
+		leads := func(id string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return led[id]
+		}
 		candidate := func(ctx context.Context, c client.Client, id string) chan error {
 			done := make(chan error, 1)
 			go func() {
 				done <- controller.Election{Client: c, Lease: key, Identity: id}.Run(ctx, func(ctx context.Context) error {
-					leading[id] = true
-					defer delete(leading, id)
+					lead(id, true)
+					defer lead(id, false)
 					<-ctx.Done()
 					return nil
 				})
@@ -35,15 +48,15 @@ func TestElection(t *testing.T) {
 		}
 		ctxA, stopA := context.WithCancel(t.Context())
 		a := candidate(ctxA, c, "a")
-		if !leading["a"] {
+		if !leads("a") {
 			t.Fatal("a alone does not lead at once")
 		}
 		ctxB, stopB := context.WithCancel(t.Context())
-		cut := false
+		var cut atomic.Bool
 		b := candidate(ctxB, cutOff{c, &cut}, "b")
 		time.Sleep(10 * time.Minute)
-		if !leading["a"] || leading["b"] {
-			t.Fatalf("while a leads: leading %v", leading)
+		if !leads("a") || leads("b") {
+			t.Fatalf("while a leads: a leads %v, b leads %v", leads("a"), leads("b"))
 		}
 		stopA()
 		if err := <-a; err != nil {
@@ -51,7 +64,7 @@ func TestElection(t *testing.T) {
 		}
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if !leading["b"] {
+		if !leads("b") {
 			t.Fatal("b does not take over a released lease within two periods")
 		}
 		lease, err := client.Leases.Get(t.Context(), c, key)
@@ -62,15 +75,15 @@ func TestElection(t *testing.T) {
 		// b loses its connection: it must stop before another may start.
 		ctxC, stopC := context.WithCancel(t.Context())
 		cc := candidate(ctxC, c, "c")
-		cut = true
+		cut.Store(true)
 		for range 40 {
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if leading["b"] && leading["c"] {
+			if leads("b") && leads("c") {
 				t.Fatal("b and c both lead")
 			}
 		}
-		if !leading["c"] {
+		if !leads("c") {
 			t.Fatal("c did not take over")
 		}
 		if err := <-b; err == nil {
@@ -92,20 +105,22 @@ func TestElectionTerms(t *testing.T) {
 		key := api.Key{Namespace: "kube-system", Name: "it"}
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		terms, leading := 0, false
+		var terms atomic.Int32
+		var leading atomic.Bool
 		e := controller.Election{Client: c, Lease: key, Identity: "a"}
 		done := make(chan error, 1)
 		go func() {
 			done <- e.Terms(ctx, func(ctx context.Context) error {
-				terms, leading = terms+1, true
+				terms.Add(1)
+				leading.Store(true)
 				<-ctx.Done()
-				leading = false
+				leading.Store(false)
 				return nil
 			})
 		}()
 		synctest.Wait()
-		if terms != 1 || !leading {
-			t.Fatalf("terms %d, leading %v", terms, leading)
+		if terms.Load() != 1 || !leading.Load() {
+			t.Fatalf("terms %d, leading %v", terms.Load(), leading.Load())
 		}
 		other, now := "b", metav1.NowMicro()
 		l, err := client.Leases.Get(ctx, c, key)
@@ -118,13 +133,13 @@ func TestElectionTerms(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if leading {
+		if leading.Load() {
 			t.Fatal("a leads although b holds the lease")
 		}
 		time.Sleep(20 * time.Second) // b does not renew
 		synctest.Wait()
-		if terms != 2 || !leading {
-			t.Fatalf("after the lease of b ran out: terms %d, leading %v", terms, leading)
+		if terms.Load() != 2 || !leading.Load() {
+			t.Fatalf("after the lease of b ran out: terms %d, leading %v", terms.Load(), leading.Load())
 		}
 
 		// Another process of the same identity need not wait, though the lease is not released.
@@ -152,11 +167,11 @@ func TestElectionTerms(t *testing.T) {
 // cutOff is a client whose connection can be lost.
 type cutOff struct {
 	client.Client
-	cut *bool
+	cut *atomic.Bool
 }
 
 func (c cutOff) Get(ctx context.Context, r api.Resource, k api.Key) (*api.Record, error) {
-	if *c.cut {
+	if c.cut.Load() {
 		return nil, errors.New("connection lost")
 	}
 	return c.Client.Get(ctx, r, k)

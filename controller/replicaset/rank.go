@@ -82,23 +82,14 @@ func (p *pod) controller() types.UID {
 
 func (p *pod) controlledBy(uid types.UID) bool { return p.controller() == uid }
 
-func (p *pod) isReady() bool {
-	for i := range p.Status.Conditions {
-		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 // ready reports whether the pod is ready, and since when.
-func (p *pod) ready() (since time.Time, ok bool) {
+func (p *pod) ready() (since timestamp, ok bool) {
 	for i := range p.Status.Conditions {
 		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.LastTransitionTime.time(), c.Status == corev1.ConditionTrue
+			return c.LastTransitionTime, c.Status == corev1.ConditionTrue
 		}
 	}
-	return time.Time{}, false
+	return "", false
 }
 
 // restarted is the most restarts of any of the pod's containers, and of its sidecars.
@@ -149,8 +140,8 @@ func compare(a, b ranked, now time.Time) int {
 	); c != 0 {
 		return c
 	}
-	if readyA && readyB && !sinceA.Equal(sinceB) {
-		if c, decided := younger(sinceA, sinceB, now); decided {
+	if readyA && readyB && sinceA != sinceB {
+		if c, decided := younger(sinceA.time(), sinceB.time(), now); decided {
 			return c
 		}
 		return strings.Compare(string(a.Metadata.UID), string(b.Metadata.UID))

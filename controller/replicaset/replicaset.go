@@ -331,12 +331,13 @@ func status(rs *appsv1.ReplicaSet, pods counted, failure error, now time.Time) *
 		if p.labelled {
 			s.FullyLabeledReplicas++
 		}
-		if !p.isReady() {
+		since, ready := p.ready()
+		if !ready {
 			continue
 		}
 		s.ReadyReplicas++
 		if minReady > 0 {
-			if since, _ := p.ready(); since.IsZero() || since.Add(minReady).After(now) {
+			if at := since.time(); at.IsZero() || at.Add(minReady).After(now) {
 				continue
 			}
 		}
@@ -391,7 +392,7 @@ func untilAvailable(pods []ranked, minReadySeconds int32, now time.Time) time.Du
 		if !ready {
 			continue
 		}
-		d := since.Add(time.Duration(minReadySeconds) * time.Second).Sub(now)
+		d := since.time().Add(time.Duration(minReadySeconds) * time.Second).Sub(now)
 		if d > 0 && (next == 0 || d < next) {
 			next = d
 		}

@@ -3,6 +3,7 @@ package cni
 import (
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"testing"
 )
@@ -18,6 +19,65 @@ func TestForeign(t *testing.T) {
 	}
 	if !slices.Contains(got, netip.MustParsePrefix("127.0.0.0/8")) {
 		t.Errorf("foreign ranges %v, want 127.0.0.0/8 among them", got)
+	}
+}
+
+// bridge makes a network device as the bridge plugin does; the test is skipped where that is not allowed.
+func bridge(t *testing.T, c Config) string {
+	t.Helper()
+	name := c.Bridge()
+	p := netip.MustParsePrefix(c.CIDR)
+	for _, args := range [][]string{
+		{"link", "add", name, "type", "bridge"},
+		{"addr", "add", netip.PrefixFrom(p.Addr().Next(), p.Bits()).String(), "dev", name},
+		{"link", "set", name, "up"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("making network devices: %v: %s", err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if err := remove(name); err != nil {
+			t.Error(err)
+		}
+	})
+	return name
+}
+
+// TestRemoveFormer has a range replaced by another: its device goes when no pod is attached to it any more, and no other.
+func TestRemoveFormer(t *testing.T) {
+	data := t.TempDir()
+	now := Config{Data: data, CIDR: "10.252.1.0/24"}
+	former := Config{Data: data, CIDR: "10.252.2.0/24"}
+	used := bridge(t, former)
+	kept := []string{bridge(t, now), bridge(t, Config{Data: t.TempDir(), CIDR: "10.252.3.0/24"}), used}
+	present := func(name string) bool {
+		_, err := net.InterfaceByName(name)
+		return err == nil
+	}
+	port := "p" + used[len(used)-8:]
+	if out, err := exec.Command("ip", "link", "add", port, "master", used, "type", "dummy").CombinedOutput(); err != nil {
+		t.Skipf("attaching a device: %v: %s", err, out)
+	}
+	if err := now.RemoveFormer(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range kept {
+		if !present(name) {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if out, err := exec.Command("ip", "link", "del", port).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := now.RemoveFormer(); err != nil {
+		t.Fatal(err)
+	}
+	if present(used) {
+		t.Errorf("%s, of a former range, is still there", used)
+	}
+	if !present(kept[0]) || !present(kept[1]) {
+		t.Error("another device was removed")
 	}
 }
 

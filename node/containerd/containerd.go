@@ -341,6 +341,19 @@ func (c *Containerd) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Busy reports whether anything runs in containerd. One of the host, which is not to be ended, always counts as busy.
+func (c *Containerd) Busy() (bool, error) {
+	if !c.Own {
+		return true, nil
+	}
+	// A task has a directory from before its start until after its end, whether containerd runs or not.
+	tasks, err := os.ReadDir(filepath.Join(c.state(), "io.containerd.runtime.v2.task", namespace))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("looking for what runs in containerd: %w", err)
+	}
+	return len(tasks) > 0, nil
+}
+
 // Clean removes what a stopped containerd of one's own has left below /run.
 func (c *Containerd) Clean() error {
 	if !c.Own {

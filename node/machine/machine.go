@@ -65,7 +65,7 @@ type Machine struct {
 
 // New finds or starts containerd, sees to the sandbox image and the pod network, and makes the agent. The error wraps
 // containerd.ErrAbsent where there is no containerd to be had: the caller may go on with a hollow node.
-func New(ctx context.Context, cfg Config) (*Machine, error) {
+func New(ctx context.Context, cfg Config) (_ *Machine, err error) {
 	if cfg.Name == "" {
 		name, err := os.Hostname()
 		if err != nil {
@@ -89,13 +89,20 @@ func New(ctx context.Context, cfg Config) (*Machine, error) {
 	if m.containerd, err = containerd.Start(ctx, containerd.Config{Dir: filepath.Join(dir, "containerd"), Socket: cfg.Socket, CNIDir: cniDir}); err != nil {
 		return nil, err
 	}
-	m.cni = cni.Config{Dir: cniDir, Data: leases(dir)}
-	if err := m.network(ctx); err != nil {
-		return nil, err
-	}
 	logs := filepath.Join(dir, "log")
 	if m.runtime, err = cri.New(cri.Config{Socket: m.containerd.Socket, LogRoot: logs,
 		Seccomp: filepath.Join(dir, "seccomp"), DNS: cfg.DNS}); err != nil {
+		return nil, errors.Join(err, m.containerd.Stop(ctx))
+	}
+	defer func() {
+		if err != nil {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyWithin)
+			defer cancel()
+			err = errors.Join(err, m.Close(end))
+		}
+	}()
+	m.cni = cni.Config{Dir: cniDir, Data: leases(dir)}
+	if err := m.network(ctx); err != nil {
 		return nil, err
 	}
 	if err := m.sandboxImage(ctx); err != nil {
@@ -142,8 +149,10 @@ func (m *Machine) network(ctx context.Context) error {
 		slog.Warn("new pods get addresses of another range; those that run keep theirs", "node", m.cfg.Name, "range", given, "before", old)
 	}
 	m.cni.CIDR = given
-	_, err = cni.Write(m.cni)
-	return err
+	if _, err = cni.Write(m.cni); err != nil {
+		return err
+	}
+	return m.cni.RemoveFormer()
 }
 
 // renetworkEvery is how long to wait after a range could not be had or set up.
@@ -271,24 +280,19 @@ func (m *Machine) Run(ctx context.Context) error {
 // Handler serves the node's logs, exec, attach and port-forward, as package stream describes.
 func (m *Machine) Handler() http.Handler { return m.handler }
 
-// Close lets go of the runtime. An own containerd in which nothing runs any more is ended; one with containers goes on,
-// and the next Machine finds it.
+// Close lets go of the runtime. An own containerd in which nothing runs any more is ended, and what it had outside its
+// directory is removed; one with containers goes on, and the next Machine finds it.
 func (m *Machine) Close(ctx context.Context) error {
-	held, err := m.runtime.Observe(ctx, "")
-	busy := false
-	for i := range held {
-		busy = busy || held[i].Sandbox != nil && held[i].Sandbox.Ready
+	if err := m.runtime.Close(); err != nil {
+		slog.Warn("closing the connection to the container runtime", "err", err)
 	}
-	if cerr := m.runtime.Close(); cerr != nil {
-		slog.Warn("closing the connection to the container runtime", "err", cerr)
-	}
-	if err != nil || busy {
+	if busy, err := m.containerd.Busy(); err != nil || busy {
 		return err
 	}
-	return m.containerd.Stop(ctx)
+	return errors.Join(m.containerd.Stop(ctx), m.containerd.Clean(), m.cni.Remove())
 }
 
-// Destroy ends all containers, without much ado, an own containerd, and its pod network's device.
+// Destroy ends all containers, without much ado, and closes the Machine.
 func (m *Machine) Destroy(ctx context.Context) error {
 	held, err := m.runtime.Observe(ctx, "")
 	errs := []error{err}
@@ -298,11 +302,7 @@ func (m *Machine) Destroy(ctx context.Context) error {
 		}
 		errs = append(errs, m.files.Remove(ctx, held[i].UID, true))
 	}
-	errs = append(errs, m.Close(ctx))
-	if m.containerd.Own {
-		errs = append(errs, m.cni.Remove(), m.containerd.Clean())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.Close(ctx))...)
 }
 
 // address is the one the default route uses, or the first that is not the host's own; "127.0.0.1" without any.

@@ -38,8 +38,8 @@ type bench struct {
 	done   chan error
 }
 
-// start makes a machine with a containerd of its own, or skips the test, saying why.
-func start(t *testing.T) *bench {
+// config is that of a machine with a containerd of its own. It skips the test where none can run, saying why.
+func config(t *testing.T) Config {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("running containers needs root")
@@ -53,8 +53,20 @@ func start(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, api: nodetest.New(), cfg: Config{Name: "n1", Dir: dir, Socket: "none", PodRange: func(context.Context) (string, error) { return "10.251.7.0/24", nil }}}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return Config{Name: "n1", Dir: dir, Socket: "none", PodRange: func(context.Context) (string, error) { return "10.251.7.0/24", nil }}
+}
+
+// start makes a machine with a containerd of its own and runs it.
+func start(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{T: t, api: nodetest.New(), cfg: config(t)}
 	b.cfg.Client = b.api
+	var err error
 	if b.m, err = New(t.Context(), b.cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +74,6 @@ func start(t *testing.T) *bench {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := b.m.Destroy(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})

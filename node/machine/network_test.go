@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,4 +69,19 @@ func testNewRange(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestNewFails has a machine that cannot start: its containerd is not left behind.
+func TestNewFails(t *testing.T) {
+	cfg := config(t)
+	refused := errors.New("no range")
+	cfg.PodRange = func(context.Context) (string, error) { return "", refused }
+	if _, err := New(t.Context(), cfg); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	socket := containerd.OwnSocket(filepath.Join(cfg.Dir, "containerd"))
+	if c, err := net.Dial("unix", socket); err == nil {
+		c.Close()
+		t.Errorf("a containerd goes on at %s", socket)
+	}
 }
