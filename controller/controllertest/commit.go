@@ -21,10 +21,8 @@ import (
 
 // Commit implements client.Client.
 func (a *API) Commit(_ context.Context, c client.Change) (*api.Record, error) {
-	if a.Before != nil {
-		if err := a.Before(c); err != nil {
-			return nil, err
-		}
+	if err := a.refused(c); err != nil {
+		return nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

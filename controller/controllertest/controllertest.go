@@ -26,8 +26,8 @@ import (
 
 // API holds objects. It implements client.Client.
 type API struct {
-	// Before, when set, sees every change first and may refuse it.
-	Before func(client.Change) error
+	gate   sync.Mutex // held while before looks at a change
+	before func(client.Change) error
 
 	mu       sync.Mutex
 	revision api.Revision
@@ -66,6 +66,22 @@ func (a *API) Create(o metav1.Object) *api.Record {
 		panic(fmt.Sprintf("controllertest: storing %T %s: %v", o, o.GetName(), err))
 	}
 	return rec
+}
+
+// Before has f see every change first, one at a time, and refuse those that it returns an error for. nil refuses none.
+func (a *API) Before(f func(client.Change) error) {
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	a.before = f
+}
+
+func (a *API) refused(c client.Change) error {
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	if a.before == nil {
+		return nil
+	}
+	return a.before(c)
 }
 
 // Commits returns the changes made through Commit so far that were not refused.

@@ -226,19 +226,19 @@ func TestAdoption(t *testing.T) {
 
 func TestCreateFailure(t *testing.T) {
 	run(t, func(w world) {
-		w.Before = func(c client.Change) error {
+		w.Before(func(c client.Change) error {
 			if c.Verb == api.Create && c.Resource == api.ReplicaSets {
 				return api.Forbidden(api.ReplicaSets, "x", fmt.Errorf("exceeded quota"))
 			}
 			return nil
-		}
+		})
 		w.Create(dep(1, "25%", "25%"))
 		d := w.settle()
 		c := condition(&d.Status, appsv1.DeploymentProgressing)
 		if c == nil || c.Status != corev1.ConditionFalse || c.Reason != reasonCreateError || !strings.Contains(c.Message, `Failed to create new replica set "d-`) || !strings.Contains(c.Message, "exceeded quota") {
 			t.Errorf("progressing %+v", c)
 		}
-		w.Before = nil
+		w.Before(nil)
 		time.Sleep(2 * time.Minute)
 		w.check("healed", "v3:1:1", reasonComplete)
 	})

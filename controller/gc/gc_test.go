@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,8 +43,11 @@ func run(t *testing.T, f func(w world)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New()
 		rec := client.NewRecorder(c, "garbage-collector", "")
+		var mu sync.Mutex
 		kinds, changed := builtins, make(chan struct{})
 		w := world{t, c, func(ks ...controller.Kind) {
+			mu.Lock()
+			defer mu.Unlock()
 			kinds = append(slices.Clone(kinds), ks...)
 			old := changed
 			changed = make(chan struct{})
@@ -52,7 +56,11 @@ func run(t *testing.T, f func(w world)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			gc := New(c, func() ([]controller.Kind, <-chan struct{}) { return kinds, changed }, rec)
+			gc := New(c, func() ([]controller.Kind, <-chan struct{}) {
+				mu.Lock()
+				defer mu.Unlock()
+				return kinds, changed
+			}, rec)
 			done <- controller.Run(ctx, c, []*controller.Controller{gc})
 		}()
 		for _, ns := range []string{"ns", "other"} {

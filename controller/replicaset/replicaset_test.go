@@ -223,12 +223,12 @@ func TestEventsAreUpstreams(t *testing.T) {
 		pod := w.pods()[0].Name
 		w.patch(api.ReplicaSets, w.key, "", `{"spec":{"replicas":0}}`)
 		w.settle()
-		w.Before = func(c client.Change) error {
+		w.Before(func(c client.Change) error {
 			if c.Verb == api.Create && c.Resource == api.Pods {
 				return api.Forbidden(api.Pods, "", fmt.Errorf("exceeded quota"))
 			}
 			return nil
-		}
+		})
 		w.patch(api.ReplicaSets, w.key, "", `{"spec":{"replicas":3}}`)
 		w.settle()
 		if s := w.status(); len(s.Conditions) != 1 || s.Conditions[0].Reason != "FailedCreate" || s.Conditions[0].Message != `pods is forbidden: exceeded quota` {
@@ -250,7 +250,7 @@ func TestEventsAreUpstreams(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		w.Before = nil
+		w.Before(nil)
 		time.Sleep(time.Minute)
 		if s := w.status(); s.Replicas != 3 || len(s.Conditions) != 0 {
 			t.Errorf("after the failure: status %+v", s)
@@ -261,14 +261,14 @@ func TestEventsAreUpstreams(t *testing.T) {
 func TestSlowStart(t *testing.T) {
 	run(t, func(w world) {
 		tried := 0
-		w.Before = func(c client.Change) error {
+		w.Before(func(c client.Change) error {
 			if c.Verb == api.Create && c.Resource == api.Pods {
 				if tried++; tried > 5 {
 					return api.Forbidden(api.Pods, "", fmt.Errorf("exceeded quota"))
 				}
 			}
 			return nil
-		}
+		})
 		w.Create(replicaSet("rs", 100))
 		synctest.Wait()
 		if tried != 1+2+4 {
@@ -377,7 +377,7 @@ func BenchmarkDecodePod(b *testing.B) {
 func TestTerminatingNamespace(t *testing.T) {
 	run(t, func(w world) {
 		tried := 0
-		w.Before = func(c client.Change) error {
+		w.Before(func(c client.Change) error {
 			if c.Verb == api.Create && c.Resource == api.Pods {
 				tried++
 				e := api.Forbidden(api.Pods, "", fmt.Errorf("unable to create new content in namespace ns because it is being terminated"))
@@ -385,7 +385,7 @@ func TestTerminatingNamespace(t *testing.T) {
 				return e
 			}
 			return nil
-		}
+		})
 		w.Create(replicaSet("rs", 3))
 		time.Sleep(time.Minute)
 		// Once, and once more because its own status was written; a failure would be retried a dozen times.
