@@ -15,6 +15,9 @@ var (
 	Deployments     = Resource{"apps", "deployments"}
 	ReplicaSets     = Resource{"apps", "replicasets"}
 
+	SelfSubjectReviews = Resource{"authentication.k8s.io", "selfsubjectreviews"}
+	TokenReviews       = Resource{"authentication.k8s.io", "tokenreviews"}
+
 	// Events is the one table of both core/v1 and events.k8s.io/v1 events.
 	Events = Resource{"", "events"}
 

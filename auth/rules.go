@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
@@ -14,8 +16,8 @@ type rule struct {
 }
 
 func (r rule) allows(q *api.Request) bool {
-	return (r.verbs == nil || has(r.verbs, q.Verb)) &&
-		(r.resources == nil || q.Resource.Group == r.group && has(r.resources, qualified(q)))
+	return (r.verbs == nil || slices.Contains(r.verbs, q.Verb)) &&
+		(r.resources == nil || q.Resource.Group == r.group && slices.Contains(r.resources, qualified(q)))
 }
 
 func qualified(r *api.Request) string {
@@ -23,15 +25,6 @@ func qualified(r *api.Request) string {
 		return r.Resource.Name
 	}
 	return r.Resource.Name + "/" + r.Subresource
-}
-
-func has[T comparable](list []T, x T) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }
 
 // anything are verbs on every resource there is.
@@ -63,6 +56,9 @@ const (
 	groupApps         = "apps"
 	groupCoordination = "coordination.k8s.io"
 )
+
+// aboutOneself is what anyone authenticated may ask: upstream's system:basic-user.
+var aboutOneself = on(api.SelfSubjectReviews.Group, to(api.SelfSubjectReviews.Name), api.Create)
 
 // componentRules are what the components that run beside the API need, after upstream's bootstrap roles: the controllers
 // are woken by streams of kube-controller-manager's and write each under an identity of its own.

@@ -108,18 +108,32 @@ func (t *Tokens) Issue(g Grant) (token string, expires time.Time, err error) {
 
 func refTo(r *api.Record) ref { return ref{Name: strings.Clone(r.Name()), UID: strings.Clone(r.UID())} }
 
-// Verify returns the user a token stands for. The error says why the token is refused.
+// Verify returns the user whom a token stands for before the API server. The error says why the token is refused.
 func (t *Tokens) Verify(ctx context.Context, token string) (*api.User, error) {
+	u, _, err := t.verify(ctx, token, []string{Issuer})
+	return u, err
+}
+
+// verify is Verify for somebody with the given audiences. meant are those that the token is meant for, at least one.
+func (t *Tokens) verify(ctx context.Context, token string, audiences []string) (u *api.User, meant []string, err error) {
 	c, err := t.parse(token)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	for _, a := range c.Audience {
+		if slices.Contains(audiences, a) {
+			meant = append(meant, a)
+		}
+	}
+	if len(meant) == 0 {
+		return nil, nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", []string(c.Audience), audiences)
 	}
 	if now := t.now(); !now.Before(c.ExpiresAt.Time) {
-		return nil, errors.New("token has expired")
+		return nil, nil, errors.New("token has expired")
 	}
 	v, err := t.snapshot(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("looking up what a token is bound to: %w", err)
+		return nil, nil, fmt.Errorf("looking up what a token is bound to: %w", err)
 	}
 	b := c.Kubernetes
 	for _, x := range []struct {
@@ -131,10 +145,10 @@ func (t *Tokens) Verify(ctx context.Context, token string) (*api.User, error) {
 		}
 		r := v.Get(x.res, api.Key{Namespace: b.Namespace, Name: x.ref.Name})
 		if r == nil || r.UID() != x.ref.UID {
-			return nil, fmt.Errorf("token is bound to %s %s/%s (uid %s), which no longer exists", x.res.Name, b.Namespace, x.ref.Name, x.ref.UID)
+			return nil, nil, fmt.Errorf("token is bound to %s %s/%s (uid %s), which no longer exists", x.res.Name, b.Namespace, x.ref.Name, x.ref.UID)
 		}
 	}
-	u := &api.User{
+	u = &api.User{
 		Name:   serviceAccountUserPrefix + b.Namespace + ":" + b.ServiceAccount.Name,
 		UID:    b.ServiceAccount.UID,
 		Groups: []string{GroupServiceAccounts, GroupServiceAccounts + ":" + b.Namespace, GroupAuthenticated},
@@ -148,10 +162,10 @@ func (t *Tokens) Verify(ctx context.Context, token string) (*api.User, error) {
 		u.Extra["authentication.kubernetes.io/node-name"] = []string{b.Node.Name}
 		u.Extra["authentication.kubernetes.io/node-uid"] = []string{b.Node.UID}
 	}
-	return u, nil
+	return u, meant, nil
 }
 
-// parse checks everything about a token that cannot change but its expiry.
+// parse checks of a token what no time and no snapshot changes.
 func (t *Tokens) parse(token string) (*claims, error) {
 	h := sha256.Sum256([]byte(token))
 	t.mu.Lock()
@@ -165,9 +179,6 @@ func (t *Tokens) parse(token string) (*claims, error) {
 		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}), jwt.WithIssuer(Issuer), jwt.WithExpirationRequired(), jwt.WithTimeFunc(t.now))
 	if err != nil {
 		return nil, err
-	}
-	if !slices.Contains(c.Audience, Issuer) {
-		return nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", []string(c.Audience), []string{Issuer})
 	}
 	if c.Kubernetes.Namespace == "" || c.Kubernetes.ServiceAccount.Name == "" {
 		return nil, errors.New("token names no service account")

@@ -1,42 +1,27 @@
 package auth
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"pintle.dev/api"
-	"pintle.dev/object"
 	"pintle.dev/store"
 )
 
 // Bounds of spec.expirationSeconds, in seconds.
 const (
-	defaultTokenLife = 60 * 60
-	minTokenLife     = 10 * 60
-	maxTokenLife     = 1 << 32
+	minTokenLife = 10 * 60
+	maxTokenLife = 1 << 32
 )
 
 // Request answers a create of serviceaccounts/token: authentication.k8s.io/v1 TokenRequest.
-func (t *Tokens) Request(ctx context.Context, r *api.Request) (*api.Response, error) {
-	tr, err := decodeTokenRequest(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := own(tr, r); err != nil {
-		return nil, err
-	}
+func (t *Tokens) Request(ctx context.Context, r *api.Request, tr *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
 	if errs := completeTokenRequest(tr); len(errs) > 0 {
 		return nil, api.Invalid("authentication.k8s.io", "TokenRequest", "", errs)
 	}
@@ -70,80 +55,10 @@ func (t *Tokens) Request(ctx context.Context, r *api.Request) (*api.Response, er
 	if err != nil {
 		return nil, err
 	}
-	tr.TypeMeta = metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenRequest"}
 	tr.Name, tr.Namespace = r.Key.Name, r.Key.Namespace
 	tr.CreationTimestamp = metav1.NewTime(t.now())
 	tr.Status = authenticationv1.TokenRequestStatus{Token: token, ExpirationTimestamp: metav1.NewTime(expires)}
-	return &api.Response{Code: http.StatusCreated, Object: tr}, nil
-}
-
-func decodeTokenRequest(r *api.Request) (*authenticationv1.TokenRequest, error) {
-	if o, ok := r.Object.(*authenticationv1.TokenRequest); ok {
-		return o.DeepCopy(), nil
-	}
-	tr := new(authenticationv1.TokenRequest)
-	read := func(body []byte) error { return yaml.Unmarshal(body, tr) }
-	if r.ContentType == runtime.ContentTypeProtobuf {
-		read = func(body []byte) error { return unmarshalProtobuf(body, tr) }
-	}
-	if err := read(r.Body); err != nil {
-		return nil, api.BadRequest("TokenRequest in version %q cannot be handled as a TokenRequest: %v", "v1", err)
-	}
 	return tr, nil
-}
-
-// unmarshalProtobuf reads the API's protobuf: "k8s\0", then a runtime.Unknown that holds the message. client-go's typed
-// clients send TokenRequests so.
-func unmarshalProtobuf(body []byte, tr *authenticationv1.TokenRequest) error {
-	message, ok := bytes.CutPrefix(body, []byte("k8s\x00"))
-	if !ok {
-		return errors.New("the body does not begin as protobuf of Kubernetes does")
-	}
-	var u runtime.Unknown
-	if err := u.Unmarshal(message); err != nil {
-		return err
-	}
-	if u.Kind != "" && u.Kind != "TokenRequest" {
-		return fmt.Errorf("the body holds a %s", u.Kind)
-	}
-	return tr.Unmarshal(u.Raw)
-}
-
-// own shows in managedFields which fields the client set, as upstream does though the request is never stored. The
-// default of the expiration counts, that of the audiences is filled in after.
-func own(tr *authenticationv1.TokenRequest, r *api.Request) error {
-	if tr.Spec.ExpirationSeconds == nil {
-		n := int64(defaultTokenLife)
-		tr.Spec.ExpirationSeconds = &n
-	}
-	document := func(tr *authenticationv1.TokenRequest) (*object.Value, error) {
-		b, err := json.Marshal(tr)
-		if err != nil {
-			return nil, fmt.Errorf("encoding a TokenRequest: %w", err)
-		}
-		return object.Parse(b)
-	}
-	before, err := document(new(authenticationv1.TokenRequest))
-	if err != nil {
-		return err
-	}
-	after, err := document(tr)
-	if err != nil {
-		return err
-	}
-	by := api.Owner{Manager: r.Query.Get("fieldManager"), APIVersion: authenticationv1.SchemeGroupVersion.String(), Subresource: "token"}
-	if by.Manager == "" {
-		by.Manager = object.ManagerOf(r.UserAgent)
-	}
-	now := metav1.Now()
-	tr.ManagedFields = nil
-	for _, o := range object.Own(nil, before, after, nil, object.Write{Owner: by, Ignore: []string{"metadata", "status"}}) {
-		tr.ManagedFields = append(tr.ManagedFields, metav1.ManagedFieldsEntry{
-			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), APIVersion: o.APIVersion, Time: &now,
-			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(o.Fields), Subresource: o.Subresource,
-		})
-	}
-	return nil
 }
 
 func completeTokenRequest(tr *authenticationv1.TokenRequest) field.ErrorList {

@@ -7,16 +7,25 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/auth"
+	"pintle.dev/server"
 )
 
 // connections are the subresources that are answered outside the request path.
 func (s *System) connections() map[string]api.Handler {
 	return map[string]api.Handler{
-		"serviceaccounts/token": s.tokens.Request,
-		"pods/log":              s.toNode("containerLogs"),
-		"pods/exec":             s.toNode("exec"),
-		"pods/attach":           s.toNode("attach"),
-		"pods/portforward":      s.toNode("portForward"),
+		"pods/log":         s.toNode("containerLogs"),
+		"pods/exec":        s.toNode("exec"),
+		"pods/attach":      s.toNode("attach"),
+		"pods/portforward": s.toNode("portForward"),
+	}
+}
+
+// answers are given to what is created for its answer alone.
+func (s *System) answers() map[string]server.Answer {
+	return map[string]server.Answer{
+		"serviceaccounts/token":     server.Answering(s.tokens.Request),
+		api.TokenReviews.Name:       server.Answering(s.tokens.Review),
+		api.SelfSubjectReviews.Name: server.Answering(auth.ReviewSelf),
 	}
 }
 

@@ -150,6 +150,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		AuthorizePath: authorizer.AuthorizePath,
 		Admission:     admission.All(s.snapshot),
 		Connect:       s.connections(),
+		Answers:       s.answers(),
 		Committed:     s.committed,
 		Checks: []server.Check{
 			{Name: "started", Check: s.started},

@@ -72,11 +72,14 @@ type controllerFigures struct{ atomic.Pointer[controller.Set] }
 func (f *controllerFigures) Describe(ch chan<- *prometheus.Desc) { f.Load().Describe(ch) }
 func (f *controllerFigures) Collect(ch chan<- prometheus.Metric) { f.Load().Collect(ch) }
 
-// catalog lists the resources served, for the controllers that deal with objects of every kind.
+// catalog lists the resources whose objects are kept, for the controllers that deal with objects of every kind.
 func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 	snapshot := s.registry.Snapshot()
 	var kinds []controller.Kind
 	for _, d := range snapshot.All() {
+		if d.Transient {
+			continue
+		}
 		v := d.Storage()
 		kinds = append(kinds, controller.Kind{
 			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Groups: otherGroups(d),

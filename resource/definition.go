@@ -12,6 +12,7 @@ package resource
 import (
 	"context"
 	"fmt"
+	"iter"
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,7 +48,10 @@ type Definition struct {
 	Settled *atomic.Bool
 
 	// Verbs are what discovery lists for the resource; nil stands for all.
-	Verbs        []api.Verb
+	Verbs []api.Verb
+	// Transient objects are answered when they are created, and not kept: a TokenReview. Their only verb is create, and
+	// the server has an Answer for them.
+	Transient    bool
 	Subresources map[string]Subresource
 	Index        []IndexField
 	Hooks        Hooks
@@ -64,6 +68,59 @@ type Definition struct {
 	PinnedUpdate bool
 	// ReturnDeleted makes DELETE answer with the object's last state instead of a Status (pods, services, namespaces).
 	ReturnDeleted bool
+}
+
+// KindOf is the kind of the objects of one of d's versions.
+func (d *Definition) KindOf(v *Version) string {
+	if v.Kind != "" {
+		return v.Kind
+	}
+	return d.Kind
+}
+
+// Storage is the version that the store holds; nil when d has none, which is a defect of d.
+func (d *Definition) Storage() *Version {
+	for i := range d.Versions {
+		if d.Versions[i].Storage {
+			return &d.Versions[i]
+		}
+	}
+	return nil
+}
+
+// Version finds one of d's versions by what objects call it; nil when there is none of that name.
+func (d *Definition) Version(apiVersion string) *Version {
+	for i := range d.Versions {
+		if v := &d.Versions[i]; v.APIVersion() == apiVersion {
+			return v
+		}
+	}
+	return nil
+}
+
+// Subresource finds what is below the objects of one of d's versions.
+func (d *Definition) Subresource(v *Version, name string) (Subresource, bool) {
+	if s, ok := v.Subresources[name]; ok {
+		return s, true
+	}
+	s, ok := d.Subresources[name]
+	return s, ok && HasSubresource(v, name)
+}
+
+// SubresourcesOf yields what is below the objects of one of d's versions, in no order.
+func (d *Definition) SubresourcesOf(v *Version) iter.Seq2[string, Subresource] {
+	return func(yield func(string, Subresource) bool) {
+		for name, s := range v.Subresources {
+			if !yield(name, s) {
+				return
+			}
+		}
+		for name, s := range d.Subresources {
+			if _, other := v.Subresources[name]; !other && HasSubresource(v, name) && !yield(name, s) {
+				return
+			}
+		}
+	}
 }
 
 // Version is one group and version a Definition is served under. Events, for instance, are served as core v1 and as
@@ -110,6 +167,10 @@ func (v *Version) APIVersion() string {
 	}
 	return v.Group + "/" + v.Name
 }
+
+// Alike reports whether the fields of the version go by the names they have in the store, so that what is said of fields
+// in one such version holds in all of them.
+func (v *Version) Alike() bool { return v.Storage || v.AsStored }
 
 // MessageCodec is a Codec of a built-in version whose objects in flight are of another version's type. NewMessage returns
 // an empty object of the version's own type, which knows its protobuf encoding.
@@ -242,9 +303,11 @@ type Subresource struct {
 	Warning              string     // deprecation warning of a body that is not the parent's, or ""
 	// Scale locates the three values of the scale subresource.
 	Scale *Scale
-	// Apply changes w.New (a copy of w.Old) according to the body, a pointer made by Body.
-	Body  func() any
-	Apply func(ctx context.Context, w *Write, body any) error
+	// Apply changes w.New (a copy of w.Old) according to the body, a pointer made by Body in which Default (nil for none)
+	// has filled in what the client left out.
+	Body    func() any
+	Default func(body any)
+	Apply   func(ctx context.Context, w *Write, body any) error
 	// Answer is what a create is answered with, with the object as it is stored. nil stands for upstream's answer to
 	// bindings: a 201 that says no more.
 	Answer func(w *Write) *metav1.Status

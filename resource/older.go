@@ -2,7 +2,6 @@ package resource
 
 import (
 	"fmt"
-	"iter"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -52,42 +51,3 @@ func Deprecation[O any](group, version string) string {
 	}
 	return text
 }
-
-// Version finds one of d's versions by what objects call it; nil when there is none of that name.
-func (d *Definition) Version(apiVersion string) *Version {
-	for i := range d.Versions {
-		if v := &d.Versions[i]; v.APIVersion() == apiVersion {
-			return v
-		}
-	}
-	return nil
-}
-
-// Subresource finds what is below the objects of one of d's versions.
-func (d *Definition) Subresource(v *Version, name string) (Subresource, bool) {
-	if s, ok := v.Subresources[name]; ok {
-		return s, true
-	}
-	s, ok := d.Subresources[name]
-	return s, ok && HasSubresource(v, name)
-}
-
-// SubresourcesOf yields what is below the objects of one of d's versions, in no order.
-func (d *Definition) SubresourcesOf(v *Version) iter.Seq2[string, Subresource] {
-	return func(yield func(string, Subresource) bool) {
-		for name, s := range v.Subresources {
-			if !yield(name, s) {
-				return
-			}
-		}
-		for name, s := range d.Subresources {
-			if _, other := v.Subresources[name]; !other && HasSubresource(v, name) && !yield(name, s) {
-				return
-			}
-		}
-	}
-}
-
-// Alike reports whether the fields of the version go by the names they have in the store, so that what is said of fields
-// in one such version holds in all of them.
-func (v *Version) Alike() bool { return v.Storage || v.AsStored }

@@ -167,21 +167,3 @@ func (s *Snapshot) add(d *Definition) {
 		s.kinds[path{v.Group, v.Name, d.KindOf(v)}] = entry{d, v}
 	}
 }
-
-// KindOf is the kind of the objects of one of d's versions.
-func (d *Definition) KindOf(v *Version) string {
-	if v.Kind != "" {
-		return v.Kind
-	}
-	return d.Kind
-}
-
-// Storage is the version that the store holds; nil when d has none, which is a defect of d.
-func (d *Definition) Storage() *Version {
-	for i := range d.Versions {
-		if d.Versions[i].Storage {
-			return &d.Versions[i]
-		}
-	}
-	return nil
-}

@@ -88,6 +88,12 @@ func (s *Server) dispatch(ctx context.Context, r *api.Request, d *resource.Defin
 		return s.subresource(ctx, r, d, v)
 	}
 	q := &request{s: s, Request: r, d: d, v: v}
+	if d.Transient {
+		if answer := s.Answers[d.Resource.Name]; answer != nil {
+			return q.ask(ctx, answer, nil)
+		}
+		return nil, errNoResource() // declared, but nothing here answers it
+	}
 	switch r.Verb {
 	case api.Get:
 		return q.get(ctx)

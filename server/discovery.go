@@ -345,7 +345,7 @@ func discoverySubresources(def *resource.Definition, v *resource.Version) []disc
 // its group, version and kind.
 func storageVersionHash(def *resource.Definition) string {
 	v := def.Storage()
-	if v == nil {
+	if v == nil || def.Transient {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(v.Group + "/" + v.Name + "/" + def.KindOf(v)))

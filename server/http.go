@@ -110,7 +110,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	verb, routed := routeVerb(method, p, q)
 	q.Verb = verb
-	if q.d == nil || !ok || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
+	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
 		if err := x.s.authorizeUnknown(r, q); err != nil {
 			return err
 		}
@@ -216,9 +216,9 @@ func routeVerb(method string, p resourcePath, q *request) (verb api.Verb, ok boo
 		return api.Watch, method == http.MethodGet
 	case method == http.MethodGet && collection:
 		if boolParam(q.Query, "watch") {
-			return api.Watch, true
+			return api.Watch, q.serves(api.Watch)
 		}
-		return api.List, true
+		return api.List, q.serves(api.List)
 	case method == http.MethodGet:
 		verb = api.Get
 	case method == http.MethodPost:

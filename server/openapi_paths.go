@@ -143,6 +143,9 @@ func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 	verbs := discoveryVerbs(def)
 	r.path = root + def.Resource.Name
 	r.collection(verbs, "")
+	if def.Transient {
+		return
+	}
 	r.path += "/{name}"
 	r.params = append(slices.Clip(r.params), pathParameter("name", "name of the "+r.kind))
 	r.object(verbs)

@@ -215,7 +215,7 @@ func (q *request) readScale(have, want any) error {
 			return q.decodeInto(data, "Scale", want)
 		}
 		if q.ContentType == typeProtobuf {
-			return decodeProtobuf(q.Body, want)
+			return q.decodeMessage(q.Body, "Scale", want)
 		}
 		data, err := q.jsonBody()
 		if err != nil {
@@ -277,9 +277,10 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 		return api.BadRequest("%s in version %q cannot be handled as a %s: %s", t.Kind, q.v.Name, kind, err)
 	}
 	var t typeMeta
-	if err := json.Unmarshal(data, &t); err == nil && t.Kind != "" && t.Kind != kind {
-		return api.BadRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
-			t.Kind, q.v.Name, kind, q.v.Name, t.Kind, internalGroup(q.v.Group), kind)
+	if err := json.Unmarshal(data, &t); err == nil {
+		if err := q.otherKind(t.Kind, kind); err != nil {
+			return err
+		}
 	}
 	var problems []string
 	for _, s := range strict {
@@ -295,6 +296,27 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 		q.warnings = append(q.warnings, problems...)
 	}
 	return nil
+}
+
+// decodeMessage is decodeInto for a body in protobuf.
+func (q *request) decodeMessage(data []byte, kind string, into any) error {
+	u, err := unwrap(data)
+	if err != nil {
+		return err
+	}
+	if err := q.otherKind(u.Kind, kind); err != nil {
+		return err
+	}
+	return decodeProtobuf(data, into)
+}
+
+// otherKind refuses a body that says it is of another kind than what belongs here.
+func (q *request) otherKind(kind, want string) error {
+	if kind == "" || kind == want {
+		return nil
+	}
+	return api.BadRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
+		kind, q.v.Name, want, q.v.Name, kind, internalGroup(q.v.Group), want)
 }
 
 func (q *request) scaleOf(rec *api.Record, o *resource.Object, sub *resource.Subresource) (*api.Response, error) {

@@ -29,8 +29,10 @@ type Config struct {
 	Admission Admission
 
 	// Connect serves subresources that are neither status nor scale nor declared with an Apply: "pods/log", "pods/exec",
-	// "serviceaccounts/token", by "RESOURCE/SUBRESOURCE". The response of a stream has its Handler set.
+	// by "RESOURCE/SUBRESOURCE". The response of a stream has its Handler set.
 	Connect map[string]api.Handler
+	// Answers serves what is created for its answer and not kept: "tokenreviews", "serviceaccounts/token".
+	Answers map[string]Answer
 
 	// Committed is told of every object written or deleted (rec is its last state then), before the writer is
 	// answered: what must be in force by then, such as a CRD's registration, is done here.

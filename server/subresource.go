@@ -22,6 +22,9 @@ func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.De
 	if connect := s.Connect[d.Resource.Name+"/"+r.Subresource]; connect != nil {
 		return connect(ctx, r)
 	}
+	if answer := s.Answers[d.Resource.Name+"/"+r.Subresource]; answer != nil {
+		return q.ask(ctx, answer, &sub)
+	}
 	switch {
 	case sub.Scale != nil:
 		return q.scale(ctx, &sub)
@@ -155,6 +158,14 @@ func created() *metav1.Status {
 
 // subresourceBody decodes the body of a subresource that has a kind of its own.
 func (q *request) subresourceBody(sub *resource.Subresource) (any, error) {
+	body, err := q.decodeBody(sub)
+	if err == nil && sub.Default != nil {
+		sub.Default(body)
+	}
+	return body, err
+}
+
+func (q *request) decodeBody(sub *resource.Subresource) (any, error) {
 	body := sub.Body()
 	if q.Object != nil {
 		if o, ok := q.Object.(runtime.Object); ok && reflect.TypeOf(o) == reflect.TypeOf(body) {
@@ -167,7 +178,7 @@ func (q *request) subresourceBody(sub *resource.Subresource) (any, error) {
 		return body, q.decodeInto(data, sub.Kind, body)
 	}
 	if q.ContentType == typeProtobuf {
-		return body, decodeProtobuf(q.Body, body)
+		return body, q.decodeMessage(q.Body, sub.Kind, body)
 	}
 	data, err := q.jsonBody()
 	if err != nil {

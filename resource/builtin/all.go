@@ -5,6 +5,7 @@ import (
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/apiextensions"
 	"pintle.dev/resource/builtin/apps"
+	"pintle.dev/resource/builtin/authentication"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/resource/builtin/scheduling"
@@ -27,5 +28,7 @@ func All() []*resource.Definition {
 		apps.Deployments(),
 		apps.ReplicaSets(),
 		scheduling.PriorityClasses(),
+		authentication.SelfSubjectReviews(),
+		authentication.TokenReviews(),
 	}
 }

@@ -3,8 +3,10 @@ package core
 import (
 	"context"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -13,7 +15,7 @@ import (
 // enforceMountableSecrets is an annotation that upstream deprecated in 1.32.
 const enforceMountableSecrets = "kubernetes.io/enforce-mountable-secrets"
 
-// ServiceAccounts defines core/v1 ServiceAccount. Its token subresource is answered by the token issuer.
+// ServiceAccounts defines core/v1 ServiceAccount. Its token subresource is answered by package auth.
 func ServiceAccounts() *resource.Definition {
 	return resource.Typed[corev1.ServiceAccount]{
 		Definition: resource.Definition{
@@ -24,7 +26,15 @@ func ServiceAccounts() *resource.Definition {
 				resource.AgeColumn,
 			}}},
 			Subresources: map[string]resource.Subresource{
-				"token": {Verbs: []api.Verb{api.Create}, Group: "authentication.k8s.io", Version: "v1", Kind: "TokenRequest"},
+				"token": {
+					Verbs: []api.Verb{api.Create}, Group: "authentication.k8s.io", Version: "v1", Kind: "TokenRequest",
+					Body: func() any { return new(authenticationv1.TokenRequest) },
+					Default: func(body any) {
+						if s := &body.(*authenticationv1.TokenRequest).Spec; s.ExpirationSeconds == nil {
+							s.ExpirationSeconds = ptr.To[int64](60 * 60)
+						}
+					},
+				},
 			},
 			PinnedUpdate:  true,
 			ReturnDeleted: true,
