@@ -15,10 +15,16 @@ var nodeReasons = map[corev1.NodeConditionType][2]string{
 	corev1.NodeReady:          {"NodeNotReady", "NodeReady"},
 }
 
-// sayNode records an event about the node. As upstream's kubelet it puts the node's name in the place of its UID.
-func (a *Agent) sayNode(reason, message string) {
-	a.events.Normal(corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: a.cfg.Name, UID: types.UID(a.cfg.Name)}, reason, "%s", message)
+// ref is the node in events about it. As upstream's kubelet it puts the node's name in the place of its UID.
+func (a *Agent) ref() corev1.ObjectReference {
+	return corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: a.cfg.Name, UID: types.UID(a.cfg.Name)}
 }
+
+// sayNode records an event about the node.
+func (a *Agent) sayNode(reason, message string) { a.events.Normal(a.ref(), reason, "%s", message) }
+
+// WarnNode records a warning about the node.
+func (a *Agent) WarnNode(reason, message string) { a.events.Warning(a.ref(), reason, "%s", message) }
 
 // announce records what a written status says anew, old being what the API said before, nil when it knew nothing. At its
 // start an agent says how each of its resources is, also when that is as it was.

@@ -86,11 +86,11 @@ func (e *entry) launch(ctx context.Context, pod *corev1.Pod, spec *corev1.Contai
 	if err != nil {
 		return &refusal{reason: "CreateContainerError", err: err}
 	}
-	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Created", "Created container: "+spec.Name)
+	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Created", "Container created")
 	if err := rt.Start(ctx, id); err != nil {
 		return &refusal{reason: "RunContainerError", err: err}
 	}
-	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Started", "Started container "+spec.Name)
+	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Started", "Container started")
 	return e.postStart(ctx, pod, spec, id)
 }
 
@@ -114,7 +114,7 @@ func (e *entry) image(ctx context.Context, pod *corev1.Pod, spec *corev1.Contain
 		e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "ErrImageNeverPull", msg)
 		return nil, &refusal{reason: "ErrImageNeverPull", err: errors.New(msg)}
 	case !pull:
-		e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", spec.Image))
+		e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", spec.Image))
 		return image, nil
 	}
 	if c := e.state.container(spec.Name); c != nil && c.Failure != nil && c.Pulls.until(c.Pulls.Used).After(time.Now()) {

@@ -2,11 +2,13 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"pintle.dev/node"
@@ -82,6 +84,25 @@ func (s imageStore) Remove(ctx context.Context, id string) error {
 		return fmt.Errorf("removing image %s: %w", id, err)
 	}
 	return nil
+}
+
+// ImageDisk is the size of the file system that the images are on, and what is free of it, in bytes.
+func (r *Runtime) ImageDisk(ctx context.Context) (capacity, available int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	a, err := r.images.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
+	if err != nil {
+		return 0, 0, fmt.Errorf("asking the container runtime where its images are: %w", err)
+	}
+	if len(a.ImageFilesystems) == 0 {
+		return 0, 0, errors.New("the container runtime does not say where its images are")
+	}
+	var disk unix.Statfs_t
+	path := a.ImageFilesystems[0].GetFsId().GetMountpoint()
+	if err := unix.Statfs(path, &disk); err != nil {
+		return 0, 0, fmt.Errorf("looking at the disk of %s: %w", path, err)
+	}
+	return int64(disk.Blocks) * disk.Bsize, int64(disk.Bavail) * disk.Bsize, nil
 }
 
 // removeLogs removes a container's log file and what rotation has made of it.

@@ -84,7 +84,7 @@ func TestPodRunsAndGoes(t *testing.T) {
 				reasons = append(reasons, e.Reason+": "+e.Message)
 			}
 		}
-		want := []string{`Pulled: Container image "app:1" already present on machine`, "Created: Created container: c", "Started: Started container c"}
+		want := []string{`Pulled: Container image "app:1" already present on machine and can be accessed by the pod`, "Created: Container created", "Started: Container started"}
 		if fmt.Sprint(reasons) != fmt.Sprint(want) {
 			t.Errorf("events %q, want %q", reasons, want)
 		}

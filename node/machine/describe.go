@@ -18,10 +18,12 @@ import (
 
 type resourceList = corev1.ResourceList
 
-// maxPods is how many pods a node takes, and maxImages how many images its status lists; upstream's defaults.
+// maxPods is how many pods a node takes, maxImages how many images its status lists, and maxNames how many names of each;
+// upstream's defaults.
 const (
 	maxPods   = 110
 	maxImages = 50
+	maxNames  = 5
 )
 
 // Thresholds of pressure; upstream's defaults of hard eviction.
@@ -103,7 +105,7 @@ func (m *Machine) ready(ctx context.Context, s *corev1.NodeStatus) {
 	})
 	s.Images = nil
 	for _, im := range images[:min(len(images), maxImages)] {
-		s.Images = append(s.Images, corev1.ContainerImage{Names: im.Names, SizeBytes: im.Size})
+		s.Images = append(s.Images, corev1.ContainerImage{Names: im.Names[:min(len(im.Names), maxNames)], SizeBytes: im.Size})
 	}
 }
 

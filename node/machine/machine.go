@@ -22,6 +22,7 @@ import (
 	"pintle.dev/node/cni"
 	"pintle.dev/node/containerd"
 	"pintle.dev/node/cri"
+	"pintle.dev/node/imagegc"
 	"pintle.dev/node/oci"
 	"pintle.dev/node/probe"
 	"pintle.dev/node/stream"
@@ -58,6 +59,7 @@ type Machine struct {
 	agent      *node.Agent
 	files      *volume.Manager
 	cni        cni.Config
+	images     imagegc.Collector
 	handler    http.Handler
 	ip         string
 	remade     chan struct{} // has one when the node's object was made anew
@@ -206,6 +208,7 @@ func (m *Machine) sandboxImage(ctx context.Context) error {
 	if name == "" {
 		name = oci.PauseName
 	}
+	m.images.Keep = name
 	im, err := m.runtime.Node().Images.Image(ctx, name)
 	if err != nil {
 		return fmt.Errorf("looking for the sandbox image %s: %w", name, err)
@@ -241,6 +244,8 @@ func (m *Machine) makeAgent(logs string) error {
 	if err != nil {
 		return err
 	}
+	m.images.Images, m.images.Sandboxes = m.runtime.Node().Images, m.runtime
+	m.images.Disk, m.images.Warn = m.runtime.ImageDisk, m.agent.WarnNode
 	m.handler = stream.New(stream.Config{Find: m.agent.Find, Sessions: m.runtime.Sessions(),
 		LogDir: func(namespace, name, uid string) string { return cri.LogDirOf(logs, namespace, name, uid) }})
 	return nil
@@ -260,6 +265,7 @@ func (m *Machine) Run(ctx context.Context) error {
 	defer cancel()
 	loops.Go(func() { m.containerd.Keep(ctx) })
 	loops.Go(func() { m.renetwork(ctx) })
+	loops.Go(func() { m.images.Run(ctx) })
 	loops.Go(func() {
 		tick := time.NewTicker(rotateEvery)
 		defer tick.Stop()
