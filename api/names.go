@@ -22,6 +22,7 @@ var (
 	Events = Resource{"", "events"}
 
 	CustomResourceDefinitions = Resource{"apiextensions.k8s.io", "customresourcedefinitions"}
+	StorageVersionMigrations  = Resource{"storagemigration.k8s.io", "storageversionmigrations"}
 
 	// Claims is internal and never served: one record for each thing that only one object may hold, such as a
 	// cluster IP or a node port. A claim is put and deleted in the commit that writes its holder.

@@ -119,6 +119,12 @@ var componentRules = map[string][]rule{
 	ControllerUser("event-expiry-controller"): {
 		on("", to("events"), api.List, api.Watch, api.Delete),
 	},
+	ControllerUser("storage-version-migrator-controller"): {
+		anything(api.Get, api.List, api.Patch),
+		on("storagemigration.k8s.io", to("storageversionmigrations"), api.Get, api.List, api.Watch),
+		on("storagemigration.k8s.io", to("storageversionmigrations/status"), api.Update),
+		on("apiextensions.k8s.io", to("customresourcedefinitions/status"), api.Patch),
+	},
 	ControllerUser("service-account-controller"): {
 		on("", to("serviceaccounts"), api.Create),
 	},

@@ -5,6 +5,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagemigrationv1 "k8s.io/api/storagemigration/v1"
 
 	"pintle.dev/api"
 )
@@ -24,4 +25,6 @@ var (
 	PriorityClasses = Of[schedulingv1.PriorityClass](api.PriorityClasses, "v1")
 	Deployments     = Of[appsv1.Deployment](api.Deployments, "v1")
 	ReplicaSets     = Of[appsv1.ReplicaSet](api.ReplicaSets, "v1")
+
+	StorageVersionMigrations = Of[storagemigrationv1.StorageVersionMigration](api.StorageVersionMigrations, "v1")
 )

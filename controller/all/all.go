@@ -19,6 +19,7 @@ import (
 	"pintle.dev/controller/replicaset"
 	"pintle.dev/controller/rootca"
 	"pintle.dev/controller/serviceaccount"
+	"pintle.dev/controller/storageversionmigrator"
 	"pintle.dev/controller/tainteviction"
 )
 
@@ -57,6 +58,7 @@ func Controllers(cfg Config) []*controller.Controller {
 		expiry.New(cfg.Client("event-expiry-controller"), expiry.TTL),
 		serviceaccount.New(cfg.Client("service-account-controller")),
 		serviceaccount.NewTokens(cfg.Client("tokens-controller")),
+		storageversionmigrator.New(cfg.Client("storage-version-migrator-controller"), cfg.Catalog),
 		rootca.New(cfg.Client("root-ca-cert-publisher"), cfg.RootCA),
 	}
 }

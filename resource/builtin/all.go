@@ -9,6 +9,7 @@ import (
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/resource/builtin/scheduling"
+	"pintle.dev/resource/builtin/storagemigration"
 )
 
 // All returns a fresh Definition of every built-in kind.
@@ -30,5 +31,6 @@ func All() []*resource.Definition {
 		scheduling.PriorityClasses(),
 		authentication.SelfSubjectReviews(),
 		authentication.TokenReviews(),
+		storagemigration.StorageVersionMigrations(),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	eventsv1beta1 "k8s.io/api/events/v1beta1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
+	storagemigrationv1beta1 "k8s.io/api/storagemigration/v1beta1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
@@ -35,16 +36,17 @@ var older = map[string]struct {
 	object  func() any
 	warning string
 }{
-	"extensions/v1beta1 Deployment":            {func() any { return new(extensionsv1beta1.Deployment) }, "extensions/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 Deployment"},
-	"extensions/v1beta1 ReplicaSet":            {func() any { return new(extensionsv1beta1.ReplicaSet) }, "extensions/v1beta1 ReplicaSet is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 ReplicaSet"},
-	"apps/v1beta1 Deployment":                  {func() any { return new(appsv1beta1.Deployment) }, "apps/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 Deployment"},
-	"apps/v1beta2 Deployment":                  {func() any { return new(appsv1beta2.Deployment) }, "apps/v1beta2 Deployment is deprecated in v1.9+, unavailable in v1.16+; use apps/v1 Deployment"},
-	"apps/v1beta2 ReplicaSet":                  {func() any { return new(appsv1beta2.ReplicaSet) }, "apps/v1beta2 ReplicaSet is deprecated in v1.9+, unavailable in v1.16+; use apps/v1 ReplicaSet"},
-	"coordination.k8s.io/v1beta1 Lease":        {func() any { return new(coordinationv1beta1.Lease) }, "coordination.k8s.io/v1beta1 Lease is deprecated in v1.19+, unavailable in v1.22+; use coordination.k8s.io/v1 Lease"},
-	"scheduling.k8s.io/v1beta1 PriorityClass":  {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1beta1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
-	"scheduling.k8s.io/v1alpha1 PriorityClass": {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1alpha1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
-	"events.k8s.io/v1 Event":                   {func() any { return new(eventsv1.Event) }, ""},
-	"events.k8s.io/v1beta1 Event":              {func() any { return new(eventsv1beta1.Event) }, "events.k8s.io/v1beta1 Event is deprecated in v1.22+, unavailable in v1.25+"},
+	"extensions/v1beta1 Deployment":                           {func() any { return new(extensionsv1beta1.Deployment) }, "extensions/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 Deployment"},
+	"extensions/v1beta1 ReplicaSet":                           {func() any { return new(extensionsv1beta1.ReplicaSet) }, "extensions/v1beta1 ReplicaSet is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 ReplicaSet"},
+	"apps/v1beta1 Deployment":                                 {func() any { return new(appsv1beta1.Deployment) }, "apps/v1beta1 Deployment is deprecated in v1.8+, unavailable in v1.16+; use apps/v1 Deployment"},
+	"apps/v1beta2 Deployment":                                 {func() any { return new(appsv1beta2.Deployment) }, "apps/v1beta2 Deployment is deprecated in v1.9+, unavailable in v1.16+; use apps/v1 Deployment"},
+	"apps/v1beta2 ReplicaSet":                                 {func() any { return new(appsv1beta2.ReplicaSet) }, "apps/v1beta2 ReplicaSet is deprecated in v1.9+, unavailable in v1.16+; use apps/v1 ReplicaSet"},
+	"coordination.k8s.io/v1beta1 Lease":                       {func() any { return new(coordinationv1beta1.Lease) }, "coordination.k8s.io/v1beta1 Lease is deprecated in v1.19+, unavailable in v1.22+; use coordination.k8s.io/v1 Lease"},
+	"scheduling.k8s.io/v1beta1 PriorityClass":                 {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1beta1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
+	"scheduling.k8s.io/v1alpha1 PriorityClass":                {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1alpha1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
+	"storagemigration.k8s.io/v1beta1 StorageVersionMigration": {func() any { return new(storagemigrationv1beta1.StorageVersionMigration) }, "storagemigration.k8s.io/v1beta1 StorageVersionMigration is deprecated in v1.37+, unavailable in v1.40+; use storagemigration.k8s.io/v1 StorageVersionMigration"},
+	"events.k8s.io/v1 Event":                                  {func() any { return new(eventsv1.Event) }, ""},
+	"events.k8s.io/v1beta1 Event":                             {func() any { return new(eventsv1beta1.Event) }, "events.k8s.io/v1beta1 Event is deprecated in v1.22+, unavailable in v1.25+"},
 }
 
 // filler fills objects with what JSON keeps.

@@ -110,6 +110,8 @@ var older = map[string][]string{
 	"k8s.io/api/extensions/v1beta1":   nil,
 	"k8s.io/api/scheduling/v1alpha1":  {"PriorityClass", "PriorityClassList"},
 	"k8s.io/api/scheduling/v1beta1":   {"PriorityClass", "PriorityClassList"},
+
+	"k8s.io/api/storagemigration/v1beta1": nil,
 }
 
 // gone are packages that k8s.io/api has no longer, and those that declare the same types.
