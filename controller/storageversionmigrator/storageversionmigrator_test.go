@@ -138,12 +138,12 @@ func TestEnds(t *testing.T) {
 				patchSpec(t, a)
 				generation++
 			}
-			a.Before = func(c client.Change) error {
+			a.Before(func(c client.Change) error {
 				if c.Key.Name == "b" {
 					return tt.refuse
 				}
 				return nil
-			}
+			})
 			if _, err := reconcile(t, a, "m"); (err != nil) != tt.err {
 				t.Fatalf("error %v", err)
 			}
