@@ -99,12 +99,12 @@ func TestRecorderRetriesAndExpiry(t *testing.T) {
 		c := controllertest.New()
 		var down atomic.Bool
 		down.Store(true)
-		c.Before = func(client.Change) error {
+		c.Before(func(client.Change) error {
 			if down.Load() {
 				return errors.New("connection refused")
 			}
 			return nil
-		}
+		})
 		r := client.NewRecorder(c, "kubelet", "node")
 		for i := range 20_000 {
 			r.Normal(about(fmt.Sprintf("p%d", i)), "Pulled", "m")
@@ -151,7 +151,7 @@ func TestRecorderRetriesAndExpiry(t *testing.T) {
 func TestRecorderCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New()
-		c.Before = func(client.Change) error { return errors.New("connection refused") }
+		c.Before(func(client.Change) error { return errors.New("connection refused") })
 		r := client.NewRecorder(c, "kubelet", "node")
 		r.Normal(about("a"), "Pulled", "m")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -203,7 +203,7 @@ func TestTypedWrites(t *testing.T) {
 func TestRecorderGivesUpWhatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := controllertest.New()
-		c.Before = func(ch client.Change) error {
+		c.Before(func(ch client.Change) error {
 			e := ch.Object.(*corev1.Event)
 			switch e.Reason {
 			case "Forbidden":
@@ -214,7 +214,7 @@ func TestRecorderGivesUpWhatIsRefused(t *testing.T) {
 				}
 			}
 			return nil
-		}
+		})
 		r := client.NewRecorder(c, "kubelet", "node")
 		start := time.Now()
 		for _, reason := range []string{"Forbidden", "Fine", "Lost"} {
