@@ -64,6 +64,16 @@ func (v *customVersion) DecodeDocument(doc *object.Value, stored bool) (*Object,
 	return &Object{Meta: meta, Value: doc}, problems, nil
 }
 
+// DecodeApplied implements DocumentCodec.
+func (v *customVersion) DecodeApplied(doc *object.Value) (*Object, error) {
+	meta, _, err := decodeMeta(doc.Get("metadata"), false)
+	if err != nil {
+		return nil, err
+	}
+	doc.Remove("metadata")
+	return &Object{Meta: meta, Value: doc}, nil
+}
+
 // normalize brings a document into the form of the version's schema and returns the paths of what it dropped.
 func (v *customVersion) normalize(doc *object.Value, stored bool) ([]string, error) {
 	s := v.schema()

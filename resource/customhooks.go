@@ -102,6 +102,7 @@ func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
 	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating()}
 	if !w.Creating() {
 		c.Old = documentOf(w.Old)
+		c.Warn = func(text string) { w.Warnings = append(w.Warnings, text) }
 	}
 	if s.DescribesMetadata() {
 		if c.New, err = withMeta(c.New, w.New.Meta); err == nil && c.Old != nil {
@@ -141,12 +142,15 @@ func withMeta(doc *object.Value, meta *metav1.ObjectMeta) (*object.Value, error)
 	return &whole, nil
 }
 
-// nested follows a path of names, as the scale subresource has them. bad says, in upstream's words, that something on
+// nested follows a path of names, as the scale subresource has them; null on the way has no members. bad says, in upstream's words, that something on
 // the way is no map.
 func nested(doc *object.Value, path string) (v *object.Value, bad string) {
 	names := strings.Split(strings.TrimPrefix(path, "."), ".")
 	v = doc
 	for i, name := range names {
+		if v.IsNull() {
+			return nil, ""
+		}
 		if v.Kind() != object.Map {
 			return nil, fmt.Sprintf(".%s accessor error: %v is of the type %T, expected map[string]interface{}",
 				strings.Join(names[:i+1], "."), v.ToAny(), v.ToAny())

@@ -196,6 +196,9 @@ type DocumentCodec interface {
 	Codec
 	// DecodeDocument is Decode for a document, which belongs to the object from then on.
 	DecodeDocument(doc *object.Value, stored bool) (o *Object, problems []string, err error)
+	// DecodeApplied is DecodeDocument for what an apply made of a decoded object: it keeps the nulls that were applied,
+	// for validation to judge.
+	DecodeApplied(doc *object.Value) (*Object, error)
 	// Document is what Encode writes, as a document. It shares members with o and is right until o is changed.
 	Document(o *Object) (*object.Value, error)
 }
@@ -241,6 +244,8 @@ type Write struct {
 	// StatusManager owns, under the subresource status, what a hook (Claim) changed in New's status during a write of
 	// the object itself; "" when the change belongs to nobody.
 	StatusManager string
+	// Warnings are what Validate has to say that is no error.
+	Warnings []string
 }
 
 // Creating reports whether there is no object yet.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/cel/common"
+	"k8s.io/apiserver/pkg/warning"
 
 	"pintle.dev/object"
 )
@@ -102,8 +103,11 @@ type Check struct {
 	New, Old *object.Value
 	// Status validates what a write of the status subresource may change, and no more.
 	Status bool
-	// Found are errors found before, which come first. Some of them keep CEL rules from being checked.
+	// Found are errors found elsewhere, which come after those of the values. Some of them keep CEL rules from being
+	// checked.
 	Found field.ErrorList
+	// Warn is told of the rules that Old broke already, at values that are still the same; nil when nobody wants to know.
+	Warn func(text string)
 }
 
 // Validate checks a document against the root schema s, in upstream's order: values, embedded resources, lists of type
@@ -123,10 +127,11 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 		return append(c.Found, field.InternalError(nil, err))
 	}
 	w := u.walk(c)
-	errs := c.Found
+	var errs field.ErrorList
 	if !valid {
-		errs = append(errs, w.values()...)
+		errs = w.values()
 	}
+	errs = append(errs, c.Found...)
 	if embedded {
 		errs = append(errs, objectmeta.Validate(ctx, nil, w.new, u.structural, false)...)
 	}
@@ -155,12 +160,12 @@ func (s *Schema) validateLoose(c Check) field.ErrorList {
 	}
 	doc, _ := c.New.ToAny().(map[string]any)
 	if !c.Status {
-		return append(c.Found, validation.ValidateCustomResource(nil, doc, u.validator)...)
+		return append(validation.ValidateCustomResource(nil, doc, u.validator), c.Found...)
 	}
 	if u.status == nil {
 		return c.Found
 	}
-	return append(c.Found, validation.ValidateCustomResource(field.NewPath("status"), doc["status"], u.status)...)
+	return append(validation.ValidateCustomResource(field.NewPath("status"), doc["status"], u.status), c.Found...)
 }
 
 // validPart is the quick answer to whether the values are valid.
@@ -226,9 +231,18 @@ func (w *walk) rules(ctx context.Context) field.ErrorList {
 	if w.old != nil {
 		options, old = append(options, cel.WithRatcheting(w.correlated)), w.old
 	}
+	if w.check.Warn != nil {
+		ctx = warning.WithWarningRecorder(ctx, forgiven(w.check.Warn))
+	}
 	errs, _ := w.cel.Validate(ctx, nil, w.structural, w.new, old, celconfig.RuntimeCELCostBudget, options...)
 	return errs
 }
+
+// forgiven receives what upstream's library says of the errors it forgives.
+type forgiven func(text string)
+
+// AddWarning implements warning.Recorder.
+func (f forgiven) AddWarning(_, text string) { f(text) }
 
 // Coerce brings the metadata of embedded resources into the form of metav1.ObjectMeta and returns the paths of fields
 // it dropped because that type does not know them, sorted. With lenient set, for documents that were stored before,

@@ -342,7 +342,10 @@ func (s *Schema) Patch() (string, []string) { return "", nil }
 var metadataShape = sync.OnceValue(func() *Schema {
 	str := func() *Schema { return &Schema{types: typeString} }
 	text := &Schema{types: typeObject, flags: additional, additional: str()}
-	reference := &Schema{types: typeObject, flags: mapAtomic}
+	none := object.NewString("")
+	reference := &Schema{types: typeObject, flags: mapAtomic, properties: []property{
+		{"uid", &Schema{types: typeString, fallback: &none}}, // so that a reference without one has a key
+	}}
 	return &Schema{types: typeObject, properties: []property{
 		{"annotations", text},
 		{"finalizers", &Schema{types: typeArray, flags: listSet, items: str()}},

@@ -195,14 +195,11 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 
 // decodeApplied reads the object that an apply made.
 func (q *request) decodeApplied(doc *object.Value) (*resource.Object, error) {
-	var o *resource.Object
-	var err error
 	if c, ok := q.v.Codec.(resource.DocumentCodec); ok {
 		own := doc.Clone() // it shares memory with the configuration, which another attempt may need
-		o, _, err = c.DecodeDocument(&own, false)
-	} else {
-		o, _, err = q.v.Codec.Decode(object.AppendJSON(nil, doc), false)
+		return c.DecodeApplied(&own)
 	}
+	o, _, err := q.v.Codec.Decode(object.AppendJSON(nil, doc), false)
 	return o, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -58,12 +59,9 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if rec == nil {
 		return nil, q.notFound()
 	}
-	have, err := q.scaleObject(rec, old, sc)
-	if err != nil && q.Verb == api.Update || have == nil {
-		have, err = &autoscalingv1.Scale{}, nil
-	}
-	if err != nil {
-		return nil, err
+	have, counted := q.scaleObject(rec, old, sc)
+	if !counted {
+		have.Spec.Replicas = uncounted
 	}
 	var want *autoscalingv1.Scale
 	var decided *api.Owners
@@ -75,23 +73,19 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if err != nil {
 		return nil, err
 	}
+	if want.Spec.Replicas == uncounted && q.d.Custom {
+		return nil, api.BadRequest("the spec replicas field %q cannot be empty", sc.Path)
+	}
 	if err := q.checkName(&want.ObjectMeta); err != nil {
 		return nil, err
 	}
 	if uid := want.UID; uid != "" && string(uid) != rec.UID() {
 		return nil, q.wrongUID(string(uid), rec.UID())
 	}
-	at := field.NewPath("spec", "replicas")
-	if q.d.Custom {
-		at = field.NewPath(".spec.replicas")
-	}
-	if want.Spec.Replicas < 0 {
-		err := field.Invalid(at, want.Spec.Replicas, "should be a non-negative integer")
-		if q.d.Custom {
-			return nil, api.Invalid(q.v.Group, q.kind(), q.Key.Name, field.ErrorList{err})
-		}
-		err.Detail = "must be greater than or equal to 0"
-		return nil, api.Invalid("autoscaling", "Scale", q.Key.Name, field.ErrorList{err})
+	if want.Spec.Replicas < 0 && !q.d.Custom {
+		return nil, api.Invalid("autoscaling", "Scale", q.Key.Name, field.ErrorList{
+			field.Invalid(field.NewPath("spec", "replicas"), want.Spec.Replicas, "must be greater than or equal to 0"),
+		})
 	}
 	o := old.Clone()
 	sc.SetSpec(o, want.Spec.Replicas)
@@ -109,7 +103,8 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if err != nil {
 		return nil, err
 	}
-	return q.scaleOf(resp.Record, next, sub)
+	done, _ := q.scaleObject(resp.Record, next, sc) // the schema may have pruned the number
+	return showScale(done, sub), nil
 }
 
 // scaleParent is the request for the object that a Scale stands for: a write of it follows the rules of a write of the
@@ -320,14 +315,19 @@ func (q *request) otherKind(kind, want string) error {
 }
 
 func (q *request) scaleOf(rec *api.Record, o *resource.Object, sub *resource.Subresource) (*api.Response, error) {
-	s, err := q.scaleObject(rec, o, sub.Scale)
-	if err != nil {
-		return nil, err
+	s, counted := q.scaleObject(rec, o, sub.Scale)
+	if !counted {
+		// Upstream answers with a 500 of the same message.
+		return nil, api.NewError(404, metav1.StatusReasonNotFound, "the spec replicas field %q does not exist", sub.Scale.Path)
 	}
+	return showScale(s, sub), nil
+}
+
+func showScale(s *autoscalingv1.Scale, sub *resource.Subresource) *api.Response {
 	if olderScale(sub) {
-		return &api.Response{Object: showOlderScale(s, sub)}, nil
+		return &api.Response{Object: showOlderScale(s, sub)}
 	}
-	return &api.Response{Object: s}, nil
+	return &api.Response{Object: s}
 }
 
 // olderScale reports a Scale of the versions of workloads before apps/v1. They are alike but for their group.
@@ -349,9 +349,13 @@ func showOlderScale(s *autoscalingv1.Scale, sub *resource.Subresource) *extensio
 	return old
 }
 
-func (q *request) scaleObject(rec *api.Record, o *resource.Object, sc *resource.Scale) (*autoscalingv1.Scale, error) {
+// uncounted is the number of replicas, while they are patched, of a custom resource that says nothing of replicas.
+const uncounted = math.MinInt32
+
+// scaleObject is the Scale of an object. counted says whether the object has a number of replicas; built-in ones do.
+func (q *request) scaleObject(rec *api.Record, o *resource.Object, sc *resource.Scale) (s *autoscalingv1.Scale, counted bool) {
 	m := o.Meta
-	s := &autoscalingv1.Scale{
+	s = &autoscalingv1.Scale{
 		TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: rec.Revision().String(), CreationTimestamp: m.CreationTimestamp,
@@ -359,12 +363,8 @@ func (q *request) scaleObject(rec *api.Record, o *resource.Object, sc *resource.
 		Status: autoscalingv1.ScaleStatus{Replicas: sc.Status(o), Selector: sc.Selector(o)},
 	}
 	n := sc.Spec(o)
-	if n == nil && q.d.Custom {
-		// Upstream answers an object that says nothing of replicas with a 500 of the same message.
-		return nil, api.NewError(404, metav1.StatusReasonNotFound, "the spec replicas field %q does not exist", ".spec.replicas")
-	}
 	if n != nil {
 		s.Spec.Replicas = *n
 	}
-	return s, nil
+	return s, n != nil || !q.d.Custom
 }

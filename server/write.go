@@ -208,6 +208,7 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 	}
 	if q.d.Hooks.Validate != nil {
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
+		q.warnings = append(q.warnings, w.Warnings...)
 	}
 	if len(errs) > 0 {
 		// Upstream names the kind by the group it is stored in, whatever version was asked for.

@@ -73,7 +73,7 @@ func prepare(_ context.Context, w *resource.Write, crd, old *definition) {
 		crd.Generation = old.Generation
 		// What the client left out must not count as a change.
 		apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(crd)
-		if !equality.Semantic.DeepEqual(crd.Spec, old.Spec) {
+		if !sameSpec(crd, old) {
 			crd.Generation++
 		}
 	}
@@ -85,6 +85,17 @@ func prepare(_ context.Context, w *resource.Write, crd, old *definition) {
 			break
 		}
 	}
+}
+
+// sameSpec reports whether two definitions say the same. JSON within them (defaults, enums, examples) may be written
+// differently.
+func sameSpec(a, b *definition) bool {
+	if equality.Semantic.DeepEqual(a.Spec, b.Spec) {
+		return true
+	}
+	x, errA := toInternal(a)
+	y, errB := toInternal(b)
+	return errA == nil && errB == nil && equality.Semantic.DeepEqual(x.Spec, y.Spec)
 }
 
 func validate(ctx context.Context, w *resource.Write, crd, old *definition) field.ErrorList {

@@ -190,3 +190,19 @@ func TestHugeQuantitiesAreRefused(t *testing.T) {
 		t.Errorf("a usual default: %v", err)
 	}
 }
+
+// TestGenerationIgnoresHowJSONIsWritten: a default that is written with other white space is no change.
+func TestGenerationIgnoresHowJSONIsWritten(t *testing.T) {
+	with := func(fallback string) *definition {
+		return &definition{Spec: apiextensionsv1.CustomResourceDefinitionSpec{Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
+			Name: "v1", Schema: &apiextensionsv1.CustomResourceValidation{
+				OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", Default: &apiextensionsv1.JSON{Raw: []byte(fallback)}},
+			},
+		}}}}
+	}
+	for fallback, want := range map[string]bool{`{"a":[1,2]}`: true, `{ "a": [1, 2] }`: true, `{"a":[2,1]}`: false} {
+		if got := sameSpec(with(fallback), with(`{"a":[1,2]}`)); got != want {
+			t.Errorf("a default of %s is the same: %t, want %t", fallback, got, want)
+		}
+	}
+}

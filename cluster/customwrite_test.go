@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// gauges have a scale of their own paths, which objects may leave out, and an embedded resource.
+const gauges = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gauges.example.com"},
+	"spec":{"group":"example.com","scope":"Cluster","names":{"plural":"gauges","kind":"Gauge"},
+	"versions":[{"name":"v1","served":true,"storage":true,
+		"subresources":{"status":{},"scale":{"specReplicasPath":".spec.count","statusReplicasPath":".status.count"}},
+		"schema":{"openAPIV3Schema":{"type":"object","properties":{
+			"spec":{"type":"object","nullable":true,"properties":{
+				"count":{"type":"integer"},
+				"level":{"type":"number"},
+				"levels":{"type":"object","additionalProperties":{"type":"number"}},
+				"name":{"type":"string","default":"x","maxLength":20}RULES}},
+			"part":{"type":"object","x-kubernetes-embedded-resource":true,"x-kubernetes-preserve-unknown-fields":true},
+			"status":{"type":"object","properties":{"count":{"type":"integer"}}}}}}}]}}`
+
+// TestCustomWrites writes custom resources at the corners of upstream's rules; the answers are those of its server.
+func TestCustomWrites(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+	const all = "/apis/example.com/v1/gauges"
+	gauge := func(name, rest string) string {
+		return `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"` + name + `"}` + rest + `}`
+	}
+	const merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
+	ruled := strings.Replace(gauges, "RULES", `,"extra":{"type":"string","x-kubernetes-validations":[{"rule":"self != 'bad'","message":"must not be bad"}]}`, 1)
+	for i, c := range []struct {
+		request, mime, body string
+		code                int
+		want, warning       string
+	}{
+		{"POST " + definitions, "", strings.Replace(gauges, "RULES", `,"extra":{"type":"string"}`, 1), 201, "", ""},
+
+		// null has no members.
+		{"POST " + all, "", gauge("null", `,"spec":null`), 201, `"spec":null`, ""},
+		// Errors of the values come before those of the scale.
+		{"POST " + all, "", gauge("a", `,"spec":{"count":-1,"level":"high"}`), 422, `[spec.level: Invalid value: \"string\": spec.level in body must be of type number: \"string\", .spec.count: Invalid value: -1: should be a non-negative integer]`, ""},
+
+		// A scale that is not counted can be patched, but not read.
+		{"POST " + all, "", gauge("b", `,"spec":{}`), 201, "", ""},
+		{"GET " + all + "/b/scale", "", "", 404, `the spec replicas field \".spec.count\" does not exist`, ""},
+		{"PATCH " + all + "/b/scale", merge, `{"status":{"replicas":7}}`, 400, `the spec replicas field \".spec.count\" cannot be empty`, ""},
+		{"PATCH " + all + "/b/scale", merge, `{"spec":{"replicas":-3}}`, 422, `.spec.count: Invalid value: -3: should be a non-negative integer`, ""},
+		{"PATCH " + all + "/b/scale", merge, `{"spec":{"replicas":3}}`, 200, `"spec":{"replicas":3}`, ""},
+		{"GET " + all + "/b", "", "", 200, `"count":3`, ""},
+
+		// What is applied keeps its nulls; what is created does not.
+		{"POST " + all, "", gauge("c", `,"spec":{"level":null,"levels":{"a":null,"b":1}}`), 201, `"spec":{"levels":{"b":1},"name":"x"}`, ""},
+		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"level":null}`), 422, `spec.level in body must be of type number: \"null\"`, ""},
+		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"levels":{"a":null}}`), 422, `spec.levels.a in body must be of type number: \"null\"`, ""},
+		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"name":null}`), 201, `"name":"x"`, ""},
+		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"part":{"apiVersion":"v1","kind":null}`), 422, `part.kind: Invalid value: null: must be a string`, ""},
+		// A reference has a key even when it says no uid.
+		{"PATCH " + all + "/d?fieldManager=m", apply, `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"d","ownerReferences":[{"kind":"x"}]}}`, 422, `metadata.ownerReferences[0].uid: Required value: must not be empty`, ""},
+
+		// What a new rule forgives, it warns of; but only where nothing changes.
+		{"POST " + all, "", gauge("e", `,"spec":{"extra":"bad"}`), 201, "", ""},
+		{"PATCH " + definitions + "/gauges.example.com", merge, ruled, 200, "", ""},
+		{"PATCH " + all + "/e", merge, `{"spec":{"count":1}}`, 200, `"extra":"bad"`, `299 - "spec.extra: Invalid value: \"bad\": must not be bad"`},
+		{"PATCH " + all + "/e", merge, `{"spec":{"extra":"good"}}`, 200, `"extra":"good"`, ""},
+		{"PATCH " + all + "/e", merge, `{"spec":{"extra":"bad"}}`, 422, `spec.extra: Invalid value: \"bad\": must not be bad`, ""},
+	} {
+		method, path, _ := strings.Cut(c.request, " ")
+		r, err := http.NewRequestWithContext(t.Context(), method, sys.URL()+path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", c.mime)
+		p, err := sys.adminClient().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(p.Body)
+		p.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.StatusCode != c.code || !strings.Contains(string(b), c.want) {
+			t.Errorf("%d: %s %s: %d %s, want %d %s", i, c.request, c.body, p.StatusCode, b, c.code, c.want)
+		}
+		if got := p.Header.Values("Warning"); !slices.Equal(got, slices.DeleteFunc([]string{c.warning}, func(w string) bool { return w == "" })) {
+			t.Errorf("%d: %s %s: warnings %q, want %q", i, c.request, c.body, got, c.warning)
+		}
+	}
+}
