@@ -99,29 +99,31 @@ func restrictNode(node string, w *resource.Write) error {
 // business with, and those kept from nodes on purpose.
 func forbiddenLabels(old, next map[string]string) []string {
 	var bad []string
-	for _, k := range slices.Compact(slices.Sorted(func(yield func(string) bool) {
-		for _, m := range []map[string]string{old, next} {
-			for k := range m {
-				if !yield(k) {
-					return
-				}
-			}
-		}
-	})) {
-		before, was := old[k]
-		after, is := next[k]
-		if was == is && before == after {
-			continue
-		}
-		prefix, _, _ := strings.Cut(k, "/")
-		if !strings.Contains(k, "/") {
-			continue
-		}
-		if within(prefix, corev1.LabelNamespaceNodeRestriction) || (within(prefix, "kubernetes.io") || within(prefix, "k8s.io")) && !kubeletLabel(k, prefix) {
+	for k, v := range next {
+		if before, was := old[k]; (!was || v != before) && !nodeMayLabel(k) {
 			bad = append(bad, k)
 		}
 	}
+	for k := range old {
+		if _, is := next[k]; !is && !nodeMayLabel(k) {
+			bad = append(bad, k)
+		}
+	}
+	slices.Sort(bad)
 	return bad
+}
+
+func nodeMayLabel(key string) bool {
+	prefix, _, qualified := strings.Cut(key, "/")
+	switch {
+	case !qualified:
+		return true
+	case within(prefix, corev1.LabelNamespaceNodeRestriction):
+		return false
+	case within(prefix, "kubernetes.io"), within(prefix, "k8s.io"):
+		return kubeletLabel(key, prefix)
+	}
+	return true
 }
 
 func within(prefix, domain string) bool {

@@ -14,8 +14,8 @@ import (
 // runtimeClass refuses pods whose RuntimeClass does not exist, and overhead that no RuntimeClass gives them. RuntimeClasses
 // are not served yet, so that there is none.
 func runtimeClass() Plugin {
-	return complete{api.Pods, func(_ context.Context, w *resource.Write) error {
-		if !w.Creating() || w.New == nil {
+	return judge(func(_ context.Context, w *resource.Write) error {
+		if w.Definition.Resource != api.Pods || w.Subresource != "" || !w.Creating() || w.New == nil {
 			return nil
 		}
 		switch pod := w.New.Value.(*corev1.Pod); {
@@ -25,5 +25,5 @@ func runtimeClass() Plugin {
 			return api.Forbidden(api.Pods, pod.Name, errors.New("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
 		}
 		return nil
-	}}
+	})
 }

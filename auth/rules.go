@@ -44,7 +44,8 @@ func recordEvents(rs ...rule) []rule {
 		on("events.k8s.io", to("events"), api.Create, api.Update, api.Patch))
 }
 
-// ControllerUser is the name of a controller's own identity: that of a service account in kube-system.
+// ControllerUser is the name of a controller's own identity: that of the service account it has upstream in kube-system.
+// There is no such object here: controllers run in this process and need no token, which is what upstream has it for.
 func ControllerUser(controller string) string {
 	return serviceAccountUserPrefix + metav1.NamespaceSystem + ":" + controller
 }

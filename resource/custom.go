@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,32 +23,10 @@ import (
 	"pintle.dev/webhook"
 )
 
-// FromCRD makes the Definition of the kind that a CustomResourceDefinition declares. The CustomResourceDefinition must
-// have passed validation and have accepted names. What needs the schema is built on first use: a thousand Definitions
-// that nobody uses hold little more than their schemas' JSON.
-func FromCRD(crd *apiextensionsv1.CustomResourceDefinition, caller *webhook.Caller) (*Definition, error) {
-	k := customKind{
-		crd: crd.Name, uid: string(crd.UID), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
-		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
-		webhook: newConversionWebhook(crd.Spec.Conversion, caller), loose: loose(crd.Status.Conditions),
-	}
-	for i := range crd.Spec.Versions {
-		v := &crd.Spec.Versions[i]
-		var source []byte
-		if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
-			var err error
-			if source, err = json.Marshal(v.Schema.OpenAPIV3Schema); err != nil {
-				return nil, fmt.Errorf("custom resource definition %s: version %s: encoding the schema: %w", crd.Name, v.Name, err)
-			}
-		}
-		k.versions = append(k.versions, newCustomVersion(v, source))
-	}
-	return k.define()
-}
-
-// FromCRDRecord is FromCRD for a stored CustomResourceDefinition, and nil for one that is not established. It does not
-// decode the schemas.
-func FromCRDRecord(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
+// FromCRD makes the Definition of the kind that a stored CustomResourceDefinition declares; nil when it is not
+// established. What needs the schemas is built on first use, they are not even decoded before: a thousand Definitions that
+// nobody uses hold little more than their schemas' JSON.
+func FromCRD(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 	var crd struct {
 		Metadata struct {
 			Generation int64 `json:"generation"`

@@ -56,7 +56,20 @@ func established(t testing.TB, body []byte) *Definition {
 	}
 	apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(crd)
 	crd.Status.AcceptedNames = crd.Spec.Names
-	d, err := FromCRD(crd, nil)
+	crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue}}
+	definitions := Typed[apiextensionsv1.CustomResourceDefinition]{Definition: Definition{
+		Resource: api.CustomResourceDefinitions, Kind: "CustomResourceDefinition",
+		Versions: []Version{{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true}},
+	}}.Define()
+	o, err := TypedObject(crd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := Seal(definitions, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := FromCRD(rec, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 		}
 	}
 	is := registered{uid: rec.UID(), revision: rec.Revision()}
-	d, err := FromCRDRecord(rec, c.caller)
+	d, err := FromCRD(rec, c.caller)
 	if err != nil {
 		return nil, err
 	}

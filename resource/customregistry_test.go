@@ -198,12 +198,12 @@ func TestManyDefinitionsAreSmall(t *testing.T) {
 	runtime.KeepAlive(r)
 }
 
-func BenchmarkFromCRDRecord(b *testing.B) {
+func BenchmarkFromCRD(b *testing.B) {
 	rec := seal(b, "example.com", "ws", "W", "u", bigSchema())
 	b.SetBytes(int64(len(rec.JSON())))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := resource.FromCRDRecord(rec, nil); err != nil {
+		if _, err := resource.FromCRD(rec, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -137,7 +137,7 @@ type request struct {
 	plain bool
 }
 
-// name is what error texts call the object's resource.
+// resource is what error texts call the object's resource.
 func (q *request) resource() api.Resource {
 	return api.Resource{Group: q.v.Group, Name: q.d.Resource.Name}
 }

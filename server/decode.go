@@ -92,8 +92,10 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 	if v.APIVersion() != q.v.APIVersion() {
 		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", want.APIVersion, q.v.APIVersion())
 	}
-	if _, _, err := v.Codec.Decode(data, false); err != nil && len(data) > 0 {
-		return q.unhandled(want, err.Error())
+	if len(data) > 0 { // none when the body is protobuf
+		if _, _, err := v.Codec.Decode(data, false); err != nil {
+			return q.unhandled(want, err.Error())
+		}
 	}
 	return q.unhandled(want, fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, want.Kind, internalGroup(gv.Group), q.kind()))
 }

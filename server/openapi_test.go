@@ -20,6 +20,7 @@ import (
 
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin"
+	"pintle.dev/resource/builtin/apiextensions"
 	"pintle.dev/resource/builtin/schemas"
 )
 
@@ -41,7 +42,16 @@ func customDefinition(t testing.TB, source string) *resource.Definition {
 	if err := json.Unmarshal([]byte(source), crd); err != nil {
 		t.Fatal(err)
 	}
-	d, err := resource.FromCRD(crd, nil)
+	crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue}}
+	o, err := resource.TypedObject(crd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := resource.Seal(apiextensions.CustomResourceDefinitions(), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := resource.FromCRD(rec, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func (c rollbackCodec[O]) Decode(data []byte, stored bool) (*resource.Object, []
 	old := o.Value.(*Deployment)
 	d := &appsv1.Deployment{TypeMeta: old.TypeMeta, ObjectMeta: old.ObjectMeta, Spec: old.Spec.DeploymentSpec, Status: old.Status}
 	if r := old.Spec.RollbackTo; r != nil {
-		annotate(&d.ObjectMeta, appsv1.DeprecatedRollbackTo, strconv.FormatInt(r.Revision, 10))
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, appsv1.DeprecatedRollbackTo, strconv.FormatInt(r.Revision, 10))
 	}
 	o, err = resource.TypedObject(d)
 	return o, problems, err
@@ -174,10 +174,3 @@ func (c rollbackCodec[O]) Encode(dst []byte, o *resource.Object) ([]byte, error)
 
 // NewMessage implements resource.MessageCodec.
 func (rollbackCodec[O]) NewMessage() any { return new(O) }
-
-func annotate(m *metav1.ObjectMeta, name, value string) {
-	if m.Annotations == nil {
-		m.Annotations = map[string]string{}
-	}
-	m.Annotations[name] = value
-}

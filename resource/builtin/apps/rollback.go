@@ -59,9 +59,9 @@ func askRollback(_ context.Context, w *resource.Write, body any) error {
 	d := w.New.Value.(*appsv1.Deployment)
 	before := maps.Clone(d.Annotations)
 	for k, v := range r.UpdatedAnnotations {
-		annotate(&d.ObjectMeta, k, v)
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, k, v)
 	}
-	annotate(&d.ObjectMeta, appsv1.DeprecatedRollbackTo, strconv.FormatInt(r.RollbackTo.Revision, 10))
+	metav1.SetMetaDataAnnotation(&d.ObjectMeta, appsv1.DeprecatedRollbackTo, strconv.FormatInt(r.RollbackTo.Revision, 10))
 	if !sameMap(before, d.Annotations) {
 		d.Generation++
 	}

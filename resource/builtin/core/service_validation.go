@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/rules"
 )
 
 const (
@@ -45,12 +46,7 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		}
 	}
 	errs := validateServiceType(s, spec)
-	names := sets.New[string]()
-	for i := range s.Ports {
-		p := spec.Child("ports").Index(i)
-		errs = append(errs, validateServicePort(&s.Ports[i], len(s.Ports) > 1, names, p)...)
-	}
-	errs = append(errs, repeatedPorts(s.Ports, spec.Child("ports"))...)
+	errs = append(errs, validateServicePorts(s.Ports, spec.Child("ports"))...)
 	if d := s.TrafficDistribution; d != nil {
 		errs = append(errs, supported(spec.Child("trafficDistribution"), *d, "PreferClose", "PreferSameNode", "PreferSameZone")...)
 	}
@@ -126,6 +122,24 @@ func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) field.ErrorLis
 	return errs
 }
 
+func validateServicePorts(ports []corev1.ServicePort, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	names := sets.New[string]()
+	for i := range ports {
+		errs = append(errs, validateServicePort(&ports[i], len(ports) > 1, names, p.Index(i))...)
+	}
+	number := func(p *corev1.ServicePort) corev1.ServicePort {
+		return corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}
+	}
+	repeats := rules.Repeats(ports, number)
+	for i := range ports {
+		if repeats(i) {
+			errs = append(errs, field.Duplicate(p.Index(i), number(&ports[i])))
+		}
+	}
+	return errs
+}
+
 func validateServicePort(o *corev1.ServicePort, nameRequired bool, names sets.Set[string], p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	switch {
@@ -158,20 +172,6 @@ func validateServicePort(o *corev1.ServicePort, nameRequired bool, names sets.Se
 		for _, msg := range validation.IsQualifiedName(*o.AppProtocol) {
 			errs = append(errs, field.Invalid(p.Child("appProtocol"), *o.AppProtocol, msg))
 		}
-	}
-	return errs
-}
-
-// repeatedPorts refuses two ports of one number and protocol.
-func repeatedPorts(ports []corev1.ServicePort, p *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	seen := map[corev1.ServicePort]bool{}
-	for i := range ports {
-		key := corev1.ServicePort{Protocol: ports[i].Protocol, Port: ports[i].Port}
-		if seen[key] {
-			errs = append(errs, field.Duplicate(p.Index(i), key))
-		}
-		seen[key] = true
 	}
 	return errs
 }
