@@ -34,11 +34,8 @@ func NewOwnership(owners Owners) Ownership {
 	if len(owners) == 0 {
 		return Ownership{noOwnership}
 	}
-	n := 0
-	for _, o := range owners {
-		n += 20 + len(o.Manager) + len(o.Operation) + len(o.APIVersion) + len(o.Subresource) + len(o.Fields)
-	}
-	b := make([]byte, 0, n)
+	var room [2 << 10]byte // for most; Make copies what it does not know yet
+	b := room[:0]
 	for _, o := range owners {
 		for _, s := range [...]string{o.Manager, o.Operation, o.APIVersion, o.Subresource, o.Fields} {
 			b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))

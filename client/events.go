@@ -298,7 +298,10 @@ func validEventName(name string) bool {
 		return false
 	}
 	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' || c == '-' && (i == 0 || name[i-1] == '.') {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+		case i > 0 && name[i-1] != '.' && (c == '-' || c == '.' && name[i-1] != '-'): // the last is a digit
+		default:
 			return len(validation.NameIsDNSSubdomain(name, false)) == 0
 		}
 	}

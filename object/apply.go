@@ -60,10 +60,8 @@ func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, er
 	if err != nil {
 		return Applied{}, fmt.Errorf("failed to merge config: %w", err)
 	}
-	if len(by.Ignore) > 0 {
-		a.ignored = fieldPaths(by.Ignore...)
-		own = own.Without(a.ignored)
-	}
+	a.ignored = by.Ignore
+	own = own.Without(a.ignored)
 	last := a.self
 	a.self = owned{Owner: by.Owner, fields: own, changed: true}
 	after := &merged

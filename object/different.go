@@ -1,26 +1,20 @@
 package object
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
-// ParseDifferent parses two compact JSON maps, which must be well formed, without the members of the top level whose texts are the same in both,
-// other than keep. What Compare and Own find in the Values is what they find in the whole documents, if lists in the
-// members left out have identities. The Values share memory with buf, which is appended to and returned.
+// ParseDifferent parses two compact JSON maps, which must be well formed, without the members of the top level whose texts
+// are the same in both, other than keep. What Compare and Own find in the Values is what they find in the whole documents,
+// if lists in the members left out have identities. The Values share memory with buf, which is appended to and returned.
 func ParseDifferent(buf []byte, before, after []byte, keep string) (b, a *Value, _ []byte, err error) {
-	differs := func(name, text, in []byte) bool {
-		if string(name) == keep {
-			return true
-		}
-		for n, t := range topMembers(in) {
-			if bytes.Equal(n, name) {
-				return !bytes.Equal(t, text)
-			}
-		}
-		return true
-	}
+	var roomBefore, roomAfter [8]topMember // of Kubernetes' objects
+	membersBefore, membersAfter := appendTop(roomBefore[:0], before), appendTop(roomAfter[:0], after)
 	start := len(buf)
-	buf = appendMembers(buf, before, func(name, text []byte) bool { return differs(name, text, after) })
+	buf = appendDifferent(buf, membersBefore, membersAfter, keep)
 	middle := len(buf)
-	buf = appendMembers(buf, after, func(name, text []byte) bool { return differs(name, text, before) })
+	buf = appendDifferent(buf, membersAfter, membersBefore, keep)
 	if b, err = Parse(buf[start:middle:middle]); err != nil {
 		return nil, nil, buf, err
 	}
@@ -28,37 +22,38 @@ func ParseDifferent(buf []byte, before, after []byte, keep string) (b, a *Value,
 	return b, a, buf, err
 }
 
-// appendMembers appends doc with those members of its top level that are wanted.
-func appendMembers(dst, doc []byte, wanted func(name, text []byte) bool) []byte {
+// appendDifferent appends a map of those members that others have not got with the same text, and of the one to keep.
+func appendDifferent(dst []byte, members, others []topMember, keep string) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
-	for name, text := range topMembers(doc) {
-		if !wanted(name, text) {
+	for _, m := range members {
+		same := func(o topMember) bool { return bytes.Equal(o.name, m.name) && bytes.Equal(o.text, m.text) }
+		if string(m.name) != keep && slices.ContainsFunc(others, same) {
 			continue
 		}
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
-		dst = append(append(append(append(dst, '"'), name...), `":`...), text...)
+		dst = append(append(append(append(dst, '"'), m.name...), `":`...), m.text...)
 	}
 	return append(dst, '}')
 }
 
-// topMembers are the members of a compact JSON map: their names as they are written, and the texts of their values.
-func topMembers(doc []byte) func(yield func(name, text []byte) bool) {
-	return func(yield func(name, text []byte) bool) {
-		for i := 1; i < len(doc) && doc[i] == '"'; {
-			colon := quoteEnd(doc, i)
-			if colon >= len(doc) {
-				return
-			}
-			end := valueEnd(doc, colon+1)
-			if !yield(doc[i+1:colon-1], doc[colon+1:end]) {
-				return
-			}
-			i = end + 1
+// topMember is a member of a JSON map: its name as it is written, and the text of its value.
+type topMember struct{ name, text []byte }
+
+// appendTop appends the members of a compact JSON map.
+func appendTop(members []topMember, doc []byte) []topMember {
+	for i := 1; i < len(doc) && doc[i] == '"'; {
+		colon := quoteEnd(doc, i)
+		if colon >= len(doc) {
+			break
 		}
+		end := valueEnd(doc, colon+1)
+		members = append(members, topMember{doc[i+1 : colon-1], doc[colon+1 : end]})
+		i = end + 1
 	}
+	return members
 }
 
 // valueEnd is the position after the value that starts at i.

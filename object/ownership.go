@@ -29,11 +29,11 @@ const (
 )
 
 // unowned are the paths nobody owns. What is below metadata can be owned.
-var unowned = fieldPaths("apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace", "metadata.creationTimestamp",
+var unowned = FieldPaths("apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace", "metadata.creationTimestamp",
 	"metadata.selfLink", "metadata.uid", "metadata.clusterName", "metadata.generation", "metadata.managedFields", "metadata.resourceVersion")
 
-// fieldPaths makes a set of dotted paths.
-func fieldPaths(paths ...string) Fields {
+// FieldPaths makes a set of dotted paths ("spec.replicas").
+func FieldPaths(paths ...string) Fields {
 	var f Fields
 	for _, path := range paths {
 		names := strings.Split(path, ".")
@@ -53,8 +53,7 @@ func fieldPaths(paths ...string) Fields {
 // before is the live object. On a create it is what an empty object of the kind looks like: the members that are
 // always there (a typed object's {"metadata":{},"spec":{},"status":{}}) and so come to be owned by nobody; nil for
 // custom resources. before and after are in the version that s describes; owners in other versions are taken to speak
-// of the same fields. Changes in the paths of ignore ("status", "metadata.labels") and below do not count: what this
-// endpoint does not let a client write.
+// of the same fields. Changes in by.Ignore and below do not count: what this endpoint does not let a client write.
 //
 // An existing object without owners gets none, and when a list has items without identity the owners stay as they are;
 // both as upstream. The result shares memory with old.
@@ -69,9 +68,8 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	if err != nil {
 		return old
 	}
-	if len(by.Ignore) > 0 {
-		ignored := fieldPaths(by.Ignore...)
-		ch = Changes{ch.Removed.Without(ignored), ch.Modified.Without(ignored), ch.Added.Without(ignored)}
+	if !by.Ignore.Empty() {
+		ch = Changes{ch.Removed.Without(by.Ignore), ch.Modified.Without(by.Ignore), ch.Added.Without(by.Ignore)}
 	}
 	taken := ch.Modified.Union(ch.Added)
 	gone := taken.Union(ch.Removed)
@@ -104,8 +102,8 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 type Write struct {
 	// Owner says who writes, in which version, through which subresource, and when. Fields and Operation are not used.
 	api.Owner
-	// Ignore are dotted paths that the endpoint resets.
-	Ignore []string
+	// Ignore are the fields that the endpoint resets.
+	Ignore Fields
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
 }

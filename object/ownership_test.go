@@ -490,7 +490,7 @@ func TestParseFields(t *testing.T) {
 func TestOwnIgnores(t *testing.T) {
 	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":1}}`), parsed(t, `{"metadata":{"uid":"u","labels":{"l":"m"}},"spec":{"a":2},"status":{"b":2}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{"f:spec":{"f:a":{}},"f:status":{"f:b":{}}}`, Time: 5}}
-	got := show(t, entries(Own(old, before, after, nil, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Subresource: "status", Time: 9}, Ignore: []string{"spec", "metadata.labels"}})))
+	got := show(t, entries(Own(old, before, after, nil, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Subresource: "status", Time: 9}, Ignore: FieldPaths("spec", "metadata.labels")})))
 	want := "m Update v1 \"\" 5 {\"f:spec\":{\"f:a\":{}}}\nn Update v1 \"status\" 9 {\"f:status\":{\"f:b\":{}}}\n"
 	if got != want {
 		t.Errorf("owners\n%swant\n%s", got, want)

@@ -5,11 +5,11 @@ import "pintle.dev/api"
 // scaleVersion is the version in which owners of a Scale speak, scaleReplicas the field that stands for the parent's.
 const scaleVersion = "autoscaling/v1"
 
-var scaleReplicas = fieldPaths("spec.replicas")
+var scaleReplicas = FieldPaths("spec.replicas")
 
 // ScaleOwners are the owners of an object's Scale: those of the field that the dotted path names ("spec.replicas").
 func ScaleOwners(owners api.Owners, path string) api.Owners {
-	at := fieldPaths(path)
+	at := FieldPaths(path)
 	var scale api.Owners
 	for _, o := range owners {
 		if f, err := readFields(o.Fields); err == nil && f.Contains(at) {
@@ -24,7 +24,7 @@ func ScaleOwners(owners api.Owners, path string) api.Owners {
 // Scale's replicas loses the field at path, who came to own them gets an entry for it in the given version. As on
 // upstream that entry has no time.
 func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners {
-	at := fieldPaths(path)
+	at := FieldPaths(path)
 	var out api.Owners
 	kept := make([]bool, len(scale))
 	for _, o := range owners {

@@ -64,13 +64,13 @@ func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Re
 	if len(o.Meta.Finalizers) > 0 {
 		p.Flags |= api.HasFinalizers
 	}
-	if n := len(o.Meta.Labels); n > 0 {
-		p.Labels = make([]api.Label, 0, n)
-		for k, v := range o.Meta.Labels {
-			p.Labels = append(p.Labels, api.Label{Key: k, Value: v})
-		}
+	var labels [8]api.Label // most objects have room in these
+	p.Labels = labels[:0]
+	for k, v := range o.Meta.Labels {
+		p.Labels = append(p.Labels, api.Label{Key: k, Value: v})
 	}
-	p.Index, p.Marks = indexEntries(d, o)
+	var entries [24]api.Index
+	p.Index, p.Marks = indexEntries(entries[:0], d, o)
 	return api.NewRecord(p)
 }
 
@@ -98,12 +98,11 @@ func storable(o *Object, json []byte) error {
 	return nil
 }
 
-// indexEntries lists o's entries under every declared index, each once, and its marks.
-func indexEntries(d *Definition, o *Object) (index, marks []api.Index) {
-	entries := make([]api.Index, 0, len(d.Index)+len(o.Meta.OwnerReferences))
+// indexEntries appends o's entries under every declared index, each once, and its marks to entries, which is empty.
+func indexEntries(entries []api.Index, d *Definition, o *Object) (index, marks []api.Index) {
 	var seen map[api.Index]bool
-	if cap(entries) > 16 {
-		seen = make(map[api.Index]bool, cap(entries)) // looking at all of them for each would take its time
+	if n := len(o.Meta.OwnerReferences); n > 16 {
+		seen = make(map[api.Index]bool, n) // looking at all of them for each would take its time
 	}
 	add := func(name, value string) {
 		x := api.Index{Name: name, Value: value}

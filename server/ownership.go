@@ -221,14 +221,14 @@ func (q *request) owner(manager, subresource string) object.Write {
 
 // What writes of the object, and of its status, reset: upstream's GetResetFields.
 var (
-	ignoreStatus     = []string{"status"}
-	ignoreSpec       = []string{"spec"}
-	ignoreWorkload   = []string{"spec", "metadata.labels"}
-	ignorePod        = []string{"spec", "metadata.deletionTimestamp", "metadata.ownerReferences"}
-	ignoreDefinition = []string{"spec", "metadata"}
+	ignoreStatus     = object.FieldPaths("status")
+	ignoreSpec       = object.FieldPaths("spec")
+	ignoreWorkload   = object.FieldPaths("spec", "metadata.labels")
+	ignorePod        = object.FieldPaths("spec", "metadata.deletionTimestamp", "metadata.ownerReferences")
+	ignoreDefinition = object.FieldPaths("spec", "metadata")
 )
 
-func (q *request) statusIgnores() []string {
+func (q *request) statusIgnores() object.Fields {
 	switch q.d.Resource {
 	case api.Deployments:
 		return ignoreWorkload

@@ -105,7 +105,7 @@ func (q *request) ownQuestion(asked Question, apiVersion string) error {
 	at := now()
 	by := object.Write{
 		Owner:  api.Owner{Manager: q.options.manager, APIVersion: apiVersion, Subresource: q.Subresource},
-		Ignore: []string{"metadata", "status"},
+		Ignore: object.FieldPaths("metadata", "status"),
 	}
 	var fields []metav1.ManagedFieldsEntry
 	for _, o := range object.Own(nil, before, after, nil, by) {

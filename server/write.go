@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -183,22 +182,14 @@ func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 	}
 }
 
-// nameRule is the kind's rule for metadata.name.
-func nameRule(d *resource.Definition) apivalidation.ValidateNameFunc {
-	if d.ValidateName != nil {
-		return d.ValidateName
-	}
-	return apivalidation.NameIsDNSSubdomain
-}
-
 // validate checks w.New: its metadata by the rules of all kinds, the rest by the kind's own.
 func (q *request) validate(ctx context.Context, w *resource.Write) error {
 	at := field.NewPath("metadata")
-	errs := apivalidation.ValidateObjectMetaAccessor(w.New.Meta, q.d.Namespaced, nameRule(q.d), at)
+	errs := rules.Metadata(w.New.Meta, q.d.Namespaced, q.d.ValidateName, at)
 	if w.Old != nil {
 		// Upstream has the metadata of an update checked for all kinds and again by the kind, and lists its errors twice.
 		// Of the kinds, those of the core group look at all of the metadata, the others only at what changed.
-		changed := apivalidation.ValidateObjectMetaAccessorUpdate(w.New.Meta, w.Old.Meta, at)
+		changed := rules.MetadataUpdate(w.New.Meta, w.Old.Meta, at)
 		if q.Subresource == "" && q.d.Resource.Group == "" {
 			errs = append(append(errs, errs...), q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
 		}

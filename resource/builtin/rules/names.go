@@ -61,16 +61,21 @@ func DNSSubdomain(s string) []string {
 
 // QualifiedName complains about what is no label key: [DNS subdomain/]name of at most 63 bytes.
 func QualifiedName(s string) []string {
+	if qualifiedName(s) {
+		return nil
+	}
+	return validation.IsQualifiedName(s)
+}
+
+// qualifiedName reports a well-formed label key.
+func qualifiedName(s string) bool {
 	prefix, name, found := strings.Cut(s, "/")
 	if !found {
 		name = s
 	} else if !subdomain(prefix) {
-		return validation.IsQualifiedName(s)
+		return false
 	}
-	if all(name, 63, lower|upper|digit|dash|dot|underscore, lower|upper|digit) {
-		return nil
-	}
-	return validation.IsQualifiedName(s)
+	return all(name, 63, lower|upper|digit|dash|dot|underscore, lower|upper|digit)
 }
 
 // subdomain reports a well-formed DNS subdomain.
