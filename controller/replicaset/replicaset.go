@@ -34,7 +34,7 @@ const (
 	// for many of them.
 	interval = 20 * time.Millisecond
 	// restPerPod is how much longer that is for each pod that has to be looked at, up to longestRest.
-	restPerPod  = 25 * time.Microsecond
+	restPerPod  = 100 * time.Microsecond
 	longestRest = time.Second
 )
 
