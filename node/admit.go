@@ -87,6 +87,9 @@ func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used usage) *Failure {
 				"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, asked, used[name], capacity)}
 		}
 	}
+	if f := forbidden(pod); f != nil {
+		return f
+	}
 	if len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil {
 		if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n); err != nil || !ok {
 			return &Failure{Reason: "NodeAffinity", Message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
@@ -95,6 +98,37 @@ func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used usage) *Failure {
 	if t, no := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), n.Spec.Taints, pod.Spec.Tolerations,
 		func(t *corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute }, true); no {
 		return &Failure{Reason: "TaintToleration", Message: fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value)}
+	}
+	return nil
+}
+
+// safeSysctls are those that pods may set: they have a namespace of their own and hurt nobody else. Upstream's list, by the
+// namespace they belong to.
+var safeSysctls = map[string]string{
+	"kernel.shm_rmid_forced": "ipc", "net.ipv4.ip_local_port_range": "net", "net.ipv4.tcp_syncookies": "net",
+	"net.ipv4.ping_group_range": "net", "net.ipv4.ip_unprivileged_port_start": "net", "net.ipv4.ip_local_reserved_ports": "net",
+	"net.ipv4.tcp_keepalive_time": "net", "net.ipv4.tcp_fin_timeout": "net", "net.ipv4.tcp_keepalive_intvl": "net",
+	"net.ipv4.tcp_keepalive_probes": "net", "net.ipv4.tcp_rmem": "net", "net.ipv4.tcp_wmem": "net",
+}
+
+// forbidden says which sysctl of a pod the node does not let it set.
+func forbidden(pod *corev1.Pod) *Failure {
+	if pod.Spec.SecurityContext == nil {
+		return nil
+	}
+	for _, s := range pod.Spec.SecurityContext.Sysctls {
+		why := ""
+		switch space, safe := safeSysctls[strings.ReplaceAll(s.Name, "/", ".")]; {
+		case !safe:
+			why = "not allowlisted"
+		case space == "ipc" && pod.Spec.HostIPC:
+			why = "not allowed with host ipc enabled"
+		case space == "net" && pod.Spec.HostNetwork:
+			why = "not allowed with host net enabled"
+		default:
+			continue
+		}
+		return &Failure{Reason: "SysctlForbidden", Message: fmt.Sprintf("forbidden sysctl: %q %s", s.Name, why)}
 	}
 	return nil
 }

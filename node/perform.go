@@ -296,7 +296,7 @@ func (e *entry) kill(ctx context.Context, pod *corev1.Pod, kills []Action) {
 			if spec := containerSpec(pod, k.Container); spec != nil && grace > 0 {
 				grace = e.preStop(ctx, pod, spec, k)
 			}
-			if err := e.agent.cfg.Runtime.Containers.Stop(ctx, k.ID, grace); err != nil && ctx.Err() == nil {
+			if err := e.agent.cfg.Runtime.Containers.Stop(ctx, k.ID, max(grace, minimumGrace)); err != nil && ctx.Err() == nil {
 				slog.Warn("container not stopped; it is tried again", "pod", e.state.Namespace+"/"+e.state.Name, "container", k.Container, "err", err)
 				if pod != nil {
 					e.agent.tell(pod, k.Container, corev1.EventTypeWarning, "FailedKillPod", "error killing pod: failed to \"KillContainer\" for \""+

@@ -203,7 +203,7 @@ func (e *entry) postStart(ctx context.Context, pod *corev1.Pod, spec *corev1.Con
 	if kerr := e.agent.cfg.Runtime.Containers.Stop(ctx, id, specGrace(pod)); kerr != nil {
 		return fmt.Errorf("stopping container %s after its postStart hook failed (%w): %w", spec.Name, err, kerr)
 	}
-	return &refusal{reason: "PostStartHookError", err: fmt.Errorf("PostStartHookError: %w", err), told: true}
+	return &refusal{reason: "PostStartHookError", err: err, told: true}
 }
 
 func (e *entry) target(pod *corev1.Pod, spec *corev1.Container, id string) Target {
@@ -217,7 +217,8 @@ func (e *entry) target(pod *corev1.Pod, spec *corev1.Container, id string) Targe
 	return t
 }
 
-// minimumGrace is what a container gets after SIGTERM even when its preStop hook has used the grace period up.
+// minimumGrace is what a container gets after SIGTERM however short its grace period is, or what its preStop hook has left
+// of it.
 const minimumGrace = 2 * time.Second
 
 // preStop runs a container's preStop hook within the grace period and returns what is left of it.
@@ -231,5 +232,5 @@ func (e *entry) preStop(ctx context.Context, pod *corev1.Pod, spec *corev1.Conta
 	if err := e.agent.cfg.Probe.Hook(within, e.target(pod, spec, k.ID), spec.Lifecycle.PreStop); err != nil && ctx.Err() == nil {
 		e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 	}
-	return max(k.Grace-time.Since(begun), minimumGrace)
+	return k.Grace - time.Since(begun)
 }

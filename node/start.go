@@ -15,6 +15,7 @@ import (
 type refusal struct {
 	reason string
 	err    error
+	brief  bool // the event names the reason only: another has said more
 	told   bool // an event has said so already
 }
 
@@ -59,10 +60,14 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 		c.Backoff.Used = now
 		f.Retry = now
 		f.Later = &Failure{Reason: crashLoop, At: now.Add(settle), Message: fmt.Sprintf(
-			"back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, a.Container, fullName(pod))}
+			"back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, a.Container, FullName(pod))}
 	}
 	c.Failure = f
-	if r == nil || !r.told {
+	switch {
+	case r != nil && r.told:
+	case r != nil && r.brief:
+		e.agent.tell(pod, a.Container, corev1.EventTypeWarning, "Failed", "Error: "+r.reason)
+	default:
 		e.agent.tell(pod, a.Container, corev1.EventTypeWarning, "Failed", "Error: "+f.Message)
 	}
 }
@@ -99,20 +104,20 @@ func (e *entry) image(ctx context.Context, pod *corev1.Pod, spec *corev1.Contain
 	name, err := imageName(spec.Image)
 	if err != nil {
 		e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "InspectFailed", err.Error())
-		return nil, &refusal{reason: "InvalidImageName", err: err}
+		return nil, &refusal{reason: "InvalidImageName", err: err, brief: true}
 	}
 	images := e.agent.cfg.Runtime.Images
 	image, err := images.Image(ctx, name)
 	if err != nil {
 		msg := fmt.Sprintf("Failed to inspect image %q: %v", name, err)
 		e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "InspectFailed", msg)
-		return nil, &refusal{reason: "ImageInspectError", err: errors.New(msg)}
+		return nil, &refusal{reason: "ImageInspectError", err: errors.New(msg), brief: true}
 	}
 	switch pull, missing := pulls(spec, image != nil); {
 	case missing:
 		msg := fmt.Sprintf("Container image %q is not present with pull policy of Never", spec.Image)
 		e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "ErrImageNeverPull", msg)
-		return nil, &refusal{reason: "ErrImageNeverPull", err: errors.New(msg)}
+		return nil, &refusal{reason: "ErrImageNeverPull", err: errors.New(msg), brief: true}
 	case !pull:
 		e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", spec.Image))
 		return image, nil
@@ -158,9 +163,8 @@ func (e *entry) pull(ctx context.Context, pod *corev1.Pod, spec *corev1.Containe
 	if err != nil {
 		if ctx.Err() == nil {
 			e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", spec.Image, err))
-			e.agent.tell(pod, spec.Name, corev1.EventTypeWarning, "Failed", "Error: ErrImagePull")
 		}
-		return nil, &refusal{reason: "ErrImagePull", err: err, told: true}
+		return nil, &refusal{reason: "ErrImagePull", err: err, brief: true}
 	}
 	took := time.Since(began).Truncate(time.Millisecond)
 	e.agent.tell(pod, spec.Name, corev1.EventTypeNormal, "Pulled",

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pintle.dev/client"
 	"pintle.dev/node/nodetest"
 )
 
@@ -35,11 +37,17 @@ func (r *registry) Pull(context.Context, string, []Credential) (*Image, error) {
 // started is a runtime that counts the containers it is asked to start.
 type started struct {
 	Containers
-	n int
+	n     int
+	stops []time.Duration // the grace periods given
 }
 
 func (s *started) Create(context.Context, *Launch) (string, error) { return "c", nil }
 func (s *started) Start(context.Context, string) error             { s.n++; return nil }
+
+func (s *started) Stop(_ context.Context, _ string, grace time.Duration) error {
+	s.stops = append(s.stops, grace)
+	return nil
+}
 
 // An image that is imported while its pulls are backed off is used soon, not when the next pull is due.
 func TestImportedImageEndsPullBackoff(t *testing.T) {
@@ -87,5 +95,55 @@ func TestImportedImageEndsPullBackoff(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestImageEvents has containers that wait for their images: what is wrong is told once in full, and once as the reason.
+func TestImageEvents(t *testing.T) {
+	for image, want := range map[string][]string{
+		"app:1":   {"ErrImageNeverPull: Container image \"app:1\" is not present with pull policy of Never", "Failed: Error: ErrImageNeverPull"},
+		"Upper:1": {"Failed: Error: InvalidImageName", "InspectFailed: Failed to apply default image tag \"Upper:1\": couldn't parse image name \"Upper:1\": invalid reference format: repository name (library/Upper) must be lowercase"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := nodetest.New()
+			agent, err := New(Config{Name: "n", Client: c, Runtime: Runtime{Sandboxes: struct{ Sandboxes }{}, Containers: &started{}, Images: &registry{}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "default"},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: image, ImagePullPolicy: corev1.PullNever}}}}
+			agent.newEntry(PodState{}).startContainer(t.Context(), pod, &Action{Op: Start, Container: "c"})
+			if err := agent.events.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			evs, err := client.Events.List(t.Context(), c, client.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range evs {
+				got = append(got, e.Reason+": "+e.Message)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("events %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestLeastGrace stops containers of a pod that gives them no time: they get a moment after SIGTERM all the same.
+func TestLeastGrace(t *testing.T) {
+	containers := &started{}
+	agent, err := New(Config{Name: "n", Client: nodetest.New(), Runtime: Runtime{Sandboxes: struct{ Sandboxes }{}, Containers: containers, Images: &registry{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := agent.newEntry(PodState{})
+	for _, grace := range []time.Duration{0, time.Second, 7 * time.Second} {
+		e.kill(t.Context(), nil, []Action{{Op: Kill, Container: "c", ID: "1", Grace: grace}})
+	}
+	if want := []time.Duration{minimumGrace, minimumGrace, 7 * time.Second}; !slices.Equal(containers.stops, want) {
+		t.Errorf("grace periods %v, want %v", containers.stops, want)
 	}
 }

@@ -247,7 +247,7 @@ func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instanc
 		wait.Reason, wait.Message = f.Reason, f.Message
 	case c.Backoff.until(in.Finished).After(b.now):
 		wait.Reason = crashLoop
-		wait.Message = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, s.Name, fullName(b.pod))
+		wait.Message = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, s.Name, FullName(b.pod))
 	case old != nil && old.State.Waiting != nil && old.State.Waiting.Reason == crashLoop && old.RestartCount == s.RestartCount:
 		wait = *old.State.Waiting // its time is over: it is about to run
 	default:
@@ -259,8 +259,8 @@ func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instanc
 	s.State = corev1.ContainerState{Waiting: &wait}
 }
 
-// fullName is how messages about back-off name a pod.
-func fullName(pod *corev1.Pod) string {
+// FullName is how messages of the kubelet name a pod.
+func FullName(pod *corev1.Pod) string {
 	return fmt.Sprintf("%s_%s(%s)", pod.Name, pod.Namespace, pod.UID)
 }
 
@@ -276,8 +276,8 @@ func ended(in *Instance) corev1.ContainerState {
 		t.Reason, t.ExitCode = "ContainerStatusUnknown", 137
 		t.Message = "The container could not be located when the pod was terminated"
 	}
-	if in.Started.IsZero() {
-		t.StartedAt = metav1.Time{}
+	if in.Started.IsZero() { // it could not be started: upstream shows the zero of the runtime's clock
+		t.StartedAt = metav1.Unix(0, 0)
 	}
 	if in.Finished.IsZero() {
 		t.FinishedAt = metav1.Time{}
@@ -362,7 +362,7 @@ func transitions(pod *corev1.Pod, s *corev1.PodStatus, now time.Time) []Action {
 			}
 			switch w.Reason {
 			case crashLoop:
-				warn(new[i].Name, "BackOff", "Back-off restarting failed container "+new[i].Name+" in pod "+fullName(pod))
+				warn(new[i].Name, "BackOff", "Back-off restarting failed container "+new[i].Name+" in pod "+FullName(pod))
 			case "ImagePullBackOff":
 				image := new[i].Image
 				for j := range specs {

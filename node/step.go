@@ -245,7 +245,7 @@ func (p *plan) init() bool {
 			p.start(spec)
 		case in.Phase == Running:
 		case in.Phase == Unknown:
-			p.kill(spec.Name, in, "Init container "+spec.Name+" is in unknown state, try killing it before restart")
+			p.kill(spec, in, specGrace(p.want), "Init container "+spec.Name+" is in unknown state, try killing it before restart")
 		case in.Phase == Exited && in.ExitCode == 0:
 			continue
 		case p.want.Spec.RestartPolicy != corev1.RestartPolicyNever:
@@ -279,7 +279,7 @@ func (p *plan) container(spec *corev1.Container) {
 	if in.Phase != Running {
 		switch {
 		case in.Phase == Unknown:
-			p.kill(spec.Name, in, "Container "+spec.Name+" is in unknown state, try killing it before restart")
+			p.kill(spec, in, specGrace(p.want), "Container "+spec.Name+" is in unknown state, try killing it before restart")
 		case restarts(p.want, in):
 			p.start(spec)
 		}
@@ -291,17 +291,17 @@ func (p *plan) container(spec *corev1.Container) {
 	}
 	switch {
 	case in.Hash != "" && in.Hash != Hash(spec):
-		p.kill(spec.Name, in, "Container "+spec.Name+" definition changed, will be restarted")
+		p.kill(spec, in, specGrace(p.want), "Container "+spec.Name+" definition changed, will be restarted")
 	case c.Probed.ID != in.ID:
 	case c.Probed.Liveness == Failing:
-		p.kill(spec.Name, in, "Container "+spec.Name+" failed liveness probe"+after)
+		p.kill(spec, in, probeGrace(p.want, spec.LivenessProbe), "Container "+spec.Name+" failed liveness probe"+after)
 	case c.Probed.Startup == Failing:
-		p.kill(spec.Name, in, "Container "+spec.Name+" failed startup probe"+after)
+		p.kill(spec, in, probeGrace(p.want, spec.StartupProbe), "Container "+spec.Name+" failed startup probe"+after)
 	}
 }
 
-func (p *plan) kill(name string, in *Instance, why string) {
-	p.do(Action{Op: Kill, Container: name, ID: in.ID, Grace: specGrace(p.want), Message: why})
+func (p *plan) kill(spec *corev1.Container, in *Instance, grace time.Duration, why string) {
+	p.do(Action{Op: Kill, Container: spec.Name, ID: in.ID, Grace: grace, Message: why})
 }
 
 // start starts a container unless a failure or the restart back-off forbids it now.
@@ -384,6 +384,14 @@ func specGrace(pod *corev1.Pod) time.Duration {
 		return time.Duration(*s) * time.Second
 	}
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+}
+
+// probeGrace is what a container gets that fails a probe.
+func probeGrace(pod *corev1.Pod, probe *corev1.Probe) time.Duration {
+	if probe != nil && probe.TerminationGracePeriodSeconds != nil {
+		return time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
+	}
+	return specGrace(pod)
 }
 
 func deletionGrace(pod *corev1.Pod) time.Duration {

@@ -227,8 +227,8 @@ var scenarios = map[string]func(t *testing.T) *world{
 	},
 	"probes": func(t *testing.T) *world {
 		w := newWorld(t, func(p *corev1.Pod) {
-			c := &p.Spec.Containers[0]
-			c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = &corev1.Probe{}, &corev1.Probe{}, &corev1.Probe{}
+			c, grace := &p.Spec.Containers[0], int64(3)
+			c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = &corev1.Probe{}, &corev1.Probe{}, &corev1.Probe{TerminationGracePeriodSeconds: &grace}
 		})
 		w.settle()
 		r := &w.have.Containers[0].Probed

@@ -79,7 +79,7 @@ func first[T any](own, pods *T) *T {
 func identity(s *runtimeapi.LinuxContainerSecurityContext, l *node.Launch, sc *corev1.SecurityContext, psc *corev1.PodSecurityContext) error {
 	user, group := first(sc.RunAsUser, psc.RunAsUser), first(sc.RunAsGroup, psc.RunAsGroup)
 	if set(first(sc.RunAsNonRoot, psc.RunAsNonRoot)) {
-		of := fmt.Sprintf("(pod: %q, container: %s)", fmt.Sprintf("%s_%s(%s)", l.Pod.Name, l.Pod.Namespace, l.Pod.UID), l.Spec.Name)
+		of := fmt.Sprintf("(pod: %q, container: %s)", node.FullName(l.Pod), l.Spec.Name)
 		switch {
 		case user != nil && *user == 0:
 			return errors.New("container's runAsUser breaks non-root policy " + of)

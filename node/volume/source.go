@@ -78,7 +78,7 @@ func (s *sources) secret(name string, items []corev1.KeyToPath, mode os.FileMode
 	if err != nil {
 		return said("secret", name, err)
 	}
-	return s.take("secret references non-existent secret key: ", sec.Data, items, mode, optional)
+	return s.take("references non-existent secret key: ", sec.Data, items, mode, optional)
 }
 
 // said is an error about an object a pod refers to, in the kubelet's words.
