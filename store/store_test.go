@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pintle.dev/api"
@@ -123,40 +124,44 @@ func TestConflictNamesTheWrite(t *testing.T) {
 }
 
 func TestFollowMatch(t *testing.T) {
-	s := open(t, store.Config{})
-	node := func(n string) api.Index { return api.Index{Name: "spec.nodeName", Value: n} }
-	one, err := s.Follow(things, 0, node("n1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer one.Close()
-	wait, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-	defer cancel()
-	if _, err := one.Next(wait); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("Next of an empty table: %v", err)
-	}
-	got := make(chan []api.Event)
-	go func() {
-		es, err := one.Next(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, store.Config{})
+		node := func(n string) api.Index { return api.Index{Name: "spec.nodeName", Value: n} }
+		one, err := s.Follow(things, 0, node("n1"))
 		if err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
-		got <- slices.Clone(es)
-	}()
-	time.Sleep(5 * time.Millisecond)
-	r1 := commit(t, s, store.Put(things, record("a", "1", "", node("n2")), 0))
-	commit(t, s, store.Put(things, record("a", "2", "", node("n2")), 0))
-	if s.Stats().Wakes != 0 {
-		t.Error("woken by an event that does not match")
-	}
-	r3 := commit(t, s, store.Put(things, record("a", "1", "", node("n1")), r1))
-	if es := <-got; len(es) != 1 || es[0].Revision != r3 || es[0].Old.Revision() != r1 {
-		t.Fatalf("got %v", es)
-	}
-	r4 := commit(t, s, store.Put(things, record("a", "1", "", node("n3")), r3)) // leaves the selection: Old matches
-	if es, err := one.Next(t.Context()); err != nil || len(es) != 1 || es[0].Revision != r4 {
-		t.Fatalf("got %v, %v", es, err)
-	}
+		defer one.Close()
+		wait, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := one.Next(wait); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Next of an empty table: %v", err)
+		}
+		var got []api.Event
+		go func() {
+			es, err := one.Next(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			got = slices.Clone(es)
+		}()
+		synctest.Wait() // it waits for an event
+		r1 := commit(t, s, store.Put(things, record("a", "1", "", node("n2")), 0))
+		commit(t, s, store.Put(things, record("a", "2", "", node("n2")), 0))
+		synctest.Wait()
+		if n := s.Stats().Wakes; n != 0 || got != nil {
+			t.Errorf("woken by an event that does not match: %d wakes, got %v", n, got)
+		}
+		r3 := commit(t, s, store.Put(things, record("a", "1", "", node("n1")), r1))
+		synctest.Wait()
+		if n := s.Stats().Wakes; n != 1 || len(got) != 1 || got[0].Revision != r3 || got[0].Old.Revision() != r1 {
+			t.Fatalf("%d wakes, got %v", n, got)
+		}
+		r4 := commit(t, s, store.Put(things, record("a", "1", "", node("n3")), r3)) // leaves the selection: Old matches
+		if es, err := one.Next(t.Context()); err != nil || len(es) != 1 || es[0].Revision != r4 {
+			t.Fatalf("got %v, %v", es, err)
+		}
+	})
 }
 
 // joined returns a cursor that has seen everything and waits, but for its owner.
