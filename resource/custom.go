@@ -48,7 +48,7 @@ func FromCRD(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 			Conditions    []apiextensionsv1.CustomResourceDefinitionCondition `json:"conditions"`
 		} `json:"status"`
 	}
-	if err := jsonx.Unmarshal(rec.JSON(), &crd, decodeOptions, jsonx.RejectUnknownMembers(false)); err != nil {
+	if err := jsonx.Unmarshal(rec.JSON(), &crd, storedOptions); err != nil {
 		return nil, fmt.Errorf("custom resource definition %s: %w", rec.Name(), err)
 	}
 	if !slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
