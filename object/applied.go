@@ -196,29 +196,53 @@ func reconcile(nodes []fieldNode, s Shape) (out []fieldNode, changed bool) {
 // piecemeal reports that what text, members of fieldsV1, says to be owned is certainly nothing inside of a map or list that
 // is atomic by now, so that reconcile need not read it.
 func piecemeal(text string, s Shape) bool {
-	var keys arena
-	for i := 0; i < len(text); i++ {
+	end, ok := scanPiecemeal(text, 0, s)
+	return ok && end == len(text)
+}
+
+// scanPiecemeal is piecemeal for one level, from its first member at i to the brace that closes it.
+func scanPiecemeal(text string, i int, s Shape) (end int, ok bool) {
+	for {
 		end := stringEnd(text, i)
 		if end < 0 || !strings.HasPrefix(text[end:], ":{") {
-			return false
+			return 0, false
 		}
-		from := end + len(":{")
-		at := bodyEnd(text, from)
-		if at < 0 {
-			return false
+		raw := text[i+1 : end-1]
+		i = end + len(":{")
+		if i == len(text) {
+			return 0, false
 		}
-		if inside := text[from:at]; inside != "" {
-			e, ok := keys.element(text[i+1 : end-1])
-			if !ok {
-				return false
+		if text[i] != '}' {
+			var sub Shape
+			switch name, named := strings.CutPrefix(raw, "f:"); {
+			case named && strings.IndexByte(name, '\\') >= 0:
+				return 0, false
+			case named:
+				sub = s.Field(name)
+			case strings.HasPrefix(raw, "k:") && granular(s):
+				sub = s.Item()
 			}
-			if sub := below(s, &e.element); sub != nil && (sub.Atomic() || !piecemeal(inside, sub)) {
-				return false
+			switch {
+			case sub == nil:
+				i = bodyEnd(text, i)
+				ok = i >= 0
+			case sub.Atomic():
+				return 0, false
+			default:
+				i, ok = scanPiecemeal(text, i, sub)
+			}
+			if !ok || i == len(text) {
+				return 0, false
 			}
 		}
-		i = at + 1 // the comma
+		if i++; i == len(text) || text[i] == '}' {
+			return i, true
+		}
+		if text[i] != ',' {
+			return 0, false
+		}
+		i++
 	}
-	return true
 }
 
 // remove is v without the members and items in the set. Maps and lists of which nothing is left are null, and so are

@@ -155,7 +155,7 @@ func statedKind(doc *object.Value) schema.GroupVersionKind {
 
 // applied is the object that a configuration makes of the live one. Who owns it then is kept for own.
 func (q *request) applied(config, live *object.Value, owners api.Owners) (*resource.Object, error) {
-	if !q.fitsSchema(config) {
+	if q.d.Custom && !q.fitsSchema(config) {
 		if err := q.misfit(config); err != nil {
 			return nil, err
 		}
@@ -182,7 +182,13 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 			return nil, err
 		}
 	}
-	o, err := q.decodeApplied(done.Value)
+	o, unknown, err := q.decodeApplied(done.Value)
+	if err != nil || len(unknown) > 0 {
+		// Of a typed kind it shows here whether all that is applied fits the schema.
+		if misfit := q.misfit(config); misfit != nil {
+			return nil, misfit
+		}
+	}
 	if err != nil {
 		return nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
 	}
@@ -194,13 +200,13 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 }
 
 // decodeApplied reads the object that an apply made.
-func (q *request) decodeApplied(doc *object.Value) (*resource.Object, error) {
+func (q *request) decodeApplied(doc *object.Value) (o *resource.Object, unknown []string, err error) {
 	if c, ok := q.v.Codec.(resource.DocumentCodec); ok {
 		own := doc.Clone() // it shares memory with the configuration, which another attempt may need
-		return c.DecodeApplied(&own)
+		o, err = c.DecodeApplied(&own)
+		return o, nil, err
 	}
-	o, _, err := q.v.Codec.Decode(object.AppendJSON(nil, doc), false)
-	return o, err
+	return q.v.Codec.Decode(object.AppendJSON(nil, doc), false)
 }
 
 // judgeConfiguration refuses or warns of keys that come twice in the YAML.
@@ -239,7 +245,7 @@ func (q *request) convertDocument(doc *object.Value, version string) (*object.Va
 
 // applyError is the answer for an apply that failed: what is wrong with the configuration, or conflictError.
 func (q *request) applyError(config *object.Value, err error) error {
-	if !errors.As(err, new(object.Conflicts)) {
+	if !errors.As(err, new(object.Conflicts)) || !q.fitsSchema(config) {
 		if misfit := q.misfit(config); misfit != nil {
 			return misfit
 		}

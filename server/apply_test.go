@@ -31,6 +31,9 @@ func TestServerApply(t *testing.T) {
 		{"PATCH " + c + "?fieldManager=b", doc("", "l: 5"), patch, 400, []string{`failed to create typed patch object (/c; /v1, Kind=ConfigMap): .data.l: expected string, got \u0026value.valueUnstructured{Value:5}`}, nil},
 		{"PATCH " + c + "?fieldManager=b", doc(", managedFields: []", "l: q"), patch, 400, []string{"metadata.managedFields must be nil"}, nil},
 		{"PATCH " + c + "?fieldManager=b", doc("", "l: q") + "zzz: 1\n", patch, 400, []string{".zzz: field not declared in schema"}, nil},
+		// What does not fit the schema comes before conflicts.
+		{"PATCH " + c + "?fieldManager=d", doc("", "l: q"), patch, 409, []string{`conflict with \"b\": .data.l`}, nil},
+		{"PATCH " + c + "?fieldManager=d", doc("", "l: q") + "zzz: null\n", patch, 400, []string{".zzz: field not declared in schema"}, nil},
 		{"GET " + c, "", nil, 200, []string{`"l":"z"`}, nil},
 	})
 }

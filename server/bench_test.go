@@ -179,30 +179,34 @@ func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) WriteHeader(int)             {}
 func (d *discard) Flush()                      {}
 
+// serve measures a request whose body is another each time: $N is its number.
+func serve(s *Server, method, path, contentType, body string) func(b *testing.B) {
+	return func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpu(b)()
+		for i := 0; b.Loop(); i++ {
+			text := strings.ReplaceAll(body, "$N", fmt.Sprintf("%08d", i)+fmt.Sprint(b.N))
+			r := httptest.NewRequest(method, path, strings.NewReader(text))
+			r.Header.Set("Content-Type", contentType)
+			r.Header.Set("User-Agent", "bench/1.0")
+			s.ServeHTTP(&discard{http.Header{}}, r)
+		}
+	}
+}
+
 // BenchmarkHandler measures the server's own work, without a network.
 func BenchmarkHandler(b *testing.B) {
 	s := open(b)
 	for i := range 10000 {
 		ask(b, s, "POST "+benchPath, benchConfigMap(fmt.Sprintf("c%05d", i)))
 	}
-	serve := func(method, path, contentType, body string) func(b *testing.B) {
-		return func(b *testing.B) {
-			b.ReportAllocs()
-			defer cpu(b)()
-			for i := 0; b.Loop(); i++ {
-				text := strings.ReplaceAll(body, "$N", fmt.Sprintf("%08d", i)+fmt.Sprint(b.N))
-				r := httptest.NewRequest(method, path, strings.NewReader(text))
-				r.Header.Set("Content-Type", contentType)
-				r.Header.Set("User-Agent", "bench/1.0")
-				s.ServeHTTP(&discard{http.Header{}}, r)
-			}
-		}
-	}
-	b.Run("Get", serve("GET", benchPath+"/c00001", "", ""))
-	b.Run("List", serve("GET", benchPath, "", ""))
-	b.Run("Create", serve("POST", benchPath, "application/json", benchConfigMap("c$N")))
-	b.Run("MergePatch", serve("PATCH", benchPath+"/c00001", "application/merge-patch+json", `{"data":{"key-0":"$N"}}`))
-	b.Run("Update", serve("PUT", benchPath+"/c00001", "application/json", strings.Replace(benchConfigMap("c00001"), "xxx", "$N", 1)))
+	b.Run("Get", serve(s, "GET", benchPath+"/c00001", "", ""))
+	b.Run("List", serve(s, "GET", benchPath, "", ""))
+	b.Run("Create", serve(s, "POST", benchPath, "application/json", benchConfigMap("c$N")))
+	b.Run("MergePatch", serve(s, "PATCH", benchPath+"/c00001", "application/merge-patch+json", `{"data":{"key-0":"$N"}}`))
+	b.Run("Apply", serve(s, "PATCH", benchPath+"/c00001?fieldManager=bench&force=true", "application/apply-patch+yaml",
+		strings.Replace(benchConfigMap("c00001"), `"data":{`, `"data":{"sent":"$N",`, 1)))
+	b.Run("Update", serve(s, "PUT", benchPath+"/c00001", "application/json", strings.Replace(benchConfigMap("c00001"), "xxx", "$N", 1)))
 }
 
 // fanOut opens watchers streams, each on a connection of its own, makes b.N changes and waits until every stream has
@@ -323,22 +327,9 @@ func BenchmarkCustom(b *testing.B) {
 	if a := ask(b, s, "POST "+path, benchWidget("w")); a.code != 201 {
 		b.Fatal(a.body)
 	}
-	serve := func(method, path, contentType, body string) func(b *testing.B) {
-		return func(b *testing.B) {
-			b.ReportAllocs()
-			defer cpu(b)()
-			for i := 0; b.Loop(); i++ {
-				text := strings.ReplaceAll(body, "$N", fmt.Sprintf("%08d", i)+fmt.Sprint(b.N))
-				r := httptest.NewRequest(method, path, strings.NewReader(text))
-				r.Header.Set("Content-Type", contentType)
-				r.Header.Set("User-Agent", "bench/1.0")
-				s.ServeHTTP(&discard{http.Header{}}, r)
-			}
-		}
-	}
-	b.Run("Get", serve("GET", path+"/w", "", ""))
-	b.Run("Create", serve("POST", path, "application/json", benchWidget("c$N")))
-	b.Run("MergePatch", serve("PATCH", path+"/w", "application/merge-patch+json", `{"spec":{"note":"$N"}}`))
-	b.Run("Apply", serve("PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml",
+	b.Run("Get", serve(s, "GET", path+"/w", "", ""))
+	b.Run("Create", serve(s, "POST", path, "application/json", benchWidget("c$N")))
+	b.Run("MergePatch", serve(s, "PATCH", path+"/w", "application/merge-patch+json", `{"spec":{"note":"$N"}}`))
+	b.Run("Apply", serve(s, "PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml",
 		strings.Replace(benchWidget("w"), `"note":"n"`, `"note":"$N"`, 1)))
 }
