@@ -37,7 +37,9 @@ type upstream struct {
 	structural *structuralschema.Structural
 	validator  validation.SchemaValidator
 	status     validation.SchemaValidator // of the property status; nil when there is none
-	cel        *cel.Validator             // nil without rules
+	ruled      bool                       // there are CEL rules
+	evaluator  *evaluator                 // nil when only the validator can tell
+	cel        func() *cel.Validator      // made on first use
 	quantities bool                       // rules may read quantities
 }
 
@@ -91,7 +93,13 @@ func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
 		}
 	}
 	if rules {
-		u.cel = cel.NewValidator(u.structural, true, celconfig.PerCallLimit)
+		u.cel = sync.OnceValue(func() *cel.Validator { return cel.NewValidator(u.structural, true, celconfig.PerCallLimit) })
+		var ok bool
+		if u.evaluator, ok = newEvaluator(u.structural); ok {
+			u.ruled = u.evaluator != nil
+		} else {
+			u.ruled = u.cel() != nil
+		}
 		u.quantities = quantityRules(source)
 	}
 	return u, nil
@@ -138,7 +146,7 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 	if !lists {
 		errs = append(errs, w.lists()...)
 	}
-	if u.cel == nil {
+	if !u.ruled {
 		return errs
 	}
 	for _, e := range errs {
@@ -218,7 +226,6 @@ func (w *walk) lists() field.ErrorList {
 }
 
 func (w *walk) rules(ctx context.Context) field.ErrorList {
-	var options []cel.Option
 	var old any
 	if w.quantities {
 		if errs := hugeQuantities(nil, w.new, nil); len(errs) > 0 {
@@ -229,12 +236,19 @@ func (w *walk) rules(ctx context.Context) field.ErrorList {
 		}
 	}
 	if w.old != nil {
-		options, old = append(options, cel.WithRatcheting(w.correlated)), w.old
+		old = w.old
+	}
+	if budget := int64(celconfig.RuntimeCELCostBudget); w.evaluator != nil && w.evaluator.hold(ctx, w.new, old, &budget) {
+		return nil
+	}
+	var options []cel.Option
+	if old != nil {
+		options = append(options, cel.WithRatcheting(w.correlated))
 	}
 	if w.check.Warn != nil {
 		ctx = warning.WithWarningRecorder(ctx, forgiven(w.check.Warn))
 	}
-	errs, _ := w.cel.Validate(ctx, nil, w.structural, w.new, old, celconfig.RuntimeCELCostBudget, options...)
+	errs, _ := w.cel().Validate(ctx, nil, w.structural, w.new, old, celconfig.RuntimeCELCostBudget, options...)
 	return errs
 }
 

@@ -1,0 +1,141 @@
+package schema
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/common"
+	"k8s.io/apiserver/pkg/warning"
+
+	"pintle.dev/object"
+)
+
+// ruledSchema has rules in every place and on every kind of value.
+const ruledSchema = `{"type":"object","x-kubernetes-validations":[
+	{"rule":"self.metadata.name != 'no' && (!has(self.spec) || !has(self.spec.n) || self.spec.n < 100)"},
+	{"rule":"!oldSelf.hasValue() || has(self.spec) == has(oldSelf.value().spec)","optionalOldSelf":true}],
+"properties":{"spec":{"type":"object","properties":{
+	"n":{"type":"integer","nullable":true,"x-kubernetes-validations":[{"rule":"self >= oldSelf"},{"rule":"100 / self > 0"}]},
+	"when":{"type":"string","format":"date-time","x-kubernetes-validations":[{"rule":"self > timestamp('2000-01-01T00:00:00Z')"}]},
+	"wait":{"type":"string","format":"duration","x-kubernetes-validations":[{"rule":"self < duration('1h')"}]},
+	"port":{"x-kubernetes-int-or-string":true,"x-kubernetes-validations":[{"rule":"type(self) == int ? self > 0 : self != ''"}]},
+	"any":{"x-kubernetes-preserve-unknown-fields":true,"x-kubernetes-validations":[{"rule":"self == oldSelf"}]},
+	"a-b":{"type":"object","additionalProperties":{"type":"string","x-kubernetes-validations":[{"rule":"self.size() < 3","message":"too long"}]},
+		"x-kubernetes-validations":[{"rule":"self.all(k, k in oldSelf)"}]},
+	"list":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["k"],"x-kubernetes-validations":[{"rule":"self.size() >= oldSelf.size()"}],
+		"items":{"type":"object","required":["k"],"properties":{"k":{"type":"string"},"v":{"type":"integer","x-kubernetes-validations":[{"rule":"self >= oldSelf"}]}},
+			"x-kubernetes-validations":[{"rule":"oldSelf.hasValue() || !has(self.v) || self.v == 0","optionalOldSelf":true}]}},
+	"set":{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"},"x-kubernetes-validations":[{"rule":"oldSelf.all(x, x in self)"}]},
+	"part":{"type":"object","x-kubernetes-embedded-resource":true,"x-kubernetes-preserve-unknown-fields":true,
+		"x-kubernetes-validations":[{"rule":"self.kind == 'Pod' && (!has(self.metadata.name) || self.metadata.name.startsWith('p'))"}]}
+}}}}`
+
+// ruledDocs are documents whose rules hold, fail, or cannot be evaluated.
+var ruledDocs = []string{
+	`{"metadata":{"name":"x"}}`, `{"metadata":{"name":"no"}}`, `{}`, `{"metadata":{"name":"x"},"spec":null}`,
+	`{"spec":{"n":5}}`, `{"spec":{"n":4}}`, `{"spec":{"n":0}}`, `{"spec":{"n":null}}`, `{"spec":{"n":200}}`, `{"spec":{"n":1.5}}`, `{"spec":{"n":"x"}}`,
+	`{"spec":{"when":"2020-01-01T00:00:00Z"}}`, `{"spec":{"when":"1990-01-01T00:00:00Z"}}`, `{"spec":{"when":"soon"}}`,
+	`{"spec":{"wait":"5m"}}`, `{"spec":{"wait":"5h"}}`, `{"spec":{"port":1}}`, `{"spec":{"port":""}}`, `{"spec":{"port":true}}`,
+	`{"spec":{"any":{"a":[1]}}}`, `{"spec":{"any":{"a":[1.0]}}}`, `{"spec":{"any":2}}`,
+	`{"spec":{"a-b":{"a":"x"}}}`, `{"spec":{"a-b":{"a":"x","b":"y"}}}`, `{"spec":{"a-b":{"a":"xxx"}}}`,
+	`{"spec":{"list":[{"k":"a","v":0}]}}`, `{"spec":{"list":[{"k":"a","v":1},{"k":"b","v":0}]}}`, `{"spec":{"list":[{"k":"b","v":0},{"k":"a","v":0}]}}`, `{"spec":{"list":[{"v":7}]}}`,
+	`{"spec":{"set":["a","b"]}}`, `{"spec":{"set":["b"]}}`, `{"spec":{"set":["b","a","c"]}}`,
+	`{"spec":{"part":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}}}`, `{"spec":{"part":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"q"}}}}`, `{"spec":{"part":{"kind":"Job"}}}`,
+}
+
+// agree compares the evaluator with upstream's validator. It may find out less, but must not find that all rules hold
+// when upstream has something to say.
+func agreeOn(t *testing.T, s *Schema, doc, was *object.Value) {
+	t.Helper()
+	u, err := s.upstream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.evaluator == nil {
+		t.Fatal("the schema has no evaluator")
+	}
+	now, _ := doc.ToAny().(map[string]any)
+	if now == nil {
+		return
+	}
+	var old any
+	var options []cel.Option
+	if m, _ := was.ToAny().(map[string]any); m != nil {
+		old = m
+		options = append(options, cel.WithRatcheting(common.NewCorrelatedObject(now, m, &model.Structural{Structural: u.structural})))
+	}
+	said := 0
+	ctx := warning.WithWarningRecorder(t.Context(), forgiven(func(string) { said++ }))
+	errs, left := u.cel().Validate(ctx, nil, u.structural, now, old, celconfig.RuntimeCELCostBudget, options...)
+	budget := int64(celconfig.RuntimeCELCostBudget)
+	got, want := u.evaluator.hold(t.Context(), now, old, &budget), len(errs) == 0 && said == 0
+	if got != want {
+		t.Errorf("%s was %s: rules hold: %t, want %t: %v", text(doc), text(was), got, want, errs)
+	}
+	if got && budget != left {
+		t.Errorf("%s was %s: %d of the budget left, want %d", text(doc), text(was), budget, left)
+	}
+}
+
+func TestRulesAsUpstream(t *testing.T) {
+	s := mustCompile(t, ruledSchema)
+	null := mustParse(t, `null`)
+	for _, doc := range ruledDocs {
+		agreeOn(t, s, mustParse(t, doc), null)
+		for _, was := range ruledDocs {
+			agreeOn(t, s, mustParse(t, doc), mustParse(t, was))
+		}
+	}
+}
+
+// TestRulesOutOfBudget: documents whose rules cost too much together are refused in upstream's words.
+func TestRulesOutOfBudget(t *testing.T) {
+	s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":{"type":"string","x-kubernetes-validations":[{"rule":"!self.matches('^(a|b|c|d)*x$')"},{"rule":"!self.matches('^(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s)*x$')"}]}}}}`)
+	doc := object.NewMap()
+	items := make([]string, 4000)
+	for i := range items {
+		items[i] = `"` + strings.Repeat("a", 2000) + `"`
+	}
+	doc.Set("l", *mustParse(t, "["+strings.Join(items, ",")+"]"))
+	errs := s.Validate(context.Background(), Check{New: &doc})
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "validation failed due to running out of cost budget, no further validation rules will be run") {
+		t.Errorf("%v", errs)
+	}
+}
+
+// TestRulesOnlyUpstreamKnows: where the evaluator cannot tell, upstream's validator is asked.
+func TestRulesOnlyUpstreamKnows(t *testing.T) {
+	for _, c := range []struct{ schema, doc, want string }{
+		{`{"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self > 0"}],"allOf":[{"x-kubernetes-validations":[{"rule":"self > 5"}]}]}}}`, `{"a":3}`, "failed rule: self > 5"},
+		{`{"type":"object","properties":{"metadata":{"type":"object","properties":{"name":{"type":"string"}},"x-kubernetes-validations":[{"rule":"self.name.size() < 3"}]}}}`, `{"metadata":{"name":"long"}}`, "failed rule: self.name.size() < 3"},
+		{`{"type":"object","properties":{"a":{"type":"integer","x-kubernetes-validations":[{"rule":"self."}]}}}`, `{"a":3}`, "rule compile error"},
+	} {
+		errs := mustCompile(t, c.schema).Validate(context.Background(), Check{New: mustParse(t, c.doc)})
+		if len(errs) != 1 || !strings.Contains(errs[0].Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.doc, errs, c.want)
+		}
+	}
+}
+
+// FuzzRules: the evaluator and upstream's validator agree on any two documents.
+func FuzzRules(f *testing.F) {
+	for i, doc := range ruledDocs {
+		f.Add(doc, ruledDocs[len(ruledDocs)-1-i])
+	}
+	s := mustCompile(f, ruledSchema)
+	f.Fuzz(func(t *testing.T, doc, was string) {
+		now, err := object.Parse([]byte(doc))
+		if err != nil {
+			return
+		}
+		old, err := object.Parse([]byte(was))
+		if err != nil {
+			return
+		}
+		agreeOn(t, s, now, old)
+	})
+}
