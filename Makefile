@@ -24,7 +24,7 @@ test: setup
 # Each native fuzz target for a short while (3,000 inputs); FUZZTIME=10m make fuzz looks longer.
 FUZZTIME ?= 3000x
 fuzz:
-	@grep -rl '^func Fuzz' --include=*_test.go object resource server store | sort | while read -r file; do \
+	@grep -rl '^func Fuzz' --include=*_test.go object resource schema server store | sort | while read -r file; do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' "$$file"); do \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
 		done; \
