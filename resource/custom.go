@@ -109,6 +109,7 @@ type customVersion struct {
 	source     []byte // of the schema, JSON
 	compiled   func() (*schema.Schema, error)
 	columns    []column
+	cellFields func() *object.Pick // what they look at, and the name
 }
 
 func newCustomVersion(spec *apiextensionsv1.CustomResourceDefinitionVersion, source []byte) *customVersion {
@@ -171,6 +172,7 @@ func (k *customKind) define() (*Definition, error) {
 	d.Generation = k.fingerprint()
 	for _, v := range k.versions {
 		v.columns = columnsOf(v.spec.AdditionalPrinterColumns)
+		v.cellFields = sync.OnceValue(v.columnFields)
 		d.Versions = append(d.Versions, Version{
 			Group: k.group, Name: v.spec.Name, Storage: v.spec.Storage, Served: v.spec.Served, Warning: k.deprecation(v),
 			Converted: k.webhook != nil,
@@ -278,7 +280,7 @@ func (k *customKind) indexes() []IndexField {
 			}
 			path := parsePath(f.JSONPath)
 			fields = append(fields, IndexField{Name: name, Only: []string{v.apiVersion}, Values: func(o *Object) []string {
-				return []string{printed(path.first(documentOf(o), o.Meta))}
+				return []string{printed(path.find(o))}
 			}})
 		}
 	}

@@ -264,18 +264,26 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 }
 
 // cells are the name and the declared columns.
-func (k *customKind) cells(v *Version, o *Object) []any {
-	c, ok := v.Codec.(*customVersion)
-	if !ok {
-		return nil
+func (k *customKind) cells(v *Version, doc []byte) ([]any, []metav1.TableRowCondition, error) {
+	c := v.Codec.(*customVersion) // as define makes them
+	part, err := c.cellFields().Parse(doc)
+	if err != nil {
+		return nil, nil, err
 	}
-	doc := documentOf(o)
 	cells := make([]any, 1, 1+len(c.columns))
-	cells[0] = o.Meta.Name
+	cells[0] = NameIn(part)
 	for i := range c.columns {
-		cells = append(cells, c.columns[i].cell(doc, o.Meta))
+		cells = append(cells, c.columns[i].cell(part))
 	}
-	return cells
+	return cells, nil, nil
+}
+
+func (v *customVersion) columnFields() *object.Pick {
+	paths := [][]string{{"metadata", "name"}}
+	for i := range v.columns {
+		paths = v.columns[i].path().fields(paths)
+	}
+	return object.NewPick(paths...)
 }
 
 func tableColumns(columns []column) []metav1.TableColumnDefinition {

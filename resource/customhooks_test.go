@@ -307,9 +307,10 @@ func TestMetadataIsEncodedAsByBuiltIns(t *testing.T) {
 func TestCells(t *testing.T) {
 	d := established(t, []byte(gadgets))
 	v2 := versionOf(t, d, "v2")
-	o := decode(t, v2, `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"spec":{"size":5},"status":{"conditions":[{"type":"A","status":"no"},{"type":"Ready","status":"True"}]}}`)
-	if got, want := d.Hooks.Cells(v2, o), []any{"x", int64(5), "True"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	doc := []byte(`{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"spec":{"size":5},"status":{"conditions":[{"type":"A","status":"no"},{"type":"Ready","status":"True"}]}}`)
+	got, _, err := d.Hooks.Cells(v2, doc)
+	if want := []any{"x", int64(5), "True"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	if c := v2.Columns; len(c) != 3 || c[0].Name != "Name" || c[1].Priority != 1 || c[2].Description != `Custom resource definition column (in JSONPath format): .status.conditions[?(@.type=="Ready")].status` {
 		t.Errorf("columns %+v", c)
@@ -318,8 +319,8 @@ func TestCells(t *testing.T) {
 	if c := v1.Columns; len(c) != 2 || c[1].Name != "Age" || c[1].Type != "date" {
 		t.Errorf("columns of a version that declares none: %+v", c)
 	}
-	if got := d.Hooks.Cells(v1, o); len(got) != 2 || got[1] != "<unknown>" {
-		t.Errorf("cells %v", got)
+	if got, _, err := d.Hooks.Cells(v1, doc); err != nil || len(got) != 2 || got[1] != "<unknown>" {
+		t.Errorf("cells %v, %v", got, err)
 	}
 }
 
@@ -356,7 +357,11 @@ func TestPathsAgainstUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta := &metav1.ObjectMeta{Name: "nm", Labels: map[string]string{"app": "w"}}
+	meta, err := MetaValue(&metav1.ObjectMeta{Name: "nm", Labels: map[string]string{"app": "w"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Set("metadata", *meta)
 	native := 0
 	for _, text := range []string{
 		".spec.a", ".spec.n", ".spec.f", ".spec.b", ".spec.null", ".spec.m", ".spec.m.k", ".spec.m.z[1]", ".spec.l", ".spec.l[0]", ".spec.l[7]", ".spec.a.x", ".spec.missing.x",
@@ -368,9 +373,16 @@ func TestPathsAgainstUpstream(t *testing.T) {
 		p := parsePath(text)
 		if p.text == "" {
 			native++
+			part, err := object.Parse(object.NewPick(p.fields(nil)...).Append(nil, object.AppendJSON(nil, doc)))
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if got, want := p.first(part), p.first(doc); (got == nil) != (want == nil) || !object.Equal(got, want) {
+				t.Errorf("%s: got %s of the fields it looks at, %s of all", text, object.AppendJSON(nil, got), object.AppendJSON(nil, want))
+			}
 		}
 		foreign := &fieldPath{text: text}
-		got, want := p.first(doc, meta), foreign.first(doc, meta)
+		got, want := p.first(doc), foreign.first(doc)
 		if (got == nil) != (want == nil) || !object.Equal(got, want) {
 			t.Errorf("%s: got %s, upstream %s", text, object.AppendJSON(nil, got), object.AppendJSON(nil, want))
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,19 +67,39 @@ func find(m *[]string, re *regexp.Regexp, s string) bool {
 	return *m != nil
 }
 
-// first is the first value at the path in an object; nil when there is none or the path does not fit the object.
-func (p *fieldPath) first(doc *object.Value, meta *metav1.ObjectMeta) *object.Value {
-	if p.text != "" {
-		return p.foreign(doc, meta)
-	}
-	if len(p.steps) > 0 && p.steps[0].name == "metadata" {
-		v, err := MetaValue(meta)
-		if err != nil {
-			return nil
+// find is the first value at the path in an object, whose metadata is no part of its document.
+func (p *fieldPath) find(o *Object) *object.Value {
+	doc := *documentOf(o)
+	if p.text != "" || len(p.steps) > 0 && p.steps[0].name == "metadata" {
+		if meta, err := MetaValue(o.Meta); err == nil {
+			doc = doc.Clone()
+			doc.Set("metadata", *meta)
 		}
-		return follow(v, p.steps[1:])
+	}
+	return p.first(&doc)
+}
+
+// first is the first value at the path in a document; nil when there is none or the path does not fit the document.
+func (p *fieldPath) first(doc *object.Value) *object.Value {
+	if p.text != "" {
+		return p.foreign(doc)
 	}
 	return follow(doc, p.steps)
+}
+
+// fields appends what the path looks at, for an object.Pick: names, through all items of lists. Upstream's interpreter
+// may look anywhere.
+func (p *fieldPath) fields(paths [][]string) [][]string {
+	var names []string
+	for _, s := range p.steps {
+		switch {
+		case s.name != "":
+			names = append(names, s.name)
+		case s.where != nil:
+			paths = append(paths, slices.Concat(names, s.where))
+		}
+	}
+	return append(paths, names)
 }
 
 func follow(v *object.Value, steps []step) *object.Value {
@@ -120,20 +141,15 @@ func choose(list *object.Value, s step, rest []step) *object.Value {
 }
 
 // foreign asks upstream's interpreter.
-func (p *fieldPath) foreign(doc *object.Value, meta *metav1.ObjectMeta) *object.Value {
+func (p *fieldPath) foreign(doc *object.Value) *object.Value {
 	if p.broken {
 		return nil
-	}
-	whole := *doc
-	if m, err := MetaValue(meta); err == nil {
-		whole = doc.Clone()
-		whole.Set("metadata", *m)
 	}
 	path := jsonpath.New("column").AllowMissingKeys(true)
 	if path.Parse("{"+p.text+"}") != nil {
 		return nil
 	}
-	results, err := path.FindResults(whole.ToAny())
+	results, err := path.FindResults(doc.ToAny())
 	if err != nil || len(results) == 0 || len(results[0]) == 0 {
 		return nil
 	}
@@ -164,11 +180,11 @@ type column struct {
 }
 
 // cell is the column's value for an object, after its declared type; nil where the object has none of that type.
-func (c *column) cell(doc *object.Value, meta *metav1.ObjectMeta) any {
+func (c *column) cell(doc *object.Value) any {
 	if c.JSONPath == ".metadata.creationTimestamp" && c.Type == "date" {
-		return Age(meta.CreationTimestamp)
+		return AgeIn(doc)
 	}
-	v := c.path().first(doc, meta)
+	v := c.path().first(doc)
 	if v == nil {
 		return nil
 	}

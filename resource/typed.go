@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 
+	"pintle.dev/object"
 	"pintle.dev/resource/builtin/schemas"
 	"pintle.dev/store"
 )
@@ -29,7 +30,10 @@ type Typed[T any] struct {
 	Terminate   func(ctx context.Context, w *Write, new *T)
 	GracePeriod func(o *T, requested *int64) int64
 	Finalize    func(o *T) bool
-	Cells       func(o *T) []any
+	// Cells and RowConditions become Hooks.Cells. They see what CellFields choose of an object; nil stands for all.
+	Cells         func(o *T) []any
+	RowConditions func(o *T) []metav1.TableRowCondition
+	CellFields    *object.Pick
 }
 
 // Define turns t into a Definition. Versions that name no Codec, Model or Shape get those of T, and those without Columns
@@ -83,9 +87,24 @@ func (t Typed[T]) Define() *Definition {
 		d.Hooks.Finalize = func(o *Object) bool { return t.Finalize(as[T](o)) }
 	}
 	if t.Cells != nil {
-		d.Hooks.Cells = func(_ *Version, o *Object) []any { return t.Cells(as[T](o)) }
+		d.Hooks.Cells = t.cells
 	}
 	return &d
+}
+
+func (t Typed[T]) cells(_ *Version, doc []byte) ([]any, []metav1.TableRowCondition, error) {
+	if t.CellFields != nil {
+		doc = t.CellFields.Append(nil, doc)
+	}
+	decoded, _, err := t.Storage().Codec.Decode(doc, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := as[T](decoded)
+	if t.RowConditions == nil {
+		return t.Cells(o), nil, nil
+	}
+	return t.Cells(o), t.RowConditions(o), nil
 }
 
 func as[T any](o *Object) *T {

@@ -333,3 +333,33 @@ func BenchmarkCustom(b *testing.B) {
 	b.Run("Apply", serve(s, "PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml",
 		strings.Replace(benchWidget("w"), `"note":"n"`, `"note":"$N"`, 1)))
 }
+
+// BenchmarkTable lists 10,000 objects of a custom and a built-in kind, plain and as Tables.
+func BenchmarkTable(b *testing.B) {
+	def := customDefinition(b, strings.Replace(benchDefinition, `"schema":`, `"additionalPrinterColumns":[
+{"name":"Replicas","type":"integer","jsonPath":".spec.replicas"},{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}],"schema":`, 1))
+	s := open(b, func(c *Config) { c.Registry = resource.NewRegistry(append(builtin.All(), def)...) })
+	ask(b, s, "POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions", benchDefinition)
+	const widgets = "/apis/bench.dev/v1/namespaces/default/widgets"
+	for i := range 10000 {
+		name := fmt.Sprintf("c%05d", i)
+		ask(b, s, "POST "+benchPath, benchConfigMap(name))
+		if a := ask(b, s, "POST "+widgets, benchWidget(name)); a.code != 201 {
+			b.Fatal(a.body)
+		}
+	}
+	for _, path := range []string{widgets, benchPath} {
+		for _, accept := range []string{"application/json", strings.TrimPrefix(acceptTable, "Accept: ")} {
+			form, _, _ := strings.Cut(strings.TrimPrefix(accept, "application/json"), ";v")
+			b.Run(path[strings.LastIndexByte(path, '/')+1:]+form, func(b *testing.B) {
+				b.ReportAllocs()
+				defer cpu(b)()
+				for b.Loop() {
+					r := httptest.NewRequest("GET", path, nil)
+					r.Header.Set("Accept", accept)
+					s.ServeHTTP(&discard{http.Header{}}, r)
+				}
+			})
+		}
+	}
+}

@@ -154,15 +154,15 @@ func (s *Server) tableCells(d *resource.Definition, v *resource.Version, rec *ap
 		}
 		return []any{meta.Name, meta.CreationTimestamp.UTC().Format(time.RFC3339)}, nil, nil
 	}
-	o, err := s.decodeIn(d, v, rec)
+	shown := v
+	if !d.Custom {
+		shown = d.Storage()
+	}
+	doc, err := s.rendition(d, shown, rec)
 	if err != nil {
 		return nil, nil, err
 	}
-	var conditions []metav1.TableRowCondition
-	if d.Hooks.RowConditions != nil {
-		conditions = d.Hooks.RowConditions(o)
-	}
-	return d.Hooks.Cells(v, o), conditions, nil
+	return d.Hooks.Cells(v, doc.json)
 }
 
 // appendCell appends a cell: a string, number, boolean or null, or what a custom resource's column found (a map or list).

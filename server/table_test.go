@@ -159,21 +159,3 @@ func TestLongTable(t *testing.T) {
 		t.Errorf("%d bytes, %d rows", len(a.body), len(table.Rows))
 	}
 }
-
-func BenchmarkTableOf1000(b *testing.B) {
-	s := open(b)
-	for i := range 1000 {
-		body := strings.Replace(configMap(fmt.Sprintf("cm-%04d", i)), `"k":"v"`, `"k":"`+strings.Repeat("x", 1000)+`"`, 1)
-		if a := ask(b, s, "POST /api/v1/namespaces/default/configmaps", body); a.code != 201 {
-			b.Fatal(a.body)
-		}
-	}
-	for name, accept := range map[string]string{"list": "Accept: application/json", "table": acceptTable} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				ask(b, s, "GET /api/v1/namespaces/default/configmaps", "", accept)
-			}
-		})
-	}
-}

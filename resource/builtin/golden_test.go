@@ -414,7 +414,15 @@ func (r *replay) table(t *testing.T, s goldenStep) {
 	if !reflect.DeepEqual(v.Columns, table.ColumnDefinitions) {
 		t.Errorf("columns\n%v\nwant\n%v", v.Columns, table.ColumnDefinitions)
 	}
-	b, err := json.Marshal(r.d.Hooks.Cells(v, r.decode(t, r.stored)))
+	doc, err := v.Codec.Encode(nil, r.decode(t, r.stored))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := r.d.Hooks.Cells(v, doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(found)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -183,8 +183,13 @@ func TestScaleAndCells(t *testing.T) {
 		if n := s.Spec(o); n == nil || *n != 7 || s.Status(o) != 0 || s.Selector(o) != "a=b" {
 			t.Errorf("%s: scale is %v of %d for %q", d.definition.Kind, n, s.Status(o), s.Selector(o))
 		}
-		if got := d.definition.Hooks.Cells(&d.definition.Versions[0], o); !slices.Equal(got, d.cells) {
-			t.Errorf("%s: cells %v, want %v", d.definition.Kind, got, d.cells)
+		v := &d.definition.Versions[0]
+		doc, err := v.Codec.Encode(nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := d.definition.Hooks.Cells(v, doc); err != nil || !slices.Equal(got, d.cells) {
+			t.Errorf("%s: cells %v, %v, want %v", d.definition.Kind, got, err, d.cells)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -27,13 +28,17 @@ func ConfigMaps() *resource.Definition {
 				{Name: "Data", Type: "string", Description: corev1.ConfigMap{}.SwaggerDoc()["data"]},
 				resource.AgeColumn,
 			}}},
+			Hooks: resource.Hooks{Cells: configMapCells},
 		},
 		Validate: validateConfigMap,
-		Cells: func(o *corev1.ConfigMap) []any {
-			return []any{o.Name, int64(len(o.Data) + len(o.BinaryData)), resource.Age(o.CreationTimestamp)}
-		},
 	}.Define()
 }
+
+var configMapCells = resource.PickedCells(
+	object.PickFields("metadata.name", "metadata.creationTimestamp", "data.*", "binaryData.*"),
+	func(o *object.Value) []any {
+		return []any{resource.NameIn(o), int64(o.Get("data").Len() + o.Get("binaryData").Len()), resource.AgeIn(o)}
+	})
 
 func validateConfigMap(_ context.Context, _ *resource.Write, o, old *corev1.ConfigMap) field.ErrorList {
 	var errs field.ErrorList

@@ -35,13 +35,13 @@ func Pods() *resource.Definition {
 				"portforward": {Verbs: []api.Verb{api.Create, api.Get}, Version: "v1", Kind: "PodPortForwardOptions"},
 			},
 			Index: podIndex,
-			Hooks: resource.Hooks{GracePeriod: podGracePeriod, RowConditions: podRowConditions},
+			Hooks: resource.Hooks{GracePeriod: podGracePeriod},
 		},
 		Prepare:  preparePod,
 		Default:  defaultPod,
 		Validate: validatePod,
 		Warn:     warnPod,
-		Cells:    podCells,
+		Cells:    podCells, RowConditions: podRowConditions, CellFields: podCellFields,
 	}.Define()
 }
 

@@ -328,7 +328,7 @@ func TestPodStatusColumn(t *testing.T) {
 		if got := podCells(p)[2]; got != want {
 			t.Errorf("%s, being deleted: %v, want %s", c.name, got, want)
 		}
-		over := podRowConditions(&resource.Object{Meta: &p.ObjectMeta, Value: p})
+		over := podRowConditions(p)
 		if (len(over) > 0) != (want == c.want) {
 			t.Errorf("%s: row conditions %v", c.name, over)
 		}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -24,10 +25,19 @@ var podColumns = []metav1.TableColumnDefinition{
 	{Name: "Readiness Gates", Type: "string", Priority: 1, Description: corev1.PodSpec{}.SwaggerDoc()["readinessGates"]},
 }
 
+// podCellFields are what podCells and podRowConditions look at.
+var podCellFields = object.PickFields(
+	"metadata.name", "metadata.creationTimestamp", "metadata.deletionTimestamp",
+	"spec.nodeName", "spec.readinessGates", "spec.containers.name", "spec.initContainers.name", "spec.initContainers.restartPolicy",
+	"status.phase", "status.reason", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+	"status.conditions.type", "status.conditions.status", "status.conditions.reason",
+	"status.containerStatuses", "status.initContainerStatuses",
+)
+
 // podRowConditions mark the rows of pods that have run to completion.
-func podRowConditions(o *resource.Object) []metav1.TableRowCondition {
+func podRowConditions(p *corev1.Pod) []metav1.TableRowCondition {
 	c := metav1.TableRowCondition{Type: metav1.RowCompleted, Status: metav1.ConditionTrue}
-	switch phase := o.Value.(*corev1.Pod).Status.Phase; phase {
+	switch phase := p.Status.Phase; phase {
 	case corev1.PodSucceeded:
 		c.Reason, c.Message = string(phase), "The pod has completed successfully."
 	case corev1.PodFailed:

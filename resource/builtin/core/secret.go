@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -30,6 +31,7 @@ func Secrets() *resource.Definition {
 			Index: []resource.IndexField{{Name: "type", Values: func(o *resource.Object) []string {
 				return []string{string(o.Value.(*corev1.Secret).Type)}
 			}}},
+			Hooks: resource.Hooks{Cells: secretCells},
 		},
 		Default: func(o *corev1.Secret) {
 			if o.Type == "" {
@@ -51,11 +53,14 @@ func Secrets() *resource.Definition {
 			}
 		},
 		Validate: validateSecret,
-		Cells: func(o *corev1.Secret) []any {
-			return []any{o.Name, string(o.Type), int64(len(o.Data)), resource.Age(o.CreationTimestamp)}
-		},
 	}.Define()
 }
+
+var secretCells = resource.PickedCells(
+	object.PickFields("metadata.name", "metadata.creationTimestamp", "type", "data.*"),
+	func(o *object.Value) []any {
+		return []any{resource.NameIn(o), o.Get("type").Str(), int64(o.Get("data").Len()), resource.AgeIn(o)}
+	})
 
 func validateSecret(_ context.Context, _ *resource.Write, o, old *corev1.Secret) field.ErrorList {
 	var errs field.ErrorList
