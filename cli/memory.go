@@ -12,11 +12,15 @@ import (
 )
 
 // A large heap of records that live long may grow by a quarter before it is collected; a small one by heapSlack bytes,
-// as collecting a few megabytes over and over would cost more than it frees.
+// as collecting a few megabytes over and over would cost more than it frees. A collection also looks through all stacks,
+// which takes as long as stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of
+// others dearer if collections did not become fewer.
 const (
-	heapSlack    = 12 << 20
-	leastPercent = 25
-	mostPercent  = 400
+	heapSlack     = 12 << 20
+	stackWeight   = 3
+	mostForStacks = 16 << 20 // more room than that is not worth the memory
+	leastPercent  = 25
+	mostPercent   = 400
 )
 
 // tuneCollector makes the garbage collector's target follow the size of the live heap, unless GOGC or GOMEMLIMIT says
@@ -26,11 +30,11 @@ func tuneCollector() {
 		return
 	}
 	percent := 100
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	var adjust func(*[16]byte)
 	adjust = func(*[16]byte) {
 		metrics.Read(sample)
-		if want := gcPercent(sample[0].Value.Uint64()); want*10 < percent*9 || want*9 > percent*10 {
+		if want := gcPercent(sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64()); want*10 < percent*9 || want*9 > percent*10 {
 			percent = want
 			debug.SetGCPercent(want)
 		}
@@ -40,11 +44,11 @@ func tuneCollector() {
 	adjust(nil)
 }
 
-func gcPercent(live uint64) int {
-	if live == 0 {
-		return mostPercent
-	}
-	return int(min(max(heapSlack*100/live, leastPercent), mostPercent))
+// gcPercent is how much may be allocated before the next collection, in percent of what is looked through in each, which
+// is what GOGC relates to.
+func gcPercent(live, stacks, globals uint64) int {
+	room := heapSlack + min(stackWeight*stacks, mostForStacks)
+	return int(min(max(room*100/max(live+stacks+globals, 1), leastPercent), mostPercent))
 }
 
 // forgetStart unmaps the program's own code and constants, the pages of which are the greater part of what a server at

@@ -8,9 +8,21 @@ import (
 )
 
 func TestGCPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 400, 1 << 20: 400, 12 << 20: 100, 24 << 20: 50, 1 << 30: 25} {
-		if got := gcPercent(live); got != want {
-			t.Errorf("live heap of %d bytes: %d %%, want %d", live, got, want)
+	for _, c := range []struct {
+		live, stacks, globals uint64
+		want                  int
+	}{
+		{0, 0, 0, 400},
+		{1 << 20, 0, 0, 400},
+		{12 << 20, 0, 0, 100},
+		{24 << 20, 0, 0, 50},
+		{23 << 20, 0, 1 << 20, 50},
+		{8 << 20, 4 << 20, 0, 200}, // room of 12 MiB, and 12 for the stacks
+		{36 << 20, 20 << 20, 0, 50},
+		{1 << 30, 20 << 20, 0, 25},
+	} {
+		if got := gcPercent(c.live, c.stacks, c.globals); got != c.want {
+			t.Errorf("live heap of %d bytes, %d of stacks, %d of globals: %d %%, want %d", c.live, c.stacks, c.globals, got, c.want)
 		}
 	}
 }
