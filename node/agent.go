@@ -130,8 +130,7 @@ func (a *Agent) Begin(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, s := range held {
-		s.Adopted, s.Volumes = true, a.cfg.Files != nil
-		a.pods[s.UID] = a.newEntry(s)
+		a.pods[s.UID] = a.inherit(s)
 	}
 	if a.cfg.Files == nil {
 		return nil
@@ -142,10 +141,19 @@ func (a *Agent) Begin(ctx context.Context) error {
 	}
 	for _, uid := range dirs {
 		if a.pods[uid] == nil {
-			a.pods[uid] = a.newEntry(PodState{UID: uid, Volumes: true, Adopted: true})
+			a.pods[uid] = a.inherit(PodState{UID: uid})
 		}
 	}
 	return nil
+}
+
+// inherit makes the entry of a pod that another agent began with. Only where its sandbox still runs is it sure that its
+// volumes are whole: that agent may have failed to set them up, and the machine may have started anew since, which leaves
+// nothing of what was mounted.
+func (a *Agent) inherit(s PodState) *entry {
+	s.Adopted, s.Volumes = true, true
+	s.Left = a.cfg.Files != nil && (s.Sandbox == nil || !s.Sandbox.Ready)
+	return a.newEntry(s)
 }
 
 // lastEvents is how long the end of an agent waits for its last events to be written.
@@ -249,9 +257,7 @@ func (a *Agent) adopt(s *PodState) {
 		a.mu.Unlock()
 		return
 	}
-	st := *s
-	st.Adopted, st.Volumes = true, a.cfg.Files != nil
-	e := a.newEntry(st)
+	e := a.inherit(*s)
 	a.pods[s.UID] = e
 	a.mu.Unlock()
 	rec, err := a.cfg.Client.Get(a.ctx, api.Pods, api.Key{Namespace: s.Namespace, Name: s.Name})

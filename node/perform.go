@@ -161,7 +161,7 @@ func (e *entry) setUp(ctx context.Context, pod *corev1.Pod) {
 		}
 		return
 	}
-	e.state.Volumes, e.state.Setup = true, nil
+	e.state.Volumes, e.state.Left, e.state.Setup = true, false, nil
 }
 
 // messages are the texts of the errors that errors.Join put together.

@@ -19,6 +19,7 @@ type PodState struct {
 	Stale      []string      // IDs of older sandboxes
 	Containers []Container   // one for each container of the pod, init containers first, then what else runs
 	Volumes    bool          // set up on this host
+	Left       bool          // the volumes are of an agent before, and to be set up again before they are used
 	Setup      *Failure      // why volumes or sandbox could not be set up, the last time
 	Rejected   *Failure      // the node refused the pod: it never runs
 	Finished   bool          // deleted from the API, where finalizers keep it

@@ -135,7 +135,7 @@ func (p *plan) killAll(grace time.Duration) {
 
 // run brings up volumes, sandbox, init containers and containers, in this order.
 func (p *plan) run() {
-	if !p.have.Volumes {
+	if !p.have.Volumes || p.have.Left {
 		if !p.waits(p.have.Setup) {
 			p.do(Action{Op: SetUpVolumes})
 		}

@@ -75,7 +75,7 @@ func (w *world) apply(a Action) {
 	h := &w.have
 	switch a.Op {
 	case SetUpVolumes:
-		h.Volumes = true
+		h.Volumes, h.Left = true, false
 	case RunSandbox:
 		if h.Sandbox != nil {
 			h.Stale = append(h.Stale, h.Sandbox.ID)
@@ -289,6 +289,14 @@ var scenarios = map[string]func(t *testing.T) *world{
 		w.say("the pod is gone")
 		w.want, w.have.Grace = nil, 5*time.Second
 		w.settle()
+		return w
+	},
+	"sandbox and mounts lost while the agent is away": func(t *testing.T) *world {
+		w := newWorld(t, nil)
+		w.settle()
+		w.say("the machine starts again")
+		w.have.Adopted, w.have.Left, w.have.Sandbox.Ready = true, true, false
+		w.exit("c", 255)
 		return w
 	},
 	"rejected": func(t *testing.T) *world {

@@ -251,6 +251,10 @@ func TestPods(t *testing.T) {
 		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = "pintle.test/none:1", corev1.PullNever
 	}))
 
+	b.create(pod("unmounted", func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "none"}}}}
+	}))
+
 	p := b.wait("web", "ready", ready)
 	if p.Status.PodIP == "" || !strings.HasPrefix(p.Status.PodIP, "10.251.7.") {
 		t.Errorf("pod IP %q", p.Status.PodIP)
@@ -346,12 +350,16 @@ func TestPods(t *testing.T) {
 	t.Run("liveness", func(t *testing.T) {
 		in("write", "/data/sick", "yes")
 		b.wait("web", "restarted", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 })
+		if s := b.get("unmounted").Status; len(s.ContainerStatuses) != 1 || s.ContainerStatuses[0].State.Waiting == nil || s.PodIP != "" {
+			t.Errorf("a pod whose volumes cannot be set up was started by the next agent: %+v", s)
+		}
 	})
 	t.Run("deletion", func(t *testing.T) {
-		for _, name := range []string{"web", "fails", "absent"} {
+		names := []string{"web", "fails", "absent", "unmounted"}
+		for _, name := range names {
 			b.delete(name)
 		}
-		for _, name := range []string{"web", "fails", "absent"} {
+		for _, name := range names {
 			b.wait(name, "gone", func(p *corev1.Pod) bool { return p == nil })
 		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
