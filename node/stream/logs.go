@@ -297,8 +297,12 @@ type printer struct {
 	w       io.Writer
 	o       Options
 	written int64
+	partial bool // the line before goes on
 	b       bytes.Buffer
 }
+
+// stamp is how times stand before lines: with all nine digits, so that the texts are one above the other.
+const stamp = "2006-01-02T15:04:05.000000000Z07:00"
 
 // lines prints the whole lines of b and returns the rest.
 func (p *printer) lines(b []byte) ([]byte, error) {
@@ -327,12 +331,14 @@ func (p *printer) line(l []byte) error {
 	if when.Before(p.o.Since) || p.o.Stream != "" && p.o.Stream != string(stream) {
 		return nil
 	}
+	begun := p.partial
+	p.partial = len(tag) > 0 && tag[0] == 'P'
 	end := []byte{'\n'}
-	if len(tag) > 0 && tag[0] == 'P' {
+	if p.partial {
 		end = nil
 	}
-	if p.o.Timestamps {
-		return p.print(at, []byte{' '}, text, end)
+	if p.o.Timestamps && !begun {
+		return p.print(when.AppendFormat(nil, stamp), []byte{' '}, text, end)
 	}
 	return p.print(text, end)
 }
