@@ -53,9 +53,9 @@ type Files interface {
 	Refresh(ctx context.Context, pod *corev1.Pod) error
 	// Message is what an ended container left in its termination message file. spec is nil when it is not known.
 	Message(s *PodState, spec *corev1.Container, in *Instance) string
-	// Remove removes the pod's volumes, and with all set everything else of its directory.
+	// Remove removes the pod's volumes, and with all set everything else that is left of it: its directory, its logs.
 	Remove(ctx context.Context, uid types.UID, all bool) error
-	// Present lists the pods that have a directory.
+	// Present lists the pods of which anything is left.
 	Present() ([]types.UID, error)
 }
 

@@ -118,19 +118,3 @@ func removeLogs(path string) error {
 	}
 	return nil
 }
-
-// removeEmpty removes a pod's log directory once no container has logs in it.
-func removeEmpty(dir string) error {
-	subs, err := os.ReadDir(dir)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading a pod's log directory: %w", err)
-	}
-	for _, s := range subs {
-		_ = os.Remove(filepath.Join(dir, s.Name())) // fails, as it should, while there are logs
-	}
-	_ = os.Remove(dir)
-	return nil
-}

@@ -273,11 +273,7 @@ func (r *Runtime) RemoveSandbox(ctx context.Context, id string) error {
 	if _, err := r.rt.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: bare(id)}); err != nil && !absent(err) {
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
-	m := s.GetStatus().GetMetadata()
-	if err := removeGroups(cgroups, unifiedCgroups(), m.GetUid()); err != nil {
-		return err
-	}
-	return removeEmpty(LogDirOf(r.cfg.LogRoot, m.GetNamespace(), m.GetName(), m.GetUid()))
+	return removeGroups(cgroups, unifiedCgroups(), s.GetStatus().GetMetadata().GetUid())
 }
 
 func absent(err error) bool { return status.Code(err) == codes.NotFound }

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -40,8 +41,11 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	if pod.Spec.RuntimeClassName != nil {
 		req.RuntimeHandler = *pod.Spec.RuntimeClassName
 	}
-	_, err := r.rt.RunPodSandbox(ctx, req)
-	return err
+	if _, err := r.rt.RunPodSandbox(ctx, req); err != nil {
+		// Without a sandbox nobody removes the groups.
+		return errors.Join(err, removeGroups(cgroups, unifiedCgroups(), string(pod.UID)))
+	}
+	return nil
 }
 
 func (r *Runtime) sandboxConfig(pod *corev1.Pod, attempt uint32) *runtimeapi.PodSandboxConfig {

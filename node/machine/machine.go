@@ -227,6 +227,7 @@ func (m *Machine) makeAgent(logs string) error {
 	m.files, err = volume.New(volume.Config{Root: m.cfg.Dir, Client: m.cfg.Client,
 		Allocatable: func() resourceList { return m.agent.Allocatable() },
 		LogDir:      func(s *node.PodState) string { return cri.LogDirOf(logs, s.Namespace, s.Name, string(s.UID)) },
+		Logs:        logs,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -251,6 +252,10 @@ func TestPods(t *testing.T) {
 		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = "pintle.test/none:1", corev1.PullNever
 	}))
 
+	b.create(pod("sandboxless", func(p *corev1.Pod) {
+		class := "none"
+		p.Spec.RuntimeClassName = &class
+	}))
 	b.create(pod("unmounted", func(p *corev1.Pod) {
 		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "none"}}}}
 	}))
@@ -340,6 +345,12 @@ func TestPods(t *testing.T) {
 		}
 		b.m = m
 		b.delete("crashes") // while no agent runs
+		// What an agent that was killed had not come to.
+		for _, dir := range []string{"pods/orphan/volumes/v", "log/default_orphan_orphan/c"} {
+			if err := os.MkdirAll(filepath.Join(b.cfg.Dir, dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
 		b.run()
 		b.wait("crashes", "gone", func(p *corev1.Pod) bool { return p == nil })
 		p := b.get("web")
@@ -355,8 +366,10 @@ func TestPods(t *testing.T) {
 		}
 	})
 	t.Run("deletion", func(t *testing.T) {
-		names := []string{"web", "fails", "absent", "unmounted"}
+		names := []string{"web", "fails", "absent", "unmounted", "sandboxless"}
+		var uids []string
 		for _, name := range names {
+			uids = append(uids, string(b.get(name).UID))
 			b.delete(name)
 		}
 		for _, name := range names {
@@ -375,11 +388,16 @@ func TestPods(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(held) == 0 && len(dirs) == 0 && len(logs) == 0 {
+			groups, err := filepath.Glob("/sys/fs/cgroup/cpu/kubepods/*/pod*")
+			if err != nil {
+				t.Fatal(err)
+			}
+			groups = slices.DeleteFunc(groups, func(g string) bool { return !slices.Contains(uids, strings.TrimPrefix(filepath.Base(g), "pod")) })
+			if len(held) == 0 && len(dirs) == 0 && len(logs) == 0 && len(groups) == 0 {
 				break
 			}
 			if time.Now().After(end) {
-				t.Fatalf("left behind: %v in the runtime, directories %v, logs %v", held, dirs, logs)
+				t.Fatalf("left behind: %v in the runtime, directories %v, logs %v, control groups %v", held, dirs, logs, groups)
 			}
 		}
 	})

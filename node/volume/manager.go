@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,6 +26,8 @@ type Config struct {
 	Allocatable func() corev1.ResourceList
 	// LogDir is where a pod's containers log, for messages that fall back to the end of the log.
 	LogDir func(s *node.PodState) string
+	// Logs holds those directories, each named NAMESPACE_NAME_UID; "" where there are none.
+	Logs string
 }
 
 // Manager keeps the pods' files. It implements node.Files.
@@ -315,10 +318,7 @@ func (m *Manager) Remove(_ context.Context, uid types.UID, all bool) error {
 	}
 	m.mu.Unlock()
 	if all {
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("removing the pod's directory: %w", err)
-		}
-		return nil
+		return m.removeAll(uid)
 	}
 	// The termination messages of ended containers stay with them.
 	if err := errors.Join(os.RemoveAll(m.volumes(uid)), os.RemoveAll(filepath.Join(dir, "volume-subpaths"))); err != nil {
@@ -327,18 +327,55 @@ func (m *Manager) Remove(_ context.Context, uid types.UID, all bool) error {
 	return nil
 }
 
+// removeAll removes the pod's directory and its logs.
+func (m *Manager) removeAll(uid types.UID) error {
+	if err := os.RemoveAll(m.dir(uid)); err != nil {
+		return fmt.Errorf("removing the pod's directory: %w", err)
+	}
+	logs, err := names(m.cfg.Logs)
+	if err != nil {
+		return err
+	}
+	for _, name := range logs {
+		if strings.HasSuffix(name, "_"+string(uid)) {
+			if err := os.RemoveAll(filepath.Join(m.cfg.Logs, name)); err != nil {
+				return fmt.Errorf("removing the pod's logs: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // Present implements node.Files.
 func (m *Manager) Present() ([]types.UID, error) {
-	es, err := os.ReadDir(m.pods())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	pods, err := names(m.pods())
 	if err != nil {
-		return nil, fmt.Errorf("reading the pods' directory: %w", err)
+		return nil, err
 	}
-	uids := make([]types.UID, len(es))
-	for i, e := range es {
-		uids[i] = types.UID(e.Name())
+	logs, err := names(m.cfg.Logs)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range logs {
+		pods = append(pods, name[strings.LastIndexByte(name, '_')+1:])
+	}
+	slices.Sort(pods)
+	var uids []types.UID
+	for _, uid := range slices.Compact(pods) {
+		uids = append(uids, types.UID(uid))
 	}
 	return uids, nil
+}
+
+// names lists a directory, which need not exist.
+func names(dir string) ([]string, error) {
+	es, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("looking for what pods have left: %w", err)
+	}
+	out := make([]string, len(es))
+	for i, e := range es {
+		out[i] = e.Name()
+	}
+	return out, nil
 }

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/client"
 	"pintle.dev/node"
@@ -228,6 +229,15 @@ func TestMounts(t *testing.T) {
 	if got := m.Message(s, l.Spec, &in); got != "why" {
 		t.Errorf("message %q", got)
 	}
+	m.cfg.Logs = t.TempDir()
+	for _, name := range []string{"ns_p_u1", "ns_p_u2"} {
+		if err := os.MkdirAll(filepath.Join(m.cfg.Logs, name, "c"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if us, err := m.Present(); err != nil || !slices.Equal(us, []types.UID{"u1", "u2"}) {
+		t.Errorf("present: %v, %v; want the pod, and another that has left logs", us, err)
+	}
 	if err := m.Remove(t.Context(), "u1", false); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +247,7 @@ func TestMounts(t *testing.T) {
 	if err := m.Remove(t.Context(), "u1", true); err != nil {
 		t.Fatal(err)
 	}
-	if us, err := m.Present(); err != nil || len(us) > 0 {
+	if us, err := m.Present(); err != nil || !slices.Equal(us, []types.UID{"u2"}) {
 		t.Errorf("left: %v, %v", us, err)
 	}
 }
