@@ -64,6 +64,7 @@ type endpoint struct {
 	list      bool // the route lists and watches
 	watch     bool // this request is a watch
 	transform bool // Table and PartialObjectMetadata can be had
+	scale     bool // a built-in kind's Scale, which can be had as a Table
 }
 
 // negotiate reads an Accept header (RFC 9110, with the parameters as, g, v, stream and pretty). JSON is preferred to
@@ -200,7 +201,7 @@ func (c *clause) form(e endpoint) (form, bool) {
 	if c.as == "" && c.g == "" && c.v == "" {
 		return f, true
 	}
-	if !e.transform || c.g != metav1.GroupName || c.v != "v1" && c.v != "v1beta1" {
+	if !e.transform && !(e.scale && c.as == "Table") || c.g != metav1.GroupName || c.v != "v1" && c.v != "v1beta1" {
 		return f, false
 	}
 	switch c.as {

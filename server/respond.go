@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"sigs.k8s.io/yaml"
@@ -157,6 +158,9 @@ func (x *exchange) write(q *request, resp *api.Response) error {
 		return x.writeRecord(q, code, resp.Record)
 	case resp.List != nil:
 		return x.writeList(q, code, resp.List)
+	}
+	if s, ok := resp.Object.(*autoscalingv1.Scale); ok && x.form.shape == asTable {
+		return x.writeObject(code, scaleTable(s, x.form))
 	}
 	return x.writeObject(code, resp.Object)
 }

@@ -330,6 +330,34 @@ func showScale(s *autoscalingv1.Scale, sub *resource.Subresource) *api.Response 
 	return &api.Response{Object: s}
 }
 
+// scaleTable is s as a Table of one row, with upstream's columns.
+func scaleTable(s *autoscalingv1.Scale, f form) *metav1.Table {
+	version := metav1.GroupName + "/" + f.version
+	row := metav1.TableRow{Cells: []any{s.Name, s.Spec.Replicas, s.Status.Replicas, resource.Age(s.CreationTimestamp)}}
+	switch f.include {
+	case metav1.IncludeNone:
+	case metav1.IncludeObject:
+		row.Object.Object = s
+	default:
+		row.Object.Object = &metav1.PartialObjectMetadata{
+			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "PartialObjectMetadata"}, ObjectMeta: s.ObjectMeta,
+		}
+	}
+	name := resource.NameColumn
+	name.Format = ""
+	return &metav1.Table{
+		TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "Table"},
+		ListMeta: metav1.ListMeta{ResourceVersion: s.ResourceVersion},
+		ColumnDefinitions: []metav1.TableColumnDefinition{
+			name,
+			{Name: "Desired", Type: "integer", Description: autoscalingv1.ScaleSpec{}.SwaggerDoc()["replicas"]},
+			{Name: "Available", Type: "integer", Description: autoscalingv1.ScaleStatus{}.SwaggerDoc()["replicas"]},
+			resource.AgeColumn,
+		},
+		Rows: []metav1.TableRow{row},
+	}
+}
+
 // olderScale reports a Scale of the versions of workloads before apps/v1. They are alike but for their group.
 func olderScale(sub *resource.Subresource) bool {
 	return sub.Group != "" && sub.Group != autoscalingv1.GroupName

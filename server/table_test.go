@@ -159,3 +159,40 @@ func TestLongTable(t *testing.T) {
 		t.Errorf("%d bytes, %d rows", len(a.body), len(table.Rows))
 	}
 }
+
+// TestTableOfScale: kubectl get deployments/d --subresource=scale.
+func TestTableOfScale(t *testing.T) {
+	s := open(t)
+	const deployments = "/apis/apps/v1/namespaces/default/deployments"
+	if a := ask(t, s, "POST "+deployments, `{"metadata":{"name":"d","labels":{"k":"v"}},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},
+		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}`); a.code != 201 {
+		t.Fatalf("create: %d %s", a.code, a.body)
+	}
+	const get = "GET " + deployments + "/d/scale"
+	table := tableFrom(t, ask(t, s, get, "", acceptTable))
+	var names []string
+	for _, c := range table.ColumnDefinitions {
+		names = append(names, c.Name)
+	}
+	if got := strings.Join(names, " "); got != "Name Desired Available Age" {
+		t.Errorf("columns: %s", got)
+	}
+	if c := fmt.Sprint(table.Rows[0].Cells[:3]); c != "[d 2 0]" {
+		t.Errorf("cells: %s", c)
+	}
+	for include, want := range map[string]string{"": "PartialObjectMetadata", "?includeObject=Object": "Scale", "?includeObject=None": "<none>"} {
+		table := tableFrom(t, ask(t, s, get+include, "", acceptTable))
+		row := metav1.TypeMeta{Kind: "<none>"}
+		if raw := table.Rows[0].Object.Raw; len(raw) > 0 {
+			if err := json.Unmarshal(raw, &row); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if row.Kind != want {
+			t.Errorf("%q: the row has a %s, want %s", include, row.Kind, want)
+		}
+	}
+	if a := ask(t, s, get, "", "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"); !strings.Contains(a.body, `"kind":"Scale"`) {
+		t.Errorf("metadata of a Scale: %s", a.body)
+	}
+}
