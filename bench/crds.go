@@ -44,7 +44,7 @@ func definitions(ctx context.Context, c *Config, e *endpoint, r *Report) (err er
 		return err
 	}
 	time.Sleep(restTime)
-	memory, cpu, start, size := e.memory(), e.cpu(), time.Now(), 0
+	memory, cpu, start, size := e.data(), e.cpu(), time.Now(), 0
 	var late time.Duration // the longest time from a create's return to its objects being served
 	for i := 1; i <= c.Definitions; i++ {
 		n, err := create(i)
@@ -61,13 +61,13 @@ func definitions(ctx context.Context, c *Config, e *endpoint, r *Report) (err er
 	}
 	took, used := time.Since(start), e.cpu()-cpu
 	time.Sleep(restTime)
-	grown := e.memory() - memory
+	grown := e.data() - memory
 	n := strconv.Itoa(c.Definitions)
 	add := func(work, unit string, v float64) { r.add(Figure{Work: work, Unit: unit, Value: v}) }
 	add(fmt.Sprintf("%s CRDs of %d KB, CPU", n, size/c.Definitions/1000), "s", used.Seconds())
 	add("the same, duration", "s", took.Seconds())
 	add("objects served after a create returned, at most", "ms", micros(late)/1000)
-	add("memory grown per CRD", "KiB", float64(grown)/1024/float64(c.Definitions))
+	add("memory grown per CRD, but for pages of the program", "KiB", float64(grown)/1024/float64(c.Definitions))
 	first, bytes, err := describe()
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func definitions(ctx context.Context, c *Config, e *endpoint, r *Report) (err er
 	}
 	add("the same after one more CRD, CPU", "ms", micros(again)/1000)
 	time.Sleep(restTime)
-	add("memory grown per CRD, then", "KiB", float64(e.memory()-memory)/1024/float64(c.Definitions))
+	add("memory grown per CRD, then", "KiB", float64(e.data()-memory)/1024/float64(c.Definitions))
 	return nil
 }
 

@@ -9,10 +9,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -23,6 +26,7 @@ type endpoint struct {
 	tls    *tls.Config
 	client *http.Client
 	pids   []int
+	disks  []string // the kernel's statistics of those the processes write to
 	stop   func()
 }
 
@@ -39,7 +43,7 @@ func dialKubeconfig(path string, pids []int) (*endpoint, error) {
 }
 
 func newEndpoint(base string, t *tls.Config, pids []int) *endpoint {
-	e := &endpoint{base: strings.TrimSuffix(base, "/"), tls: t, pids: pids, stop: func() {}}
+	e := &endpoint{base: strings.TrimSuffix(base, "/"), tls: t, pids: pids, disks: disksOf(pids), stop: func() {}}
 	e.client = e.connection()
 	return e
 }
@@ -124,24 +128,112 @@ func (e *endpoint) cpu() time.Duration {
 // memory is the resident size of the server's processes, in bytes.
 func (e *endpoint) memory() int64 { return e.proc("status", "VmRSS:") << 10 }
 
-// anonymous is the part of memory that no file backs, in bytes.
-func (e *endpoint) anonymous() int64 { return e.proc("status", "RssAnon:") << 10 }
+// data is memory without the pages of the programs themselves, in bytes. Those come and go with the code that runs, and
+// the page cache has them anyway; files that a server maps for its data count.
+func (e *endpoint) data() int64 {
+	total := e.memory()
+	for _, pid := range e.pids {
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil {
+			continue
+		}
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+		if err != nil {
+			continue
+		}
+		total -= mapped(string(maps), program) << 10
+	}
+	return total
+}
 
-// written is what the server's processes have had written to disks, in bytes.
-func (e *endpoint) written() int64 { return e.proc("io", "write_bytes:") }
+// mapped adds up what a /proc/PID/smaps says is resident of the pages of a file, in KiB. Pages that were written to are no
+// longer the file's.
+func mapped(smaps, file string) int64 {
+	var total, resident int64
+	in := false
+	for line := range strings.Lines(smaps) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) >= 2 && !strings.HasSuffix(f[0], ":"):
+			in = strings.HasSuffix(strings.TrimSpace(line), " "+file)
+		case !in || len(f) < 2:
+		case f[0] == "Rss:":
+			resident, _ = strconv.ParseInt(f[1], 10, 64)
+		case f[0] == "Anonymous:":
+			private, _ := strconv.ParseInt(f[1], 10, 64)
+			total += resident - private
+		}
+	}
+	return total
+}
+
+// written is how much has been written to disks, in bytes: by the server's processes, as the kernel counts, and to the
+// disks they have files open on, by whomever. Neither is the truth. For a process the kernel counts whole folios of its
+// page cache, up to 1 MiB for a sync of 2 KB in a log file that is used again; a disk has other users. The lesser is an
+// upper bound.
+type written struct {
+	processes, disks int64
+	known            bool // disks is
+}
+
+func (e *endpoint) written() written {
+	w := written{processes: e.proc("io", "write_bytes:"), known: len(e.disks) > 0}
+	for _, stat := range e.disks {
+		data, err := os.ReadFile(stat)
+		f := strings.Fields(string(data))
+		if err != nil || len(f) < 7 {
+			w.known = false
+			continue
+		}
+		sectors, _ := strconv.ParseInt(f[6], 10, 64) // of 512 bytes, whatever the disk's are
+		w.disks += sectors * 512
+	}
+	return w
+}
+
+// since is what was written after an earlier count, at most.
+func (w written) since(before written) int64 {
+	if !w.known || !before.known {
+		return w.processes - before.processes
+	}
+	return min(w.processes-before.processes, w.disks-before.disks)
+}
 
 // settled is written once the server has stopped to write behind what it was asked, or after five seconds.
-func (e *endpoint) settled() int64 {
+func (e *endpoint) settled() written {
 	last := e.written()
 	for range 10 {
 		time.Sleep(500 * time.Millisecond)
 		now := e.written()
-		if now-last < 64<<10 {
+		if now.since(last) < 64<<10 {
 			return now
 		}
 		last = now
 	}
 	return last
+}
+
+// disksOf names the kernel's statistics of the disks that processes have regular files open on. File systems without a
+// disk of their own have none.
+func disksOf(pids []int) []string {
+	var stats []string
+	for _, pid := range pids {
+		open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		if err != nil {
+			continue
+		}
+		for _, name := range open {
+			var st unix.Stat_t
+			if err := unix.Stat(name, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+				continue
+			}
+			stat := fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(st.Dev), unix.Minor(st.Dev))
+			if _, err := os.Stat(stat); err == nil && !slices.Contains(stats, stat) {
+				stats = append(stats, stat)
+			}
+		}
+	}
+	return stats
 }
 
 // proc adds up a field of a file in the processes' directories below /proc.

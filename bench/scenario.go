@@ -34,7 +34,7 @@ func idle(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 	cleanup()
 	time.Sleep(restTime)
 	r.add(Figure{Work: "idle memory", Unit: "MiB", Value: mib(e.memory())})
-	r.add(Figure{Work: "the same, but for pages of files", Unit: "MiB", Value: mib(e.anonymous())})
+	r.add(Figure{Work: "the same, but for pages of the program", Unit: "MiB", Value: mib(e.data())})
 	return nil
 }
 
@@ -98,7 +98,7 @@ func curve(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 	}
 	defer cleanup()
 	k.namespace = ns
-	before, made := e.memory(), 0
+	before, made := e.data(), 0
 	for _, n := range c.Curve {
 		c.Progress("curve: %d custom resources", n)
 		run := &basicRun{c: &Config{Objects: n, Writers: c.Writers}, k: k}
@@ -138,8 +138,8 @@ func curve(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 		if err != nil {
 			return err
 		}
-		grown := e.memory() - before
-		at("memory grown", "MiB", mib(grown))
+		grown := e.data() - before
+		at("memory grown, but for pages of the program", "MiB", mib(grown))
 		at("the same, of their JSON on the wire", "x", float64(grown)/float64(size*n))
 	}
 	return nil

@@ -101,7 +101,7 @@ func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 func mib(n int64) float64            { return float64(n) / (1 << 20) }
 
 func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
-	before, written := e.memory(), e.written()
+	before, written := e.data(), e.written()
 	fs, err := b.measured(e, "create", b.c.Objects, func(i int) error {
 		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
 		return err
@@ -109,7 +109,7 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	grown := e.memory() - before
+	grown := e.data() - before
 	if b.sizes.One == 0 {
 		if b.sizes.One, err = e.do(ctx, call{method: "GET", path: b.one(0)}); err != nil {
 			return nil, err
@@ -120,15 +120,15 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 		b.sizes.Frame = b.sizes.One + 40
 	}
 	return append(fs,
-		Figure{Work: "memory grown by the objects", Unit: "MiB", Value: mib(grown), NoFloor: true},
+		Figure{Work: "memory grown by the objects, but for pages of the program", Unit: "MiB", Value: mib(grown), NoFloor: true},
 		Figure{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List), NoFloor: true},
 		b.disk(e, "create", written),
 	), nil
 }
 
 // disk is what a write of every object had written to disk, of their JSON.
-func (b *basicRun) disk(e *endpoint, work string, before int64) Figure {
-	return Figure{Work: work + ", disk bytes written of their JSON", Unit: "x", Value: float64(e.settled()-before) / float64(b.sizes.List), NoFloor: true}
+func (b *basicRun) disk(e *endpoint, work string, before written) Figure {
+	return Figure{Work: work + ", disk bytes written of their JSON", Unit: "x", Value: float64(e.settled().since(before)) / float64(b.sizes.List), NoFloor: true}
 }
 
 func (b *basicRun) serial(ctx context.Context, e *endpoint) ([]Figure, error) {
