@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,20 +22,25 @@ const (
 	mostForStacks = 16 << 20 // more room than that is not worth the memory
 	leastPercent  = 25
 	mostPercent   = 400
+	startPercent  = 100 // the least while a server starts: what it loads stays, as collecting would find out over and over
 )
 
 // tuneCollector makes the garbage collector's target follow the size of the live heap, unless GOGC or GOMEMLIMIT says
-// that the user knows better.
-func tuneCollector() {
+// that the user knows better. started is to be called once the server has loaded what it has; it gives back to the system
+// what loading took.
+func tuneCollector() (started func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
+		return func() {}
 	}
+	var least atomic.Int64
+	least.Store(startPercent)
 	percent := 100
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	var adjust func(*[16]byte)
 	adjust = func(*[16]byte) {
 		metrics.Read(sample)
-		if want := gcPercent(sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64()); want*10 < percent*9 || want*9 > percent*10 {
+		want := gcPercent(sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64())
+		if want = max(want, int(least.Load())); want*10 < percent*9 || want*9 > percent*10 {
 			percent = want
 			debug.SetGCPercent(want)
 		}
@@ -42,6 +48,10 @@ func tuneCollector() {
 		runtime.SetFinalizer(new([16]byte), adjust)
 	}
 	adjust(nil)
+	return func() {
+		least.Store(leastPercent)
+		debug.FreeOSMemory()
+	}
 }
 
 // gcPercent is how much may be allocated before the next collection, in percent of what is looked through in each, which

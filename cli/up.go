@@ -80,7 +80,7 @@ func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error
 	if c.Kubeconfig == "" && c.Data != "" {
 		c.Kubeconfig = filepath.Join(c.Data, "kubeconfig")
 	}
-	tuneCollector()
+	loaded := tuneCollector()
 	deepenStacks(ctx)
 	began := time.Now()
 	c.Progress = func(part string, took time.Duration) {
@@ -98,6 +98,7 @@ func run(ctx context.Context, out io.Writer, c cluster.Config, hints bool) error
 		printHints(out, c)
 	}
 	started := time.AfterFunc(startSettles, func() {
+		loaded()
 		if err := forgetStart(); err != nil {
 			c.Log.Warn("cannot give back the memory that starting took", "err", err)
 		}
