@@ -172,6 +172,36 @@ func TestConversionWebhook(t *testing.T) {
 	}
 }
 
+// TestConversionOwners: a write through one version takes fields from managers who wrote in another, where they go by
+// other names.
+func TestConversionOwners(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL+"/convert", c.bundle()), `["v1"]`), 201)
+	config := func(version, field, value string) string {
+		return fmt.Sprintf(`{"apiVersion":"example.com/%s","kind":"Gadget","metadata":{"name":"g"},"spec":{%q:%q}}`, version, field, value)
+	}
+	owns := func(manager, operation, version string) string {
+		return fmt.Sprintf(`"manager":%q,"operation":%q,"apiVersion":"example.com/%s",`, manager, operation, version)
+	}
+	want(t, sys, "APPLY", gadgetsV1+"/g?fieldManager=a", config("v1", "color", "red"), 201, owns("a", "Apply", "v1"))
+	want(t, sys, "APPLY", gadgetsV2+"/g?fieldManager=b", config("v2", "hue", "green"), 409, `conflict with \"a\": .spec.color`)
+	want(t, sys, "APPLY", gadgetsV2+"/g?fieldManager=b", config("v2", "hue", "red"), 200, owns("a", "Apply", "v1"), owns("b", "Apply", "v2"))
+	want(t, sys, "PATCH", gadgetsV2+"/g?fieldManager=u", `{"spec":{"hue":"blue"}}`, 200, owns("u", "Update", "v2"), `!"manager":"a"`, `!"manager":"b"`)
+	want(t, sys, "APPLY", gadgetsV1+"/g?fieldManager=a", config("v1", "color", "red"), 409, `conflict with \"u\" using example.com/v2: .spec.hue`)
+	want(t, sys, "APPLY", gadgetsV1+"/g?fieldManager=a&force=true", config("v1", "color", "red"), 200, owns("a", "Apply", "v1"), `!"manager":"u"`)
+	// What a manager applied in one version it lets go of in another.
+	want(t, sys, "APPLY", gadgetsV2+"/g?fieldManager=a", `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"g"},"spec":{"size":4}}`, 200,
+		owns("a", "Apply", "v2"), `"size":4`, `!"hue":"red"`, `!"color"`)
+
+	// A webhook that fails fails the apply, but no other write: who owned fields goes on owning them, as on upstream.
+	want(t, sys, "PATCH", gadgetsV2+"/g?fieldManager=u", `{"spec":{"hue":"blue"}}`, 200)
+	want(t, sys, "APPLY", gadgetsV1+"/g?fieldManager=c", `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"g"},"spec":{"size":4}}`, 200, owns("c", "Apply", "v1"))
+	c.lie(func(map[string]any) any { return strings.NewReader("no") })
+	want(t, sys, "APPLY", gadgetsV2+"/g?fieldManager=d", config("v2", "hue", "white"), 500, "conversion webhook for example.com/v2, Kind=Gadget failed")
+	want(t, sys, "PATCH", gadgetsV2+"/g?fieldManager=u", `{"spec":{"hue":"black","size":5}}`, 200, owns("c", "Apply", "v1"), `"hue":"black"`)
+}
+
 // TestConversionTogether: what a list shows is sent to the webhook at once, and not again.
 func TestConversionTogether(t *testing.T) {
 	c := newConverter(t)

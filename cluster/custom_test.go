@@ -20,8 +20,12 @@ func call(t *testing.T, sys *System, method, path, body string) (int, string) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	if method == http.MethodPatch {
+	switch method {
+	case http.MethodPatch:
 		r.Header.Set("Content-Type", "application/merge-patch+json")
+	case "APPLY":
+		r.Method = http.MethodPatch
+		r.Header.Set("Content-Type", "application/apply-patch+yaml")
 	}
 	p, err := sys.adminClient().Do(r)
 	if err != nil {

@@ -27,9 +27,6 @@ type Application struct {
 	Config *Value
 	// Force takes fields from managers that want other values, instead of failing with Conflicts.
 	Force bool
-	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
-	// there is no such version. Nil when all owners speak the Write's version.
-	Convert func(v *Value, version string) (*Value, Shape, error)
 }
 
 // Applied is what an apply made of an object.
@@ -70,7 +67,7 @@ func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, er
 			return Applied{}, err
 		}
 	}
-	if err := a.take(live, after); err != nil {
+	if err := a.take(after); err != nil {
 		return Applied{}, err
 	}
 	a.self.Time = last.Time
@@ -101,6 +98,7 @@ type apply struct {
 type versioned struct {
 	shape   Shape
 	missing bool
+	live    *Value
 	compared
 }
 
@@ -118,8 +116,8 @@ func (a *apply) read(owners api.Owners, live *Value) error {
 		if err != nil {
 			return fmt.Errorf("reading the fields of %q: %w", o.Manager, err)
 		}
-		_, s, err := a.convert(live, o.APIVersion)
-		if err != nil && !errors.Is(err, ErrNoVersion) {
+		s, err := a.speak(o.APIVersion, live)
+		if err != nil {
 			return err
 		}
 		w := owned{Owner: o, fields: f}
@@ -135,19 +133,33 @@ func (a *apply) read(owners api.Owners, live *Value) error {
 	return nil
 }
 
-// convert is a document of the apply's version in another one.
+// speak gets to know a version of the live document; its shape is nil when there is no such version.
+func (a *apply) speak(version string, live *Value) (Shape, error) {
+	v := a.versions[version]
+	if v == nil {
+		v = new(versioned)
+		a.versions[version] = v
+	}
+	if v.live != nil || v.missing {
+		return v.shape, nil
+	}
+	converted, s, err := a.convert(live, version)
+	v.shape, v.live, v.missing = s, converted, errors.Is(err, ErrNoVersion)
+	if v.missing {
+		return nil, nil
+	}
+	return s, err
+}
+
+// convert is a document in another version, or itself when it is in that.
 func (a *apply) convert(v *Value, version string) (*Value, Shape, error) {
-	known := a.versions[version]
-	switch {
-	case version == a.by.APIVersion:
+	switch known := a.versions[version]; {
+	case version == a.by.APIVersion && a.by.Convert == nil, known != nil && v.Get("apiVersion").Str() == version:
 		return v, known.shape, nil
 	case known != nil && known.missing, a.by.Convert == nil:
 		return nil, nil, ErrNoVersion
 	}
 	c, s, err := a.by.Convert(v, version)
-	if known == nil {
-		a.versions[version] = &versioned{shape: s, missing: errors.Is(err, ErrNoVersion)}
-	}
 	if err != nil && !errors.Is(err, ErrNoVersion) {
 		err = fmt.Errorf("converting to %s: %w", version, err)
 	}
@@ -184,14 +196,8 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	}
 	gone := had.withNamed(s).Difference(has.withNamed(s)).Intersection(lastFields)
 	out := remove(full, gone.nodes, s)
-	if full == merged {
-		return &out, nil
-	}
-	back, _, err := a.by.Convert(&out, a.by.APIVersion)
-	if err != nil {
-		return nil, fmt.Errorf("converting to %s: %w", a.by.APIVersion, err)
-	}
-	return back, nil
+	back, _, err := a.convert(&out, a.by.APIVersion)
+	return back, err
 }
 
 // ownersVersions are the versions in which there are owners, the given one first.
@@ -212,18 +218,15 @@ func (a *apply) ownersVersions(first string) []string {
 // restore puts back into pruned what owners in a version own of full. Both are in the version from.
 func (a *apply) restore(full, pruned *Value, from, version string) error {
 	owned := a.ownedIn(version)
-	f, p := full, pruned
-	s := a.versions[from].shape
-	if version != from {
-		var err error
-		if f, s, err = a.convertFrom(full, from, version); errors.Is(err, ErrNoVersion) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if p, _, err = a.convertFrom(pruned, from, version); err != nil {
-			return err
-		}
+	f, s, err := a.convert(full, version)
+	if errors.Is(err, ErrNoVersion) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	p, _, err := a.convert(pruned, version)
+	if err != nil {
+		return err
 	}
 	had, err := appliedFields(f, s, false)
 	if err != nil {
@@ -235,27 +238,12 @@ func (a *apply) restore(full, pruned *Value, from, version string) error {
 	}
 	gone := had.withNamed(s).Difference(has.withNamed(s).Union(owned.withNamed(s)))
 	out := remove(f, gone.nodes, s)
-	if version == from {
-		*pruned = out
-		return nil
-	}
-	back, _, err := a.convertFrom(&out, version, from)
+	back, _, err := a.convert(&out, from)
 	if err != nil {
 		return err
 	}
 	*pruned = *back
 	return nil
-}
-
-// convertFrom is convert for a document that is not in the apply's version.
-func (a *apply) convertFrom(v *Value, from, to string) (*Value, Shape, error) {
-	if from == to {
-		return v, a.versions[to].shape, nil
-	}
-	if known := a.versions[to]; known != nil && known.missing || a.by.Convert == nil {
-		return nil, nil, ErrNoVersion
-	}
-	return a.by.Convert(v, to)
 }
 
 // ownedIn is what is owned by anybody in a version, the manager's new fields included.
@@ -272,12 +260,12 @@ func (a *apply) ownedIn(version string) Fields {
 	return all
 }
 
-// take decides what the other owners lose by the change from before to after.
-func (a *apply) take(before, after *Value) error {
+// take decides what the other owners lose by the change from the live document to after.
+func (a *apply) take(after *Value) error {
 	var conflicts Conflicts
 	left := a.others[:0:0]
 	for _, o := range a.others {
-		v, err := a.compare(before, after, o.APIVersion)
+		v, err := a.compare(after, o.APIVersion)
 		if errors.Is(err, ErrNoVersion) {
 			continue // its version is gone, and so is it
 		}
@@ -303,13 +291,12 @@ func (a *apply) take(before, after *Value) error {
 	return nil
 }
 
-// compare is how the document changed as an owner's version has it.
-func (a *apply) compare(before, after *Value, version string) (*compared, error) {
-	b, s, err := a.convert(before, version)
-	if err != nil {
-		return nil, err
-	}
+// compare is how the document changed as an owner's version has it, which has been spoken before.
+func (a *apply) compare(after *Value, version string) (*compared, error) {
 	v := a.versions[version]
+	if v.missing {
+		return nil, ErrNoVersion
+	}
 	if v.done {
 		return &v.compared, nil
 	}
@@ -317,11 +304,11 @@ func (a *apply) compare(before, after *Value, version string) (*compared, error)
 	if err != nil {
 		return nil, err
 	}
-	ch, err := Compare(b, c, s)
+	ch, err := Compare(v.live, c, v.shape)
 	if err != nil {
 		return nil, fmt.Errorf("failed to compare objects: %w", err)
 	}
-	v.compared = compared{true, ch.Removed.Without(a.ignored), ch.Modified.Union(ch.Added).Without(a.ignored)}
+	v.compared = compared{true, ch.Removed.Without(a.by.Ignore), ch.Modified.Union(ch.Added).Without(a.by.Ignore)}
 	return &v.compared, nil
 }
 

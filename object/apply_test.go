@@ -72,7 +72,7 @@ func applyLikeUpstream(t *testing.T, converter managedfields.TypeConverter, shap
 	outcomes := map[string]int{}
 	for round := range rounds {
 		synctest.Test(t, func(t *testing.T) {
-			p := &pair{t: t, shape: shape, outcomes: outcomes}
+			p := &pair{t: t, shape: shape, outcomes: outcomes, version: "g/v1"}
 			gvk := (&unstructured.Unstructured{Object: r.widget("")}).GroupVersionKind()
 			p.upstream = managedfieldstest.NewFakeFieldManager(converter, gvk)
 			p.theirs = &unstructured.Unstructured{Object: map[string]any{"apiVersion": "g/v1", "kind": "Widget"}}
@@ -123,6 +123,8 @@ type pair struct {
 	theirs   runtime.Object
 	ours     *Value
 	owners   api.Owners
+	version  string                                      // in which the next step is taken
+	convert  func(*Value, string) (*Value, Shape, error) // nil when there is one version
 	where    string
 	outcomes map[string]int
 }
@@ -137,13 +139,14 @@ func (p *pair) update(doc map[string]any, manager string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.owners = Own(p.owners, p.ours, &after, p.shape, Write{Owner: p.by(manager)})
+	p.count()
+	p.owners = Own(p.owners, p.in(p.ours, p.version), &after, p.shape, Write{Owner: p.by(manager), Convert: p.convert})
 	p.outcomes["updated"]++
 	p.check("update by "+manager, updated, &after)
 }
 
 func (p *pair) by(manager string) api.Owner {
-	return api.Owner{Manager: manager, APIVersion: "g/v1", Time: time.Now().Unix()}
+	return api.Owner{Manager: manager, APIVersion: p.version, Time: time.Now().Unix()}
 }
 
 func (p *pair) apply(doc map[string]any, manager string, force bool) {
@@ -155,11 +158,12 @@ func (p *pair) apply(doc map[string]any, manager string, force bool) {
 	}
 	what := fmt.Sprintf("%s applies (force %v)\n%s\nover %s\nowned by\n%s", manager, force, text(&config), text(p.ours), show(t, entries(p.owners)))
 	theirs, wantErr := p.upstream.Apply(p.theirs, &unstructured.Unstructured{Object: config.ToAny().(map[string]any)}, manager, force)
-	owners := p.owners
+	p.count()
+	owners, live := p.owners, p.in(p.ours, p.version)
 	if len(owners) == 0 {
-		owners = Own(nil, nil, p.ours, p.shape, Write{Owner: p.by(BeforeFirstApply)})
+		owners = Own(nil, nil, live, p.shape, Write{Owner: p.by(BeforeFirstApply)})
 	}
-	got, gotErr := Apply(p.ours, owners, p.shape, Application{Write: Write{Owner: p.by(manager)}, Config: &config, Force: force})
+	got, gotErr := Apply(live, owners, p.shape, Application{Write: Write{Owner: p.by(manager), Convert: p.convert}, Config: &config, Force: force})
 	var status apierrors.APIStatus
 	var conflicts Conflicts
 	switch {
@@ -200,6 +204,12 @@ func (p *pair) apply(doc map[string]any, manager string, force bool) {
 // check compares the object and makes the outcome the object of the next step.
 func (p *pair) check(what string, updated runtime.Object, after *Value) {
 	p.t.Helper()
+	if p.convert != nil {
+		// What is stored is in the first version.
+		u := updated.(*unstructured.Unstructured)
+		updated = &unstructured.Unstructured{Object: convertWidget(u.Object, "g/v1")}
+		after = p.in(after, "g/v1")
+	}
 	u := updated.(*unstructured.Unstructured)
 	want, got := show(p.t, u.GetManagedFields()), show(p.t, entries(p.owners))
 	if want != got {

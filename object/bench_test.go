@@ -13,7 +13,7 @@ import (
 // benchCR is the custom resource of the performance bars: 1.1 KB with a keyed list of 16 items.
 func benchCR() []byte {
 	var b strings.Builder
-	b.WriteString(`{"apiVersion":"bench.pintle.dev/v1","kind":"Widget","metadata":{"name":"widget-00017","namespace":"bench","uid":"6c7a1f3e-6c55-4b49-9c39-1f3b5a5d0d11","resourceVersion":"123456","generation":1,"creationTimestamp":"2026-01-02T03:04:05Z","labels":{"app":"widget","tier":"t7"}},"spec":{"replicas":3,"image":"registry.example.com/widget:1.2.3","paused":false,"items":[`)
+	b.WriteString(`{"apiVersion":"v1","kind":"Widget","metadata":{"name":"widget-00017","namespace":"bench","uid":"6c7a1f3e-6c55-4b49-9c39-1f3b5a5d0d11","resourceVersion":"123456","generation":1,"creationTimestamp":"2026-01-02T03:04:05Z","labels":{"app":"widget","tier":"t7"}},"spec":{"replicas":3,"image":"registry.example.com/widget:1.2.3","paused":false,"items":[`)
 	for i := range 16 {
 		if i > 0 {
 			b.WriteByte(',')

@@ -52,11 +52,10 @@ func FieldPaths(paths ...string) Fields {
 //
 // before is the live object. On a create it is what an empty object of the kind looks like: the members that are
 // always there (a typed object's {"metadata":{},"spec":{},"status":{}}) and so come to be owned by nobody; nil for
-// custom resources. before and after are in the version that s describes; owners in other versions are taken to speak
-// of the same fields. Changes in by.Ignore and below do not count: what this endpoint does not let a client write.
+// custom resources. before and after are in the version that s describes. Changes in by.Ignore and below do not count: what this endpoint does not let a client write.
 //
-// An existing object without owners gets none, and when a list has items without identity the owners stay as they are;
-// both as upstream. The result shares memory with old.
+// An existing object without owners gets none, and when a list has items without identity or the object cannot be
+// converted to an owner's version the owners stay as they are; both as upstream. The result shares memory with old.
 func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	if len(old) == 0 && !by.Owned && before.Path("metadata", "uid").Str() != "" {
 		return nil
@@ -73,12 +72,20 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	}
 	taken := ch.Modified.Union(ch.Added)
 	gone := taken.Union(ch.Removed)
-	if gone.Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
+	if gone.Empty() && by.Convert == nil && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
 		return old
 	}
 	own := taken.Difference(unowned)
 	owners := make([]owned, 0, len(old)+1)
+	other := otherVersions{before: before, after: after, by: &by, gone: map[string]Fields{by.APIVersion: gone}}
 	for _, o := range old {
+		gone, err := other.goneIn(o.APIVersion)
+		if errors.Is(err, ErrNoVersion) {
+			continue // its version is gone, and so is it
+		}
+		if err != nil {
+			return old
+		}
 		if o, ok := lose(o, by.Owner, own, gone); ok {
 			owners = append(owners, o)
 		}
@@ -106,6 +113,42 @@ type Write struct {
 	Ignore Fields
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
+	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
+	// there is no such version, whose owners are forgotten. Nil when fields go by the same names in all versions there are
+	// owners in.
+	Convert func(v *Value, version string) (*Value, Shape, error)
+}
+
+// otherVersions finds what a write takes from owners in other versions.
+type otherVersions struct {
+	before, after *Value
+	by            *Write
+	gone          map[string]Fields
+}
+
+// goneIn is what is removed, or taken over by the writer, as a version has it.
+func (v *otherVersions) goneIn(version string) (Fields, error) {
+	if v.by.Convert == nil {
+		version = v.by.APIVersion
+	}
+	if gone, ok := v.gone[version]; ok {
+		return gone, nil
+	}
+	before, _, err := v.by.Convert(v.before, version)
+	if err != nil {
+		return Fields{}, err
+	}
+	after, s, err := v.by.Convert(v.after, version)
+	if err != nil {
+		return Fields{}, err
+	}
+	ch, err := Compare(before, after, s)
+	if err != nil {
+		return Fields{}, err
+	}
+	gone := ch.Modified.Union(ch.Added).Union(ch.Removed).Without(v.by.Ignore)
+	v.gone[version] = gone
+	return gone, nil
 }
 
 // owned is an owner whose fields are being changed; Owner.Fields is out of date once changed is set.

@@ -162,8 +162,9 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 	}
 	by := object.Application{
 		Write: q.owner(q.options.manager, q.Subresource), Config: config,
-		Force: q.options.force != nil && *q.options.force, Convert: q.convertDocument,
+		Force: q.options.force != nil && *q.options.force,
 	}
+	by.Convert = q.convertDocument
 	done, err := object.Apply(live, owners, q.v.Shape, by)
 	if conflicts := (object.Conflicts)(nil); errors.As(err, &conflicts) && by.Manager == kubectlManager {
 		// What kubectl applied by itself before it may change without force.
@@ -257,6 +258,9 @@ func (q *request) applyError(config *object.Value, err error) error {
 func conflictError(err error) error {
 	var conflicts object.Conflicts
 	if !errors.As(err, &conflicts) {
+		if own := (*api.Error)(nil); errors.As(err, &own) {
+			return err // of a conversion
+		}
 		return api.BadRequest("%s", err)
 	}
 	e := api.NewError(http.StatusConflict, metav1.StatusReasonConflict, "%s", conflicts.Error())

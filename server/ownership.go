@@ -72,25 +72,28 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 // compare decides from what there was before, and what the client says of managedFields.
 func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by object.Write) error {
 	q := s.q
-	before, after, err := s.parsed(rec)
-	if err != nil {
-		return err
-	}
 	if rec != nil {
 		s.owners = q.sameGroup(rec.Owners())
 	}
 	if q.Subresource == "" {
 		s.owners = object.SentOwners(s.owners, sent)
 	}
+	if rec != nil {
+		by.Convert = q.converter(s.owners)
+	}
+	before, after, err := s.parsed(rec, by.Convert != nil)
+	if err != nil {
+		return err
+	}
 	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
 	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
 	return nil
 }
 
-// parsed is what there was before and what there is now, for Own to compare.
-func (s *sealed) parsed(rec *api.Record) (before, after *object.Value, err error) {
+// parsed is what there was before and what there is now, for Own to compare: as a whole, or at least where they differ.
+func (s *sealed) parsed(rec *api.Record, whole bool) (before, after *object.Value, err error) {
 	q := s.q
-	if rec != nil && q.before == nil && q.typedAsStored() && asStored(q.d, q.v, rec) {
+	if !whole && rec != nil && q.before == nil && q.typedAsStored() && asStored(q.d, q.v, rec) {
 		// Most of the object is as it was, which shows without parsing it.
 		before, after, *s.final, err = object.ParseDifferent((*s.final)[:0], rec.JSON(), *s.buf, "metadata")
 		return before, after, err
@@ -203,6 +206,20 @@ func (q *request) sameGroup(owners api.Owners) api.Owners {
 		v := q.d.Version(o.APIVersion)
 		return v == nil || !v.Alike() || !q.v.Alike()
 	})
+}
+
+// converter is what object.Own needs to look at a write in the versions of others; nil when fields go by the same names in
+// all of them.
+func (q *request) converter(owners api.Owners) func(*object.Value, string) (*object.Value, object.Shape, error) {
+	for _, o := range owners {
+		if o.APIVersion == q.v.APIVersion() {
+			continue
+		}
+		if v := q.d.Version(o.APIVersion); v == nil || !v.Alike() || !q.v.Alike() {
+			return q.convertDocument
+		}
+	}
+	return nil
 }
 
 // owner is who writes, and what this endpoint does not let them write.
