@@ -4,7 +4,8 @@
 //
 // The package decides nothing about requests; package server drives the hooks in this order:
 //
-//	decode -> Default -> field ownership -> admission -> Prepare -> Validate -> Claim -> Encode -> commit
+//	decode -> Default -> field ownership -> admission completes -> Prepare -> Validate -> admission's verdict
+//	       -> Warn -> Claim -> Encode -> commit
 //
 // as upstream does: what admission and Prepare add is nobody's field.
 package resource

@@ -8,10 +8,13 @@
 //	  -> Handle (chain.go: authorization, which Definition)
 //	    -> get and list (read.go, selector.go, continue.go, list options in options.go)
 //	     | watch (watch.go; frame.go on the way out)
-//	     | create, update, patch, delete, deletecollection (one file each, on write.go)
+//	     | create, update, patch, apply, delete, deletecollection (one file each, on write.go, decode.go, ownership.go)
 //	     | a subresource (subresource.go, scale.go, eviction.go)
-//	  -> respond.go, which splices stored bytes to the wire, or table.go
-//	ServeHTTP -> health.go -> discovery.go, openapi.go, version.go: what describes the API, made from the registry
+//	     | what is answered and not kept (question.go)
+//	  -> respond.go, which splices stored bytes to the wire (render.go has them in the version asked for, conversions.go
+//	     converts them by webhook ahead), or table.go, protobuf.go
+//	ServeHTTP -> health.go -> discovery*.go, openapi*.go, version.go: what describes the API, made from the registry and
+//	  kept until it changes (cached.go)
 //
 // Callers in the same process enter at Handle with their own identity.
 //
@@ -23,5 +26,6 @@
 //   - W3 An update that changes nothing commits nothing.
 //   - W4 A watcher gets every event that passes its selectors once and in order, or a 410. What it has not read yet
 //     costs nothing but its place in the log.
-//   - W5 No input makes the server panic or answer 500. A panic that happens all the same ends its request only.
+//   - W5 Nothing a client sends makes the server panic or answer 500; what a conversion webhook fails at is a 500, as on
+//     upstream. A panic that happens all the same ends its request only.
 package server

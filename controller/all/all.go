@@ -1,4 +1,5 @@
-// Package all lists the controllers: a new one is a package of its own and a line here.
+// Package all lists the controllers: a new one is a package of its own, a line here, and in package auth the rights of the
+// identity it is given here.
 package all
 
 import (

@@ -117,8 +117,8 @@ var older = map[string][]string{
 // gone are packages that k8s.io/api has no longer, and those that declare the same types.
 var gone = map[string]string{"k8s.io/api/scheduling/v1alpha1": "k8s.io/api/scheduling/v1beta1"}
 
-// packages lists the packages whose kinds are served: every stable version of k8s.io/api, the older ones, apiextensions
-// v1, and the metadata they share.
+// packages lists the packages whose kinds are served or will be: every stable version of k8s.io/api, the older ones, both
+// versions of apiextensions, and the metadata they share.
 func packages(src *source) ([]string, error) {
 	for _, m := range []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver"} {
 		out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", m).Output()
