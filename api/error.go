@@ -18,9 +18,9 @@ type Error struct {
 	Err    error
 }
 
-// Error is the status message, followed by the cause where there is one.
+// Error is the status message, followed by the cause where there is one that the message does not consist of.
 func (e *Error) Error() string {
-	if e.Err != nil {
+	if e.Err != nil && e.Err.Error() != e.Status.Message {
 		return e.Status.Message + ": " + e.Err.Error()
 	}
 	return e.Status.Message
