@@ -13,9 +13,11 @@ import (
 
 // Status is what the API is to say of a pod, after upstream's rules for phase, conditions and container states. It
 // starts from the status the API has: what others own in it (conditions of other types, nominatedNodeName) stays.
+// It shares memory with the pod, which nobody changes.
 func Status(pod *corev1.Pod, have PodState, now time.Time) *corev1.PodStatus {
 	old := &pod.Status
-	s := old.DeepCopy()
+	s := new(corev1.PodStatus)
+	*s = *old
 	s.ObservedGeneration = pod.Generation
 	if s.StartTime == nil {
 		t := second(now)
@@ -127,7 +129,7 @@ func (b *reporter) container(spec *corev1.Container, old *corev1.ContainerStatus
 		b.probed(&s, spec, c, old)
 		s.Ready = s.Ready && !init // an init container is ready when it has succeeded
 		if len(spec.Resources.Requests)+len(spec.Resources.Limits) > 0 {
-			s.AllocatedResources, s.Resources = spec.Resources.Requests, spec.Resources.DeepCopy()
+			s.AllocatedResources, s.Resources = spec.Resources.Requests, &spec.Resources
 		}
 	case Created:
 		s.State.Waiting = b.waiting(init)

@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 )
 
@@ -44,16 +45,28 @@ type topMember struct{ name, text []byte }
 
 // appendTop appends the members of a compact JSON map.
 func appendTop(members []topMember, doc []byte) []topMember {
-	for i := 1; i < len(doc) && doc[i] == '"'; {
-		colon := quoteEnd(doc, i)
-		if colon >= len(doc) {
-			break
-		}
-		end := valueEnd(doc, colon+1)
-		members = append(members, topMember{doc[i+1 : colon-1], doc[colon+1 : end]})
-		i = end + 1
+	for name, text := range Members(doc) {
+		members = append(members, topMember{name, text})
 	}
 	return members
+}
+
+// Members yields the members of a compact JSON map, which must be well formed: their names as they are written, and the
+// texts of their values. It is for who wants few members of a large document: to pass over one costs a fifth of decoding it.
+func Members(doc []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, text []byte) bool) {
+		for i := 1; i < len(doc) && doc[i] == '"'; {
+			colon := quoteEnd(doc, i)
+			if colon >= len(doc) {
+				return
+			}
+			end := valueEnd(doc, colon+1)
+			if !yield(doc[i+1:colon-1], doc[colon+1:end]) {
+				return
+			}
+			i = end + 1
+		}
+	}
 }
 
 // valueEnd is the position after the value that starts at i.

@@ -93,3 +93,24 @@ func TestQueueD3(t *testing.T) {
 		}
 	})
 }
+
+func TestGateOf(t *testing.T) {
+	for spec, want := range map[string]gate{
+		`{"schedulerName":"default-scheduler","priority":-7}`:                                      {mine: true, priority: -7},
+		`{"containers":[{"name":"},{"}],"schedulerName":"default-scheduler","schedulingGates":[]}`: {mine: true},
+		`{"priority":2000001000,"schedulerName":"other"}`:                                          {priority: 2000001000},
+		`{"schedulerName":"default-scheduler","schedulingGates":[{"name":"a/b"}]}`:                 {mine: true, closed: true},
+		`{}`: {},
+	} {
+		meta := `{"metadata":{"resourceVersion":` + api.Slot + `},`
+		js := meta + `"spec":` + spec + `,"status":{"schedulerName":"none"}}`
+		r, err := api.NewRecord(api.Parts{JSON: []byte(js), Slot: strings.Index(js, api.Slot), Metadata: api.Span{Start: len(`{"metadata":`), End: len(meta) - 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Stamp(7)
+		if got, err := gateOf(r); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", spec, got, err, want)
+		}
+	}
+}

@@ -3,11 +3,13 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +18,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/client"
 	"pintle.dev/controller"
+	"pintle.dev/object"
 )
 
 // Name is the schedulerName of the pods this scheduler is for: corev1.DefaultSchedulerName.
@@ -151,26 +154,45 @@ func (s *Scheduler) podWatcher(listed chan struct{}) controller.Watcher {
 	}
 }
 
-// gate is what decides whether a pod is for this scheduler at all.
+// gate is what decides whether a pod is for this scheduler at all, and when.
 type gate struct {
-	Spec struct {
-		SchedulerName   string                     `json:"schedulerName"`
-		Priority        int32                      `json:"priority"`
-		SchedulingGates []corev1.PodSchedulingGate `json:"schedulingGates"`
-	} `json:"spec"`
+	mine, closed bool
+	priority     int32
+}
+
+// gateOf picks the gate out of a pod's JSON, of which the most is passed over: every pod comes by here.
+func gateOf(r *api.Record) (g gate, err error) {
+	for name, spec := range object.Members(r.JSON()) {
+		if string(name) != "spec" {
+			continue
+		}
+		for name, text := range object.Members(spec) {
+			switch string(name) {
+			case "schedulerName":
+				g.mine = string(text) == `"`+Name+`"`
+			case "schedulingGates":
+				g.closed = string(text) != "[]" && string(text) != "null"
+			case "priority":
+				if err := json.Unmarshal(text, &g.priority); err != nil {
+					return g, fmt.Errorf("reading the priority of pod %s: %w", r.Key(), err)
+				}
+			}
+		}
+	}
+	return g, nil
 }
 
 func (s *Scheduler) enqueue(r *api.Record) {
-	g, err := client.Decode[gate](r)
+	g, err := gateOf(r)
 	if err != nil {
 		slog.Error("scheduler: reading a pod", "pod", r.Key(), "err", err)
 		return
 	}
-	if g.Spec.SchedulerName != Name || len(g.Spec.SchedulingGates) > 0 || r.Is(api.Deleting) || s.state.knows(r.UID()) {
+	if !g.mine || g.closed || r.Is(api.Deleting) || s.state.knows(r.UID()) {
 		s.queue.remove(r.UID())
 		return
 	}
-	s.queue.add(r, g.Spec.Priority)
+	s.queue.add(r, g.priority)
 }
 
 // attempt decides about a pod. It returns what binds it, or nil when there is nothing to bind.
