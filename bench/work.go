@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,7 +29,7 @@ func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
 		name string
 		do   func(context.Context, *endpoint) ([]Figure, error)
 	}{
-		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"list with gzip", b.listGzip},
+		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"get beside large lists", b.getBeside}, {"list with gzip", b.listGzip},
 		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"server-side apply", b.serverApply}, {"fan-out", b.fanOut},
 	} {
 		b.c.Progress("%s: %s", b.k.name, w.name)
@@ -153,6 +154,63 @@ func (b *basicRun) get(ctx context.Context, e *endpoint) ([]Figure, error) {
 		_, err := e.do(ctx, call{method: "GET", path: b.one(i)})
 		return err
 	})
+}
+
+// besideBytes is how much the client reads that get has beside it.
+const besideBytes = 1 << 30
+
+// getBeside compares gets, one after another, on a quiet server with those while another client lists everything again
+// and again, on a connection of its own.
+func (b *basicRun) getBeside(ctx context.Context, e *endpoint) ([]Figure, error) {
+	get := func(i int) error {
+		_, err := e.do(ctx, call{method: "GET", path: b.one(i)})
+		return err
+	}
+	quiet, err := each(min(b.c.Objects, 2000), 1, get)
+	if err != nil {
+		return nil, err
+	}
+	listing := make(chan error, 1)
+	go func() {
+		client := e.connection()
+		defer client.CloseIdleConnections()
+		for read := int64(0); read < besideBytes; {
+			resp, err := e.open(ctx, client, call{method: "GET", path: b.collection()})
+			if err != nil {
+				listing <- err
+				return
+			}
+			n, err := io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err != nil {
+				listing <- err
+				return
+			}
+			read += n
+		}
+		listing <- nil
+	}()
+	var beside []time.Duration
+	for i := 0; ; i++ {
+		select {
+		case err := <-listing:
+			if err != nil {
+				return nil, fmt.Errorf("the lists beside it: %w", err)
+			}
+			slices.Sort(beside)
+			p99 := percentile(beside, 0.99)
+			return []Figure{
+				{Work: "get beside lists of 1 GB, p99", Unit: "ms", Value: micros(p99) / 1000},
+				{Work: "the same, of the quiet p99", Unit: "x", Value: float64(p99) / float64(max(percentile(quiet, 0.99), 1))},
+			}, nil
+		default:
+		}
+		start := time.Now()
+		if err := get(i); err != nil {
+			return nil, err
+		}
+		beside = append(beside, time.Since(start))
+	}
 }
 
 func (b *basicRun) lists(ctx context.Context, e *endpoint, work string, c call) ([]Figure, error) {
