@@ -128,12 +128,18 @@ func want(t *testing.T, sys *System, method, path, body string, code int, texts 
 	if got != code {
 		t.Fatalf("%s %s: %d %s, want %d", method, path, got, answer, code)
 	}
+	says(t, answer, texts)
+	return answer
+}
+
+// says fails unless an answer has the texts; those that begin with "!" must be absent.
+func says(t *testing.T, answer string, texts []string) {
+	t.Helper()
 	for _, s := range texts {
 		if absent, ok := strings.CutPrefix(s, "!"); ok && strings.Contains(answer, absent) || !ok && !strings.Contains(answer, s) {
-			t.Errorf("%s %s: %s, want %q", method, path, answer, s)
+			t.Errorf("%s, want %q", answer, s)
 		}
 	}
-	return answer
 }
 
 const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
