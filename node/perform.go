@@ -254,14 +254,13 @@ func (e *entry) finish(ctx context.Context, pod *corev1.Pod) error {
 	})
 	switch {
 	case api.IsNotFound(err) || api.IsConflict(err):
-		// The pod, or the pod with this UID, is gone.
+		e.leave() // the pod, or the pod with this UID, is gone
+		return nil
 	case err != nil:
 		return fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	case len(pod.Finalizers) > 0:
-		e.state.Finished = true // others still have to let go; the stream tells when they have
-		return nil
 	}
-	e.leave()
+	// The stream tells when it is gone: others may still have to let go, and what it tells before is not of a new pod.
+	e.state.Finished = true
 	return nil
 }
 

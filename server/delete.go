@@ -130,28 +130,23 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 	if fate == fatePending {
 		return q.deleted(rec), nil
 	}
-	if fate == fateNow {
-		if !q.options.dryRun {
-			if err := q.remove(ctx, rec, old); err != nil {
-				return nil, err
-			}
+	if fate == fateMarked {
+		return q.mark(ctx, w, o)
+	}
+	if q.d.Hooks.GracePeriod != nil {
+		// Whoever watches an object that ends gracefully sees it marked before it is gone, as with upstream.
+		marked, err := q.mark(ctx, w, o)
+		if err != nil {
+			return nil, err
 		}
-		return q.deletedNow(rec, o)
+		rec = marked.Record
 	}
-	return q.mark(ctx, w, o)
-}
-
-// deletedNow answers for an object that went at once; one of a kind that ends gracefully shows its end.
-func (q *request) deletedNow(rec *api.Record, o *resource.Object) (*api.Response, error) {
-	if !q.d.ReturnDeleted || q.d.Hooks.GracePeriod == nil {
-		return q.deleted(rec), nil
+	if !q.options.dryRun {
+		if err := q.remove(ctx, rec, old); err != nil {
+			return nil, err
+		}
 	}
-	last, err := resource.Seal(q.d, o, rec.Owners())
-	if err != nil {
-		return nil, err
-	}
-	last.Stamp(rec.Revision())
-	return q.deleted(last), nil
+	return q.deleted(rec), nil
 }
 
 // mark stores that the object is being deleted and answers with it.

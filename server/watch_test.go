@@ -81,6 +81,29 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchOfPodsEnd watches pods that are deleted at once: they are seen to be marked before they are gone, as with
+// upstream, and what is seen last is marked, too.
+func TestWatchOfPodsEnd(t *testing.T) {
+	const base = "/api/v1/namespaces/default/pods"
+	s := open(t)
+	ask(t, s, "POST /api/v1/namespaces/default/configmaps", configMap("a"))
+	from := s.Store.Revision().String()
+	ask(t, s, "POST "+base, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}`)
+	deleted := ask(t, s, "DELETE "+base+"/p?gracePeriodSeconds=0", "")
+	a := ask(t, s, "GET "+base+"?watch=1&timeoutSeconds=1&resourceVersion="+from, "")
+	if got, want := told(t, a), "ADDED p, MODIFIED p, DELETED p"; got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	events := strings.Split(strings.TrimSpace(string(a.body)), "\n")
+	for i, e := range append(events, string(deleted.body)) {
+		for _, member := range []string{`"deletionTimestamp":"`, `"deletionGracePeriodSeconds":0`, `"generation":2`} {
+			if has := strings.Contains(e, member); has != (i > 0) {
+				t.Errorf("%s in %s: %v", member, e, has)
+			}
+		}
+	}
+}
+
 func TestWatchOfForgottenRevisionSaysGone(t *testing.T) {
 	const base = "/api/v1/namespaces/default/configmaps"
 	s := open(t)
