@@ -15,10 +15,6 @@ import (
 	"pintle.dev/schema"
 )
 
-// CheckRules refuses the JSON of schemas in which a CEL rule may read a quantity with an exponent beyond
-// schema.MaxExponent.
-func CheckRules(schemas []byte) error { return schema.CheckQuantities(schemas) }
-
 // checkQuantities refuses a document that has, where *T has a quantity, one with an exponent beyond schema.MaxExponent.
 func checkQuantities[T any](data []byte) error {
 	if nextExponent(data, 0) < 0 || !holdsQuantity(reflect.TypeFor[T]()) {

@@ -100,7 +100,7 @@ func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
 		} else {
 			u.ruled = u.cel() != nil
 		}
-		u.quantities = quantityRules(source)
+		u.quantities = readsQuantities(&v1)
 	}
 	return u, nil
 }

@@ -2,10 +2,12 @@ package schema
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -25,14 +27,28 @@ func HugeQuantity(text string) bool {
 	return strings.ContainsAny(text, "eE") && hugeQuantity.MatchString(text)
 }
 
-// quantityRules reports whether the JSON of a schema may have CEL rules that read quantities.
-func quantityRules(source []byte) bool { return bytes.Contains(source, []byte("uantity(")) }
+// readsQuantities reports whether a schema may have CEL rules that read quantities.
+func readsQuantities(p *apiextensionsv1.JSONSchemaProps) bool {
+	reads := false
+	Each(p, func(s *apiextensionsv1.JSONSchemaProps) {
+		for i := range s.XValidations {
+			// quantity and isQuantity may be apart from their parentheses by white space and comments.
+			r := &s.XValidations[i]
+			reads = reads || strings.Contains(r.Rule, "uantity") || strings.Contains(r.MessageExpression, "uantity")
+		}
+	})
+	return reads
+}
 
-// CheckQuantities refuses the JSON of a schema whose rules read quantities and that has one with an exponent beyond
-// MaxExponent, in a rule or among its values.
-func CheckQuantities(source []byte) error {
-	if !quantityRules(source) {
+// CheckQuantities refuses a schema whose rules read quantities and that has one with an exponent beyond MaxExponent, in a
+// rule or among its values.
+func CheckQuantities(p *apiextensionsv1.JSONSchemaProps) error {
+	if !readsQuantities(p) {
 		return nil
+	}
+	source, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encoding the schema: %w", err)
 	}
 	if found := hugeLiteral.Find(source); found != nil {
 		return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", bytes.Trim(found, `\"' `), MaxExponent, MaxExponent)

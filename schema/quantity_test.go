@@ -2,9 +2,12 @@ package schema
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
 // Rules that read quantities do not get those that would take them hours.
@@ -35,13 +38,18 @@ func TestCheckQuantities(t *testing.T) {
 	for source, ok := range map[string]bool{
 		`{"rule":"quantity(self.a) > quantity('1e2000000000')"}`:               false,
 		`{"rule":"quantity(\"1e-2000000000\").sign() == 1"}`:                   false,
+		`{"rule":"quantity // all\n (\"1e-2000000000\").sign() == 1"}`:         false,
 		`{"rule":"isQuantity(self)","default":"1e-2000000000"}`:                false,
 		`{"rule":"isQuantity(self)","default":"1e-20"}`:                        true,
 		`{"rule":"isQuantity(self)","description":"of 4e12345 bytes"}`:         true,
 		`{"rule":"self != '1e2000000000'","default":"1e-2000000000"}`:          true,
 		`{"rule":"quantity(self).isLessThan(quantity('100Gi'))","type":"str"}`: true,
 	} {
-		if err := CheckQuantities([]byte(source)); (err == nil) != ok {
+		p := new(apiextensionsv1.JSONSchemaProps)
+		if err := json.Unmarshal([]byte(`{"x-kubernetes-validations":[`+source+`],`+source[1:]), p); err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckQuantities(p); (err == nil) != ok {
 			t.Errorf("%s: %v", source, err)
 		}
 	}

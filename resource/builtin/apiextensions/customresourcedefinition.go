@@ -2,7 +2,6 @@ package apiextensions
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -17,6 +16,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/schema"
 	"pintle.dev/store"
 )
 
@@ -104,12 +104,12 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
 	// Validating a schema runs its rules on its defaults.
-	versions, err := json.Marshal(crd.Spec.Versions)
-	if err != nil {
-		return field.ErrorList{field.InternalError(nil, err)}
-	}
-	if err := resource.CheckRules(versions); err != nil {
-		return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
+	for i := range crd.Spec.Versions {
+		if s := crd.Spec.Versions[i].Schema; s != nil {
+			if err := schema.CheckQuantities(s.OpenAPIV3Schema); err != nil {
+				return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
+			}
+		}
 	}
 	beta := w.Version != nil && w.Version.Name == betaVersion
 	if old == nil && beta {

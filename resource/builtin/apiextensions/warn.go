@@ -12,6 +12,7 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"pintle.dev/resource"
+	"pintle.dev/schema"
 )
 
 // warn tells of what the schemas of a definition say to no effect: formats that are not checked, and sets of objects or
@@ -48,42 +49,8 @@ func ineffective(crd *definition) (formats, sets map[string]bool) {
 	}
 	for i := range crd.Spec.Versions {
 		if s := crd.Spec.Versions[i].Schema; s != nil && s.OpenAPIV3Schema != nil {
-			eachSchema(s.OpenAPIV3Schema, see)
+			schema.Each(s.OpenAPIV3Schema, see)
 		}
 	}
 	return formats, sets
-}
-
-// eachSchema calls see with s and every schema in it. What structural schemas cannot have is in there too: schemas of
-// v1beta1 need not be structural.
-func eachSchema(s *apiextensionsv1.JSONSchemaProps, see func(*apiextensionsv1.JSONSchemaProps)) {
-	if s == nil {
-		return
-	}
-	see(s)
-	if s.Items != nil {
-		eachSchema(s.Items.Schema, see)
-		for i := range s.Items.JSONSchemas {
-			eachSchema(&s.Items.JSONSchemas[i], see)
-		}
-	}
-	for _, list := range [][]apiextensionsv1.JSONSchemaProps{s.AllOf, s.AnyOf, s.OneOf} {
-		for i := range list {
-			eachSchema(&list[i], see)
-		}
-	}
-	eachSchema(s.Not, see)
-	for _, either := range []*apiextensionsv1.JSONSchemaPropsOrBool{s.AdditionalProperties, s.AdditionalItems} {
-		if either != nil {
-			eachSchema(either.Schema, see)
-		}
-	}
-	for _, named := range []map[string]apiextensionsv1.JSONSchemaProps{s.Properties, s.PatternProperties, s.Definitions} {
-		for _, s := range named {
-			eachSchema(&s, see)
-		}
-	}
-	for _, d := range s.Dependencies {
-		eachSchema(d.Schema, see)
-	}
 }
