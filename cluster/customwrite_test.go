@@ -16,6 +16,7 @@ const gauges = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDe
 		"schema":{"openAPIV3Schema":{"type":"object","properties":{
 			"spec":{"type":"object","nullable":true,"properties":{
 				"count":{"type":"integer"},
+				"bare":{"type":"object"},
 				"level":{"type":"number"},
 				"levels":{"type":"object","additionalProperties":{"type":"number"}},
 				"name":{"type":"string","default":"x","maxLength":20}RULES}},
@@ -58,6 +59,8 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"levels":{"a":null}}`), 422, `spec.levels.a in body must be of type number: \"null\"`, ""},
 		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"name":null}`), 201, `"name":"x"`, ""},
 		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"part":{"apiVersion":"v1","kind":null}`), 422, `part.kind: Invalid value: null: must be a string`, ""},
+		// It is pruned all the same: apply knows nothing of what an object without declared members may have.
+		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"bare":{"a":1}}`), 200, `"bare":{}`, ""},
 		// A reference has a key even when it says no uid.
 		{"PATCH " + all + "/d?fieldManager=m", apply, `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"d","ownerReferences":[{"kind":"x"}]}}`, 422, `metadata.ownerReferences[0].uid: Required value: must not be empty`, ""},
 

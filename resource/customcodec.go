@@ -71,7 +71,16 @@ func (v *customVersion) DecodeApplied(doc *object.Value) (*Object, error) {
 		return nil, err
 	}
 	doc.Remove("metadata")
+	v.prune(doc)
 	return &Object{Meta: meta, Value: doc}, nil
+}
+
+// prune removes what the version's schema does not declare.
+func (v *customVersion) prune(doc *object.Value) (unknown []string) {
+	if s := v.schema(); s != nil && !v.kind.preserve {
+		unknown = s.Prune(doc)
+	}
+	return unknown
 }
 
 // normalize brings a document into the form of the version's schema and returns the paths of what it dropped.

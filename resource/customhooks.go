@@ -228,6 +228,7 @@ func (k *customKind) setSpecReplicas(o *Object, n int32) {
 		v = next
 	}
 	v.Set(names[len(names)-1], object.NewInt(int64(n)))
+	k.version(o).prune(documentOf(o)) // the path need not be declared
 }
 
 func (k *customKind) selector(o *Object) string {
