@@ -7,6 +7,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -55,6 +56,19 @@ func (c Chain) Validate(ctx context.Context, w *resource.Write) error {
 		}
 	}
 	return nil
+}
+
+// forbidden refuses w. An object whose name the server makes goes by metadata.generateName, as upstream admits objects
+// before it makes names, and one without any by Unknown.
+func forbidden(w *resource.Write, err error) *api.Error {
+	name := w.Request.Key.Name
+	if w.New != nil && (name == "" || w.Generated) {
+		name = cmp.Or(w.New.Meta.Name, "Unknown")
+		if w.Generated {
+			name = w.New.Meta.GenerateName
+		}
+	}
+	return api.Forbidden(w.Definition.Resource, name, err)
 }
 
 // judge is a Plugin that only admits and changes nothing but Write.Guards.

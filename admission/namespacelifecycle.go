@@ -22,7 +22,7 @@ func namespaceLifecycle(s Snapshot) Plugin {
 	return judge(func(ctx context.Context, w *resource.Write) error {
 		key := w.Request.Key
 		if w.Definition.Resource == api.Namespaces && w.New == nil && immortal[key.Name] {
-			return api.Forbidden(api.Namespaces, key.Name, errors.New("this namespace may not be deleted"))
+			return forbidden(w, errors.New("this namespace may not be deleted"))
 		}
 		if !w.Definition.Namespaced || !w.Creating() || w.New == nil {
 			return nil
@@ -36,8 +36,7 @@ func namespaceLifecycle(s Snapshot) Plugin {
 			return api.NotFound(api.Namespaces, key.Namespace)
 		}
 		if ns.Is(api.Deleting) {
-			e := api.Forbidden(w.Request.Resource, w.New.Meta.Name,
-				fmt.Errorf("unable to create new content in namespace %s because it is being terminated", key.Namespace))
+			e := forbidden(w, fmt.Errorf("unable to create new content in namespace %s because it is being terminated", key.Namespace))
 			e.Status.Details.Causes = append(e.Status.Details.Causes, metav1.StatusCause{
 				Type:    corev1.NamespaceTerminatingCause,
 				Message: fmt.Sprintf("namespace %s is being terminated", key.Namespace),

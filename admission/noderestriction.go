@@ -36,7 +36,7 @@ func nodeRestriction() Plugin {
 			}
 		}
 		if err != nil {
-			return api.Forbidden(w.Definition.Resource, nameOf(w), err)
+			return forbidden(w, err)
 		}
 		return nil
 	})

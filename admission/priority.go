@@ -51,14 +51,14 @@ func (p priority) Admit(ctx context.Context, w *resource.Write) error {
 		value, policy = class.Value, ptr.Deref(class.PreemptionPolicy, policy)
 		pod.Spec.PriorityClassName = class.Name
 	case pod.Spec.PriorityClassName != "":
-		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("no PriorityClass with name %v was found", pod.Spec.PriorityClassName))
+		return forbidden(w, fmt.Errorf("no PriorityClass with name %v was found", pod.Spec.PriorityClassName))
 	}
 	const computed = "must not be provided in pod spec; priority admission controller computed %v from the given PriorityClass name"
 	if given := pod.Spec.Priority; given != nil && *given != value {
-		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("the integer value of priority (%d) "+computed, *given, value))
+		return forbidden(w, fmt.Errorf("the integer value of priority (%d) "+computed, *given, value))
 	}
 	if given := pod.Spec.PreemptionPolicy; given != nil && *given != policy {
-		return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("the string value of PreemptionPolicy (%s) "+computed, *given, policy))
+		return forbidden(w, fmt.Errorf("the string value of PreemptionPolicy (%s) "+computed, *given, policy))
 	}
 	pod.Spec.Priority, pod.Spec.PreemptionPolicy = &value, &policy
 	return nil
@@ -118,8 +118,7 @@ func (p priority) Validate(ctx context.Context, w *resource.Write) error {
 			return err
 		}
 		if c.GlobalDefault && c.Name != class.Name {
-			return api.Forbidden(api.PriorityClasses, class.Name,
-				fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", c.Name))
+			return forbidden(w, fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", c.Name))
 		}
 	}
 	return nil

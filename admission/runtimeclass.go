@@ -20,9 +20,9 @@ func runtimeClass() Plugin {
 		}
 		switch pod := w.New.Value.(*corev1.Pod); {
 		case pod.Spec.RuntimeClassName != nil:
-			return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("pod rejected: RuntimeClass %q not found", *pod.Spec.RuntimeClassName))
+			return forbidden(w, fmt.Errorf("pod rejected: RuntimeClass %q not found", *pod.Spec.RuntimeClassName))
 		case len(pod.Spec.Overhead) > 0:
-			return api.Forbidden(api.Pods, pod.Name, errors.New("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
+			return forbidden(w, errors.New("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
 		}
 		return nil
 	})

@@ -45,7 +45,7 @@ func serviceAccount(s Snapshot) Plugin {
 		ns, name := w.Request.Key.Namespace, pod.Spec.ServiceAccountName
 		rec := v.Get(api.ServiceAccounts, api.Key{Namespace: ns, Name: name})
 		if rec == nil {
-			return api.Forbidden(api.Pods, pod.Name, fmt.Errorf("error looking up service account %s/%s: serviceaccount %q not found", ns, name, name))
+			return forbidden(w, fmt.Errorf("error looking up service account %s/%s: serviceaccount %q not found", ns, name, name))
 		}
 		var sa struct {
 			AutomountServiceAccountToken *bool                         `json:"automountServiceAccountToken"`

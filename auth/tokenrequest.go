@@ -22,8 +22,14 @@ const (
 
 // Request answers a create of serviceaccounts/token: authentication.k8s.io/v1 TokenRequest.
 func (t *Tokens) Request(ctx context.Context, r *api.Request, tr *authenticationv1.TokenRequest) (*authenticationv1.TokenRequest, error) {
-	if errs := completeTokenRequest(tr); len(errs) > 0 {
-		return nil, api.Invalid("authentication.k8s.io", "TokenRequest", "", errs)
+	const group, kind = "authentication.k8s.io", "TokenRequest"
+	if tr.Name != "" && tr.Name != r.Key.Name {
+		return nil, api.Invalid(group, kind, r.Key.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "name"), tr.Name, "must match the service account name if specified")})
+	}
+	if tr.Namespace != "" && tr.Namespace != r.Key.Namespace {
+		return nil, api.Invalid(group, kind, r.Key.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "namespace"), tr.Namespace, "must match the service account namespace if specified")})
 	}
 	v, err := t.snapshot(ctx)
 	if err != nil {
@@ -33,13 +39,12 @@ func (t *Tokens) Request(ctx context.Context, r *api.Request, tr *authentication
 	if sa == nil {
 		return nil, api.NotFound(api.ServiceAccounts, r.Key.Name)
 	}
-	if tr.Name != "" && tr.Name != r.Key.Name {
-		return nil, api.Invalid("authentication.k8s.io", "TokenRequest", r.Key.Name, field.ErrorList{
-			field.Invalid(field.NewPath("metadata", "name"), tr.Name, "must match the service account name if specified")})
+	if tr.UID != "" && string(tr.UID) != sa.UID() {
+		return nil, api.Conflict(api.Resource{Group: group, Name: kind}, r.Key.Name,
+			fmt.Errorf("the UID in the token request (%s) does not match the UID of the service account (%s)", tr.UID, sa.UID()))
 	}
-	if tr.Namespace != "" && tr.Namespace != r.Key.Namespace {
-		return nil, api.Invalid("authentication.k8s.io", "TokenRequest", r.Key.Name, field.ErrorList{
-			field.Invalid(field.NewPath("metadata", "namespace"), tr.Namespace, "must match the service account namespace if specified")})
+	if errs := completeTokenRequest(tr); len(errs) > 0 {
+		return nil, api.Invalid(group, kind, "", errs)
 	}
 	if node, ok := NodeOf(r.User); ok {
 		if err := restrictToNode(v, node, r.Key, tr.Spec.BoundObjectRef); err != nil {

@@ -32,6 +32,11 @@ func (s *System) answers() map[string]server.Answer {
 // toNode hands a connection to a pod over to the streams of its node, which are served below paths of their own.
 func (s *System) toNode(path string) api.Handler {
 	return func(ctx context.Context, r *api.Request) (*api.Response, error) {
+		if path == "containerLogs" {
+			if err := checkLogOptions(r.Key.Name, r.Query); err != nil {
+				return nil, err
+			}
+		}
 		v, err := s.store.View(ctx, 0)
 		if err != nil {
 			return nil, err
@@ -39,11 +44,6 @@ func (s *System) toNode(path string) api.Handler {
 		pod := v.Get(api.Pods, r.Key)
 		if pod == nil {
 			return nil, api.NotFound(api.Pods, r.Key.Name)
-		}
-		if path == "containerLogs" {
-			if err := checkLogOptions(r.Key.Name, r.Query); err != nil {
-				return nil, err
-			}
 		}
 		if path != "portForward" {
 			if err := checkContainer(pod, r.Query.Get("container")); err != nil {

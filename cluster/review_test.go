@@ -169,7 +169,7 @@ func TestTokenRequestBodies(t *testing.T) {
 		{"YAML", runtime.ContentTypeYAML, "", []byte("spec:\n  audiences: [vault]\n"), 201, `"spec":{"audiences":["vault"],"expirationSeconds":3600,`},
 		{"protobuf", runtime.ContentTypeProtobuf, "", message("TokenRequest"), 201, `"spec":{"audiences":["vault"],"expirationSeconds":3600,`},
 		{"unknown field", runtime.ContentTypeJSON, "?fieldValidation=Strict", []byte(`{"spec":{"audience":["vault"]}}`), 400, `unknown field \"spec.audience\"`},
-		{"another kind", runtime.ContentTypeProtobuf, "", message("Secret"), 400, "unknown conversion"},
+		{"another kind", runtime.ContentTypeProtobuf, "", message("Secret"), 400, `no kind \"Secret\" is registered for version`},
 		{"no prefix", runtime.ContentTypeProtobuf, "", message("TokenRequest")[4:], 400, "does not appear to be a protobuf message"},
 		{"cut short", runtime.ContentTypeProtobuf, "", message("TokenRequest")[:40], 400, "no protobuf message"},
 	} {

@@ -99,7 +99,7 @@ func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating()}
+	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating(), Blocked: schema.BlocksRules(w.MetadataErrors)}
 	if !w.Creating() {
 		c.Old = documentOf(w.Old)
 		c.Warn = func(text string) { w.Warnings = append(w.Warnings, text) }

@@ -242,11 +242,15 @@ type Write struct {
 	// alive).
 	Guards []store.Write
 	DryRun bool
+	// Generated says that the name of New was made from its generateName.
+	Generated bool
 	// StatusManager owns, under the subresource status, what a hook (Claim) changed in New's status during a write of
 	// the object itself; "" when the change belongs to nobody.
 	StatusManager string
-	// Warnings are what Validate has to say that is no error.
+	// Warnings are what Prepare and Validate have to say that is no error. They are given to who is refused, too.
 	Warnings []string
+	// MetadataErrors are what is wrong with the metadata of New, known before Validate.
+	MetadataErrors field.ErrorList
 }
 
 // Creating reports whether there is no object yet.
@@ -312,7 +316,9 @@ type Subresource struct {
 	// has filled in what the client left out.
 	Body    func() any
 	Default func(body any)
-	Apply   func(ctx context.Context, w *Write, body any) error
+	// Check refuses a body for what it says, whatever the object is. nil stands for no such check.
+	Check func(r *api.Request, body any) error
+	Apply func(ctx context.Context, w *Write, body any) error
 	// Answer is what a create is answered with, with the object as it is stored. nil stands for upstream's answer to
 	// bindings: a 201 that says no more.
 	Answer func(w *Write) *metav1.Status

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"weak"
 
@@ -114,6 +115,8 @@ type Check struct {
 	// Found are errors found elsewhere, which come after those of the values. Some of them keep CEL rules from being
 	// checked.
 	Found field.ErrorList
+	// Blocked says that what was found elsewhere, in what is not the schema's, keeps CEL rules from being checked.
+	Blocked bool
 	// Warn is told of the rules that Old broke already, at values that are still the same; nil when nobody wants to know.
 	Warn func(text string)
 }
@@ -149,14 +152,22 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 	if !u.ruled {
 		return errs
 	}
-	for _, e := range errs {
-		switch e.Type {
-		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
-			// The value is the text "null", as upstream showed it until it printed values as JSON.
-			return append(errs, field.Invalid(nil, "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
-		}
+	if c.Blocked || BlocksRules(errs) {
+		// The value is the text "null", as upstream showed it until it printed values as JSON.
+		return append(errs, field.Invalid(nil, "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
 	}
 	return append(errs, w.rules(ctx)...)
+}
+
+// BlocksRules reports whether one of errs is of those that leave nothing for CEL rules to be sure of.
+func BlocksRules(errs field.ErrorList) bool {
+	return slices.ContainsFunc(errs, func(e *field.Error) bool {
+		switch e.Type {
+		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+			return true
+		}
+		return false
+	})
 }
 
 // validateLoose is Validate for a schema that is not structural. Nothing is forgiven on update: where an error would be

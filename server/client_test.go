@@ -134,7 +134,7 @@ func TestBase(t *testing.T) {
 	}
 	if _, err = c.Commit(ctx, client.Change{
 		Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: first.Key(),
-		Object: &corev1.Binding{Target: corev1.ObjectReference{Name: "n"}}, Base: &api.Base{Record: second, Object: marked},
+		Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: first.Key().Name}, Target: corev1.ObjectReference{Name: "n"}}, Base: &api.Base{Record: second, Object: marked},
 	}); !api.IsConflict(err) {
 		t.Errorf("binding a bound pod, with an older version: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -51,12 +52,15 @@ func (q *request) checkType(data []byte, o *resource.Object) error {
 	var t typeMeta
 	switch v := o.Value.(type) {
 	case runtime.Object:
-		gvk := v.GetObjectKind().GroupVersionKind()
-		t.APIVersion, t.Kind = gvk.GroupVersion().String(), gvk.Kind
-		if gvk.Version == "" {
-			t.APIVersion = ""
+		if m, ok := v.GetObjectKind().(*metav1.TypeMeta); ok {
+			t = typeMeta{APIVersion: m.APIVersion, Kind: m.Kind}
 		}
 	case *object.Value:
+		for _, name := range [...]string{"apiVersion", "kind"} {
+			if f := v.Get(name); f != nil && f.Kind() != object.String && f.Kind() != object.Null {
+				return q.decodeError(data, fmt.Errorf("%s is no string", name))
+			}
+		}
 		t.APIVersion, t.Kind = v.Get("apiVersion").Str(), v.Get("kind").Str()
 	}
 	return q.mismatch(data, t)
@@ -87,7 +91,7 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 	}
 	d, v := q.s.Registry.ByKind(gv.Group, gv.Version, want.Kind)
 	if d == nil || d.Custom {
-		return q.unhandled(want, fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:100\"", want.Kind, want.APIVersion))
+		return q.unhandled(want, unregistered(want.Kind, want.APIVersion))
 	}
 	if v.APIVersion() != q.v.APIVersion() {
 		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", want.APIVersion, q.v.APIVersion())
@@ -98,6 +102,11 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 		}
 	}
 	return q.unhandled(want, fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, want.Kind, internalGroup(gv.Group), q.kind()))
+}
+
+// unregistered is upstream's text for a kind that is not there. Its scheme goes by where upstream makes it.
+func unregistered(kind, apiVersion string) string {
+	return fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:100\"", kind, apiVersion)
 }
 
 // internalGroup is what upstream's messages call the package of a group's internal types.

@@ -21,7 +21,7 @@ func (q *request) evict(ctx context.Context) (*api.Response, error) {
 		return nil, err
 	}
 	e := body.(*policyv1.Eviction)
-	if e.Name != "" && e.Name != q.Key.Name {
+	if e.Name != q.Key.Name {
 		return nil, api.BadRequest("name in URL does not match name in Eviction object")
 	}
 	options := e.DeleteOptions

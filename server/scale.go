@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -273,7 +274,7 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 	}
 	var t typeMeta
 	if err := json.Unmarshal(data, &t); err == nil {
-		if err := q.otherKind(t.Kind, kind); err != nil {
+		if err := q.otherKind(t, kind); err != nil {
 			return err
 		}
 	}
@@ -299,19 +300,26 @@ func (q *request) decodeMessage(data []byte, kind string, into any) error {
 	if err != nil {
 		return err
 	}
-	if err := q.otherKind(u.Kind, kind); err != nil {
+	if err := q.otherKind(typeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
 		return err
 	}
 	return decodeProtobuf(data, into)
 }
 
 // otherKind refuses a body that says it is of another kind than what belongs here.
-func (q *request) otherKind(kind, want string) error {
-	if kind == "" || kind == want {
+func (q *request) otherKind(t typeMeta, want string) error {
+	if t.Kind == "" || t.Kind == want {
 		return nil
 	}
-	return api.BadRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
-		kind, q.v.Name, want, q.v.Name, kind, internalGroup(q.v.Group), want)
+	gv, err := schema.ParseGroupVersion(cmp.Or(t.APIVersion, q.v.APIVersion()))
+	if err != nil {
+		return api.BadRequest("%s", err)
+	}
+	why := fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, t.Kind, internalGroup(q.v.Group), want)
+	if d, _ := q.s.Registry.ByKind(gv.Group, gv.Version, t.Kind); d == nil || d.Custom {
+		why = unregistered(t.Kind, gv.String())
+	}
+	return api.BadRequest("%s in version %q cannot be handled as a %s: %s", t.Kind, gv.Version, want, why)
 }
 
 func (q *request) scaleOf(rec *api.Record, o *resource.Object, sub *resource.Subresource) (*api.Response, error) {

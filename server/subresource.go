@@ -75,6 +75,11 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 	if err != nil {
 		return nil, err
 	}
+	if sub.Check != nil {
+		if err := sub.Check(q.Request, body); err != nil {
+			return nil, err
+		}
+	}
 	return q.attempts(ctx, func(int) (*api.Response, error) {
 		rec, old, err := q.current(ctx)
 		if err != nil {

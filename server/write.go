@@ -198,10 +198,15 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		errs = append(errs, q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
 	}
 	if q.d.Hooks.Validate != nil {
+		w.MetadataErrors = errs
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
 		q.warnings = append(q.warnings, w.Warnings...)
 	}
 	if len(errs) > 0 {
+		// Upstream allocates addresses and ports first, and says no more when it cannot.
+		if _, err := q.claim(ctx, w); err != nil {
+			return err
+		}
 		// Upstream names the kind by the group it is stored in, whatever version was asked for.
 		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
 	}

@@ -191,9 +191,9 @@ func (r *replay) step(t *testing.T, s goldenStep) {
 	if len(errs) > 0 {
 		t.Fatalf("upstream accepts this; got %v", errs.ToAggregate())
 	}
-	var warnings []string
+	warnings := w.Warnings
 	if h.Warn != nil {
-		warnings = h.Warn(ctx, w)
+		warnings = append(warnings, h.Warn(ctx, w)...)
 	}
 	want := slices.DeleteFunc(slices.Clone(s.Warnings), func(s string) bool { return strings.HasPrefix(s, "unknown field") })
 	slices.Sort(want)

@@ -116,7 +116,9 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 		return validateBeta(ctx, in, nil)
 	}
 	if old == nil {
-		return validation.ValidateCustomResourceDefinition(ctx, in)
+		return slices.DeleteFunc(validation.ValidateCustomResourceDefinition(ctx, in), func(e *field.Error) bool {
+			return e.Type == field.ErrorTypeRequired && e.Field == "metadata.name" // asked of all kinds
+		})
 	}
 	was, err := toInternal(old)
 	if err != nil {

@@ -193,7 +193,7 @@ func validateEventOrigin(o *corev1.Event, newer bool) field.ErrorList {
 			elsewhere()
 		}
 	} else {
-		if ns == "" && o.Namespace != metav1.NamespaceDefault && o.Namespace != metav1.NamespaceSystem || ns != "" && ns != o.Namespace {
+		if ns == "" && o.Namespace != metav1.NamespaceDefault && o.Namespace != metav1.NamespaceSystem {
 			elsewhere()
 		}
 		errs = append(errs, validateReporting(o, newer)...)

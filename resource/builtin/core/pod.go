@@ -1,7 +1,6 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -102,7 +101,7 @@ func preparePod(_ context.Context, w *resource.Write, p, old *corev1.Pod) {
 		// The class depends on defaulted requests.
 		podtemplate.DefaultPod(p)
 		podtemplate.DropUnserved(&p.Spec)
-		podtemplate.SyncAppArmor(p)
+		w.Warnings = append(w.Warnings, podtemplate.SyncAppArmor(p)...)
 		if g := p.Spec.TerminationGracePeriodSeconds; *g < 0 {
 			*g = 1
 		}
@@ -155,10 +154,6 @@ func warnPod(_ context.Context, w *resource.Write, p, old *corev1.Pod) []string 
 	}
 	warnings := podtemplate.WarnPod(p)
 	if old == nil {
-		// Annotations and fields agree by now; only those who sent the annotation alone are told.
-		if b := w.Request.Body; bytes.Contains(b, []byte(corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix)) && !bytes.Contains(b, []byte("appArmorProfile")) {
-			warnings = append(warnings, podtemplate.WarnAppArmor(p)...)
-		}
 		if msgs := rules.DNSLabel(p.Name); len(msgs) > 0 {
 			warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
 		}
@@ -169,19 +164,33 @@ func warnPod(_ context.Context, w *resource.Write, p, old *corev1.Pod) []string 
 var podBinding = resource.Subresource{
 	Verbs: []api.Verb{api.Create}, Version: "v1", Kind: "Binding",
 	Body:  func() any { return &corev1.Binding{} },
+	Check: func(r *api.Request, body any) error { return checkBinding(r.Key.Name, body.(*corev1.Binding)) },
 	Apply: func(_ context.Context, w *resource.Write, body any) error { return bindPod(w, body.(*corev1.Binding)) },
 }
 
-// bindPod assigns a pod to a node, once, and takes over the binding's annotations.
-func bindPod(w *resource.Write, b *corev1.Binding) error {
-	p := w.New.Value.(*corev1.Pod)
-	if b.Name != "" && b.Name != p.Name {
+// checkBinding checks what a binding says without a look at the pod. That there is such a node is nobody's rule.
+func checkBinding(pod string, b *corev1.Binding) error {
+	if b.Name != pod {
 		return api.BadRequest("name in URL does not match name in Binding object")
 	}
-	if errs := validateBinding(b); len(errs) > 0 {
+	target := field.NewPath("target")
+	var errs field.ErrorList
+	if b.Target.Kind != "" && b.Target.Kind != "Node" {
+		errs = append(errs, field.NotSupported(target.Child("kind"), b.Target.Kind, []string{"Node", "<empty>"}))
+	}
+	if b.Target.Name == "" {
+		errs = append(errs, field.Required(target.Child("name"), ""))
+	}
+	if len(errs) > 0 {
 		// Upstream reports these as internal errors (500).
 		return api.BadRequest("%v", errs.ToAggregate())
 	}
+	return nil
+}
+
+// bindPod assigns a pod to a node, once, and takes over the binding's annotations and labels.
+func bindPod(w *resource.Write, b *corev1.Binding) error {
+	p := w.New.Value.(*corev1.Pod)
 	conflict := func(format string, args ...any) error {
 		return api.Conflict(api.Resource{Name: "pods/binding"}, p.Name, fmt.Errorf(format, args...))
 	}
@@ -196,26 +205,15 @@ func bindPod(w *resource.Write, b *corev1.Binding) error {
 		return conflict("pod %v has non-empty .spec.schedulingGates", p.Name)
 	}
 	p.Spec.NodeName = b.Target.Name
+	p.Status.NominatedNodeName = ""
 	for k, v := range b.Annotations {
-		if p.Annotations == nil {
-			p.Annotations = map[string]string{}
-		}
-		p.Annotations[k] = v
+		metav1.SetMetaDataAnnotation(&p.ObjectMeta, k, v)
+	}
+	for k, v := range b.Labels {
+		metav1.SetMetaDataLabel(&p.ObjectMeta, k, v)
 	}
 	setPodCondition(&p.Status, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
 	return nil
-}
-
-func validateBinding(b *corev1.Binding) field.ErrorList {
-	target := field.NewPath("target")
-	var errs field.ErrorList
-	if b.Target.Kind != "" && b.Target.Kind != "Node" {
-		errs = append(errs, field.NotSupported(target.Child("kind"), b.Target.Kind, []string{"Node", "<empty>"}))
-	}
-	if b.Target.Name == "" {
-		return append(errs, field.Required(target.Child("name"), ""))
-	}
-	return append(errs, rules.Invalid(target, b.Target.Name, rules.DNSSubdomain(b.Target.Name), "name")...)
 }
 
 // setPodCondition replaces the condition of c's type, keeping the time of its last transition when the status is the

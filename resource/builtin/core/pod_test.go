@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func TestBindPod(t *testing.T) {
 		want    string
 		code    int32
 	}{
-		{name: "ok", binding: corev1.Binding{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": "b"}}, Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}}},
+		{name: "ok", binding: corev1.Binding{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": "b"}, Labels: map[string]string{"zone": "z"}}, Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}}},
 		{name: "other name", binding: corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Target: corev1.ObjectReference{Name: "n1"}},
 			want: "name in URL does not match name in Binding object", code: 400},
 		{name: "no node", want: "target.name: Required value", code: 400},
@@ -66,7 +67,12 @@ func TestBindPod(t *testing.T) {
 			if c.change != nil {
 				c.change(p)
 			}
-			err := bindPod(&resource.Write{New: &resource.Object{Meta: &p.ObjectMeta, Value: p}}, &c.binding)
+			c.binding.Name = cmp.Or(c.binding.Name, "p")
+			w := &resource.Write{New: &resource.Object{Meta: &p.ObjectMeta, Value: p}}
+			err := podBinding.Check(&api.Request{Key: api.Key{Name: "p"}}, &c.binding)
+			if err == nil {
+				err = podBinding.Apply(t.Context(), w, &c.binding)
+			}
 			if c.want != "" {
 				if err == nil || err.Error() != c.want || api.AsError(err).Status.Code != c.code {
 					t.Fatalf("got %v, want %d %s", err, c.code, c.want)
@@ -76,7 +82,7 @@ func TestBindPod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p.Spec.NodeName != "n1" || p.Annotations["a"] != "b" || !podConditionTrue(p, corev1.PodScheduled) {
+			if p.Spec.NodeName != "n1" || p.Annotations["a"] != "b" || p.Labels["zone"] != "z" || !podConditionTrue(p, corev1.PodScheduled) {
 				t.Errorf("not bound: %+v", p)
 			}
 		})

@@ -275,17 +275,13 @@ func isSidecar(s *corev1.PodSpec, name string) bool {
 	return false
 }
 
-const oneOfEachFamily = "may specify no more than one IP for each IP family"
-
 func validatePodIPs(p *field.Path, pod *corev1.Pod) field.ErrorList {
 	ips := make([]string, len(pod.Status.PodIPs))
 	for i, ip := range pod.Status.PodIPs {
 		ips[i] = ip.IP
 	}
 	errs := validateStatusIPs(p, ips)
-	if len(ips) > 1 && !oneEach(ips) {
-		errs = append(errs, field.Invalid(p, pod.Status.PodIPs, oneOfEachFamily))
-	}
+	errs = append(errs, oneOfEachFamily(p, ips, pod.Status.PodIPs)...)
 	for i := range ips {
 		if repeated(ips, i) {
 			errs = append(errs, field.Duplicate(p.Index(i), pod.Status.PodIPs[i]))
@@ -312,9 +308,7 @@ func validateHostIPs(p *field.Path, pod *corev1.Pod) field.ErrorList {
 			errs = append(errs, field.Duplicate(p.Index(i), pod.Status.HostIPs[i]))
 		}
 	}
-	if len(ips) > 1 && !oneEach(ips) {
-		errs = append(errs, field.Invalid(p, pod.Status.HostIPs, oneOfEachFamily))
-	}
+	errs = append(errs, oneOfEachFamily(p, ips, pod.Status.HostIPs)...)
 	return errs
 }
 
@@ -326,10 +320,20 @@ func validateStatusIPs(p *field.Path, ips []string) field.ErrorList {
 	return errs
 }
 
-// oneEach reports two addresses of different families.
-func oneEach(ips []string) bool {
+// oneOfEachFamily refuses several addresses, shown as they stand in the object, that are not two of different families.
+func oneOfEachFamily(p *field.Path, ips []string, shown any) field.ErrorList {
+	if len(ips) < 2 {
+		return nil
+	}
+	var errs field.ErrorList
 	dual, err := netutils.IsDualStackIPStrings(ips)
-	return err == nil && dual && len(ips) == 2
+	if err != nil {
+		errs = append(errs, field.InternalError(p, fmt.Errorf("failed to check for dual stack with error:%w", err)))
+	}
+	if !dual || len(ips) > 2 {
+		errs = append(errs, field.Invalid(p, shown, "may specify no more than one IP for each IP family"))
+	}
+	return errs
 }
 
 func repeated(ips []string, i int) bool {

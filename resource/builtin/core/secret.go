@@ -37,6 +37,7 @@ func Secrets() *resource.Definition {
 			if o.Type == "" {
 				o.Type = corev1.SecretTypeOpaque
 			}
+			emptyNotNull(o.Data)
 			// stringData is write-only: it is laid over data and never stored.
 			if len(o.StringData) > 0 && o.Data == nil {
 				o.Data = make(map[string][]byte, len(o.StringData))
@@ -61,6 +62,15 @@ var secretCells = resource.PickedCells(
 	func(o *object.Value) []any {
 		return []any{resource.NameIn(o), o.Get("type").Str(), int64(o.Get("data").Len()), resource.AgeIn(o)}
 	})
+
+// emptyNotNull makes null values empty ones, as upstream's are once they are stored.
+func emptyNotNull(data map[string][]byte) {
+	for k, v := range data {
+		if v == nil {
+			data[k] = []byte{}
+		}
+	}
+}
 
 func validateSecret(_ context.Context, _ *resource.Write, o, old *corev1.Secret) field.ErrorList {
 	var errs field.ErrorList

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -44,7 +43,7 @@ func claimService(_ context.Context, v store.View, w *resource.Write, o, old *co
 		c.hold(&old.Spec)
 	}
 	if o != nil {
-		if errs := c.allocate(&o.Spec); len(errs) > 0 {
+		if errs := c.allocate(&o.Spec, old); len(errs) > 0 {
 			return nil, api.Invalid("", "Service", o.Name, errs)
 		}
 	}
@@ -82,9 +81,16 @@ func (c *claimer) free(k api.Key) bool {
 	return !c.wanted[k] && (c.held[k] || c.view.Get(api.Claims, k) == nil)
 }
 
-func (c *claimer) allocate(s *corev1.ServiceSpec) field.ErrorList {
+// allocate stops at the first that cannot be had, and that is all that is reported then: upstream allocates before it
+// validates.
+func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.ErrorList {
 	spec := field.NewPath("spec")
-	if needsClusterIP(s) {
+	if s.Type != corev1.ServiceTypeExternalName {
+		if errs := settleFamilies(s, old, spec); len(errs) > 0 {
+			return errs
+		}
+	}
+	if needsClusterIP(s) && !isHeadless(s) {
 		if err := c.allocateIP(s, spec); err != nil {
 			return field.ErrorList{err}
 		}
@@ -94,7 +100,11 @@ func (c *claimer) allocate(s *corev1.ServiceSpec) field.ErrorList {
 			return field.ErrorList{err}
 		}
 	}
-	if needsHealthCheckPort(s) {
+	switch {
+	case !needsHealthCheckPort(s):
+	case old != nil && needsHealthCheckPort(&old.Spec):
+		c.wanted[portKey(s.HealthCheckNodePort)] = true // which cannot change
+	default:
 		if err := c.allocatePort(&s.HealthCheckNodePort, spec.Child("healthCheckNodePort"), "failed to allocate requested HealthCheck NodePort %d: "); err != nil {
 			return field.ErrorList{err}
 		}
@@ -103,31 +113,6 @@ func (c *claimer) allocate(s *corev1.ServiceSpec) field.ErrorList {
 }
 
 func (c *claimer) allocateIP(s *corev1.ServiceSpec, spec *field.Path) *field.Error {
-	if isHeadless(s) && len(s.Selector) == 0 {
-		// Nobody is known to stand behind it, so it is for both families, whatever the cluster has.
-		if len(s.IPFamilies) == 0 {
-			s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
-		}
-		policy := ptr.Deref(s.IPFamilyPolicy, corev1.IPFamilyPolicyRequireDualStack)
-		if s.IPFamilyPolicy = &policy; len(s.IPFamilies) == 1 && policy != corev1.IPFamilyPolicySingleStack {
-			s.IPFamilies = append(s.IPFamilies, other(s.IPFamilies[0]))
-		}
-		return nil
-	}
-	if p := s.IPFamilyPolicy; p != nil && *p == corev1.IPFamilyPolicyRequireDualStack {
-		return field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services")
-	}
-	if len(s.IPFamilies) > 0 && s.IPFamilies[0] != corev1.IPv4Protocol {
-		return field.Invalid(spec.Child("ipFamilies").Index(0), s.IPFamilies[0], "not configured on this cluster")
-	}
-	if len(s.IPFamilies) > 1 {
-		return field.Invalid(spec.Child("ipFamilyPolicy"), ptr.Deref(s.IPFamilyPolicy, ""), "this cluster is not configured for dual-stack services")
-	}
-	s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
-	s.IPFamilyPolicy = ptr.To(ptr.Deref(s.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack))
-	if isHeadless(s) {
-		return nil
-	}
 	if len(s.ClusterIPs) > 0 {
 		ip := s.ClusterIPs[0]
 		addr, err := netip.ParseAddr(ip)
@@ -152,13 +137,6 @@ func (c *claimer) allocateIP(s *corev1.ServiceSpec, spec *field.Path) *field.Err
 	s.ClusterIPs = []string{s.ClusterIP}
 	c.wanted[resource.ClaimKey(claimClusterIP, s.ClusterIP)] = true
 	return nil
-}
-
-func other(f corev1.IPFamily) corev1.IPFamily {
-	if f == corev1.IPv4Protocol {
-		return corev1.IPv6Protocol
-	}
-	return corev1.IPv4Protocol
 }
 
 // clusterIP is the address n+1 beyond base.

@@ -39,12 +39,6 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		return validateLoadBalancerStatus(&o.Status.LoadBalancer, &o.Spec, field.NewPath("status", "loadBalancer"))
 	}
 	s := &o.Spec
-	if needsClusterIP(s) {
-		// Upstream allocates before it validates; what stops the allocation is all that is reported.
-		if errs := validateClusterIPs(s, spec); len(errs) > 0 {
-			return errs
-		}
-	}
 	errs := validateServiceType(s, spec)
 	errs = append(errs, validateServicePorts(s.Ports, spec.Child("ports"))...)
 	if d := s.TrafficDistribution; d != nil {
@@ -119,6 +113,18 @@ func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) field.ErrorLis
 	default:
 		errs = append(errs, supported(spec.Child("type"), s.Type, "ClusterIP", "ExternalName", "LoadBalancer", "NodePort")...)
 	}
+	type nodePort struct {
+		protocol corev1.Protocol
+		number   int32
+	}
+	seen := map[nodePort]bool{}
+	for i, p := range s.Ports {
+		n := nodePort{p.Protocol, p.NodePort}
+		if seen[n] && n.number != 0 {
+			errs = append(errs, field.Duplicate(spec.Child("ports").Index(i).Child("nodePort"), n.number))
+		}
+		seen[n] = true
+	}
 	return errs
 }
 
@@ -191,53 +197,6 @@ func validateAffinity(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
 		return supported(spec.Child("sessionAffinity"), s.SessionAffinity, "ClientIP", "None")
 	}
 	return nil
-}
-
-func validateClusterIPs(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	ips, families := spec.Child("clusterIPs"), spec.Child("ipFamilies")
-	switch {
-	case len(s.ClusterIPs) == 0:
-	case s.ClusterIP == "":
-		errs = append(errs, field.Required(spec.Child("clusterIP"), ""))
-	case s.ClusterIPs[0] != s.ClusterIP:
-		errs = append(errs, field.Invalid(ips, s.ClusterIPs, "first value must match `clusterIP`"))
-	}
-	seen := sets.New[corev1.IPFamily]()
-	for i, f := range s.IPFamilies {
-		errs = append(errs, supported(families.Index(i), f, "IPv4", "IPv6")...)
-		if seen.Has(f) {
-			errs = append(errs, field.Duplicate(families.Index(i), f))
-		}
-		seen.Insert(f)
-	}
-	if p := s.IPFamilyPolicy; p != nil {
-		errs = append(errs, supported(spec.Child("ipFamilyPolicy"), *p, "PreferDualStack", "RequireDualStack", "SingleStack")...)
-	}
-	if len(s.ClusterIPs) > 2 {
-		return append(errs, field.Invalid(ips, s.ClusterIPs, "may only hold up to 2 values"))
-	}
-	if len(s.ClusterIPs) > 1 && slices.Contains(s.ClusterIPs, corev1.ClusterIPNone) {
-		errs = append(errs, field.Invalid(ips, s.ClusterIPs, "'None' must be the first and only value"))
-	}
-	for i, ip := range s.ClusterIPs {
-		if ip == corev1.ClusterIPNone {
-			continue
-		}
-		if bad := validation.IsValidIPForLegacyField(ips.Index(i), ip, false, nil); len(bad) > 0 {
-			errs = append(errs, bad...)
-			continue
-		}
-		if i < len(s.IPFamilies) {
-			switch v6 := netutils.IsIPv6String(ip); {
-			case s.IPFamilies[i] == corev1.IPv4Protocol && v6:
-				errs = append(errs, field.Invalid(ips.Index(i), ip, "expected an IPv4 value as indicated by `ipFamilies["+string('0'+rune(i))+"]`"))
-			case s.IPFamilies[i] == corev1.IPv6Protocol && !v6:
-				errs = append(errs, field.Invalid(ips.Index(i), ip, "expected an IPv6 value as indicated by `ipFamilies["+string('0'+rune(i))+"]`"))
-			}
-		}
-	}
-	return errs
 }
 
 func validateLoadBalancer(o *corev1.Service, spec *field.Path) field.ErrorList {

@@ -40,8 +40,16 @@ func ServiceAccounts() *resource.Definition {
 			ReturnDeleted: true,
 		},
 		Warn: func(_ context.Context, w *resource.Write, o, old *corev1.ServiceAccount) []string {
-			if o == nil || o.Annotations[enforceMountableSecrets] == "" || old != nil && old.Annotations[enforceMountableSecrets] != "" {
+			if o == nil {
 				return nil
+			}
+			if _, ok := o.Annotations[enforceMountableSecrets]; !ok {
+				return nil
+			}
+			if old != nil {
+				if _, ok := old.Annotations[enforceMountableSecrets]; ok {
+					return nil
+				}
 			}
 			return []string{"metadata.annotations[" + enforceMountableSecrets + "]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"}
 		},

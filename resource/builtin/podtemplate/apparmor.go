@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Values of the AppArmor annotation of old, one for each container.
@@ -15,23 +16,27 @@ const (
 )
 
 // SyncAppArmor gives the AppArmor annotation and field of each container the same content, taking the annotation's
-// when only it is set, as upstream does at creation.
-func SyncAppArmor(p *corev1.Pod) {
+// when only it is set, as upstream does at creation. It returns a warning for each annotation that said what no field
+// did: afterwards both agree.
+func SyncAppArmor(p *corev1.Pod) (warnings []string) {
 	if p.Spec.OS != nil && p.Spec.OS.Name == corev1.Windows {
-		return
+		return nil
 	}
 	var podProfile *corev1.AppArmorProfile
 	if p.Spec.SecurityContext != nil {
 		podProfile = p.Spec.SecurityContext.AppArmorProfile
 	}
 	if podProfile == nil && len(p.Annotations) == 0 && !anyAppArmor(&p.Spec) {
-		return
+		return nil
 	}
 	for _, cs := range [...][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for i := range cs {
-			syncContainerAppArmor(p, &cs[i], podProfile)
+			if deprecated := syncContainerAppArmor(p, &cs[i], podProfile); deprecated {
+				warnings = append(warnings, field.NewPath("metadata", "annotations").Key(apparmorPrefix+cs[i].Name).String()+apparmorDeprecated)
+			}
 		}
 	}
+	return warnings
 }
 
 func anyAppArmor(s *corev1.PodSpec) bool {
@@ -45,7 +50,7 @@ func anyAppArmor(s *corev1.PodSpec) bool {
 	return false
 }
 
-func syncContainerAppArmor(p *corev1.Pod, c *corev1.Container, podProfile *corev1.AppArmorProfile) {
+func syncContainerAppArmor(p *corev1.Pod, c *corev1.Container, podProfile *corev1.AppArmorProfile) (deprecated bool) {
 	var profile *corev1.AppArmorProfile
 	if c.SecurityContext != nil {
 		profile = c.SecurityContext.AppArmorProfile
@@ -54,13 +59,17 @@ func syncContainerAppArmor(p *corev1.Pod, c *corev1.Container, podProfile *corev
 	annotation, annotated := p.Annotations[key]
 	switch {
 	case annotated && profile == nil:
-		if profile = apparmorField(annotation); profile == nil || sameAppArmor(profile, podProfile) {
-			return
+		if profile = apparmorField(annotation); profile == nil {
+			return true
+		}
+		if sameAppArmor(profile, podProfile) {
+			return false
 		}
 		if c.SecurityContext == nil {
 			c.SecurityContext = &corev1.SecurityContext{}
 		}
 		c.SecurityContext.AppArmorProfile = profile
+		return true
 	case !annotated:
 		if profile == nil {
 			profile = podProfile
@@ -72,6 +81,7 @@ func syncContainerAppArmor(p *corev1.Pod, c *corev1.Container, podProfile *corev
 			p.Annotations[key] = value
 		}
 	}
+	return false
 }
 
 func sameAppArmor(a, b *corev1.AppArmorProfile) bool {

@@ -295,20 +295,23 @@ func TestSyncAppArmor(t *testing.T) {
 	for _, c := range []struct {
 		name, spec, annotation     string
 		wantProfile, wantAnnotated string
+		warned                     bool
 	}{
-		{"neither", `{}`, "", "", ""},
-		{"annotation", `{}`, "localhost/x", `{"type":"Localhost","localhostProfile":"x"}`, "localhost/x"},
-		{"malformed annotation", `{}`, "foo", "", "foo"},
-		{"field", `{"containers":[{"name":"c","image":"i","securityContext":{"appArmorProfile":{"type":"Unconfined"}}}]}`, "", `{"type":"Unconfined"}`, "unconfined"},
-		{"pod's field", `{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}}}`, "", "", "runtime/default"},
-		{"pod's field and equal annotation", `{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}}}`, "runtime/default", "", "runtime/default"},
-		{"windows", `{"os":{"name":"windows"}}`, "runtime/default", "", "runtime/default"},
+		{"neither", `{}`, "", "", "", false},
+		{"annotation", `{}`, "localhost/x", `{"type":"Localhost","localhostProfile":"x"}`, "localhost/x", true},
+		{"malformed annotation", `{}`, "foo", "", "foo", true},
+		{"field", `{"containers":[{"name":"c","image":"i","securityContext":{"appArmorProfile":{"type":"Unconfined"}}}]}`, "", `{"type":"Unconfined"}`, "unconfined", false},
+		{"pod's field", `{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}}}`, "", "", "runtime/default", false},
+		{"pod's field and equal annotation", `{"securityContext":{"appArmorProfile":{"type":"RuntimeDefault"}}}`, "runtime/default", "", "runtime/default", false},
+		{"windows", `{"os":{"name":"windows"}}`, "runtime/default", "", "runtime/default", false},
 	} {
 		p := pod(t, c.spec)
 		if c.annotation != "" {
 			p.Annotations = map[string]string{key: c.annotation}
 		}
-		SyncAppArmor(p)
+		if warnings := SyncAppArmor(p); len(warnings) > 0 != c.warned {
+			t.Errorf("%s: warnings %q", c.name, warnings)
+		}
 		got := ""
 		if sc := p.Spec.Containers[0].SecurityContext; sc != nil && sc.AppArmorProfile != nil {
 			b, err := json.Marshal(sc.AppArmorProfile)

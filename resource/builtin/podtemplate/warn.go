@@ -47,17 +47,6 @@ func WarnPod(p *corev1.Pod) []string {
 	return w.texts
 }
 
-// WarnAppArmor comments on the AppArmor annotations from which SyncAppArmor took fields.
-func WarnAppArmor(p *corev1.Pod) []string {
-	var texts []string
-	for k := range p.Annotations {
-		if container, ok := strings.CutPrefix(k, apparmorPrefix); ok && hasContainer(&p.Spec, container) {
-			texts = append(texts, field.NewPath("metadata", "annotations").Key(k).String()+apparmorDeprecated)
-		}
-	}
-	return texts
-}
-
 const apparmorDeprecated = `: deprecated since v1.30; use the "appArmorProfile" field instead`
 
 func (w *warner) all(m *metav1.ObjectMeta, s *corev1.PodSpec) {
