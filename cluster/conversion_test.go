@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -15,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pintle.dev/auth"
 )
 
 // converterServer is a conversion webhook for gadgets: v1 has spec.color and v2, the stored version, spec.hue. It also
@@ -22,6 +25,7 @@ import (
 type converterServer struct {
 	*httptest.Server
 	calls, objects atomic.Int64
+	path           atomic.Value // of the last call
 
 	mu   sync.Mutex
 	bend func(review map[string]any) any // makes the answer wrong; nil for an honest one
@@ -54,6 +58,7 @@ func (c *converterServer) serve(w http.ResponseWriter, r *http.Request) {
 	request := review["request"].(map[string]any)
 	to := request["desiredAPIVersion"].(string)
 	c.calls.Add(1)
+	c.path.Store(r.URL.Path)
 	var out []any
 	for _, o := range request["objects"].([]any) {
 		c.objects.Add(1)
@@ -334,15 +339,15 @@ func TestConversionAnswers(t *testing.T) {
 		{"no objects", response(func(r map[string]any) { delete(r, "convertedObjects") }), "conversion webhook for example.com/v2, Kind=Gadget returned 0 objects, expected 1"},
 		{"too many", response(func(r map[string]any) { r["convertedObjects"] = []any{1, 2} }), "returned 2 objects, expected 1"},
 		{"no list", response(func(r map[string]any) { r["convertedObjects"] = "x" }), failed + "response.convertedObjects is a string"},
-		{"no object", response(func(r map[string]any) { r["convertedObjects"] = []any{1} }), invalid + "converted object at index 0: "},
-		{"the same version", first(func(o map[string]any) { o["apiVersion"] = "example.com/v2" }), invalid + "converted object at index 0: invalid groupVersion (expected example.com/v1, received example.com/v2)"},
-		{"an object of another kind", first(func(o map[string]any) { o["kind"] = "Widget" }), invalid + "converted object at index 0: invalid kind (expected Gadget, received Widget)"},
-		{"an object without a kind", first(func(o map[string]any) { delete(o, "kind") }), invalid + "converted object at index 0: Object 'Kind' is missing in '"},
-		{"another name", metadata(func(m map[string]any) { m["name"] = "b" }), invalid + "converted object at index 0: must have the same name: a != b"},
+		{"no object", response(func(r map[string]any) { r["convertedObjects"] = []any{1} }), invalid + "object: "},
+		{"the same version", first(func(o map[string]any) { o["apiVersion"] = "example.com/v2" }), invalid + "object at index 0: invalid groupVersion (expected example.com/v1, received example.com/v2)"},
+		{"an object of another kind", first(func(o map[string]any) { o["kind"] = "Widget" }), invalid + "object at index 0: invalid kind (expected Gadget, received Widget)"},
+		{"an object without a kind", first(func(o map[string]any) { delete(o, "kind") }), invalid + "object: Object 'Kind' is missing in '"},
+		{"another name", metadata(func(m map[string]any) { m["name"] = "b" }), invalid + "object: must have the same name: a != b"},
 		{"another namespace", metadata(func(m map[string]any) { m["namespace"] = "b" }), "must have the same namespace: default != b"},
 		{"another UID", metadata(func(m map[string]any) { m["uid"] = "b" }), "must have the same UID: "},
 		{"no metadata", first(func(o map[string]any) { delete(o, "metadata") }), "must have the same name: a != "},
-		{"bad labels", metadata(func(m map[string]any) { m["labels"] = map[string]any{"a b": "c"} }), invalid + "metadata in object at index 0: metadata.labels: Invalid value: "},
+		{"bad labels", metadata(func(m map[string]any) { m["labels"] = map[string]any{"a b": "c"} }), invalid + "metadata: metadata.labels: Invalid value: "},
 		{"labels that are no texts", metadata(func(m map[string]any) { m["labels"] = map[string]any{"a": 1} }), "metadata.labels[a] must be a string, but is int64 in converted object"},
 		{"labels that are no map", metadata(func(m map[string]any) { m["labels"] = 1 }), "invalid metadata.labels of type int64 in converted object"},
 		{"annotations that are no map", metadata(func(m map[string]any) { m["annotations"] = true }), "invalid metadata.annotations of type bool in converted object"},
@@ -418,58 +423,97 @@ func TestConversionHangs(t *testing.T) {
 	}
 }
 
-// TestConversionService: a service is found through its Endpoints, by the name of its port.
+// TestConversionService: a service is found through its ready Endpoints, by the name of its port, and must prove to be the
+// service.
 func TestConversionService(t *testing.T) {
-	c := newConverter(t)
-	sys := startTest(t, Config{NoControllers: true})
-	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"service":{"namespace":"default","name":"converter","path":"/convert","port":8443},"caBundle":%q}`, c.bundle()), `["v1"]`), 201)
-	const failed = "conversion webhook for example.com/v1, Kind=Gadget failed: Post \\\"https://converter.default.svc:8443/convert?timeout=30s\\\": "
-	post := func(code int, text string) {
-		t.Helper()
-		want(t, sys, "POST", gadgetsV1, gadget("v1", "a", "color", "red"), code, text)
-	}
-	post(500, failed+`service \"converter\" not found`)
-	want(t, sys, "POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"converter"},"spec":{"ports":[{"name":"other","port":80},{"name":"hook","port":8443}]}}`, 201)
-	post(500, failed+`no endpoints available for service \"converter\"`)
-	host, port, err := net.SplitHostPort(c.Listener.Addr().String())
+	addr := hostAddress(t) // Endpoints may not be on loopback
+	authority, err := auth.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if host != "127.0.0.1" {
-		t.Skipf("the webhook listens on %s", host)
-	}
-	// Endpoints may not be on loopback, so that the address is written over the API's head is no way: another of the host
-	// is used.
-	addr := hostAddress(t)
-	l, err := net.Listen("tcp", net.JoinHostPort(addr, port))
-	if err != nil {
-		t.Skipf("no second listener: %v", err)
-	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go relay(conn, c.Listener.Addr().String())
+	serve := func(host string) *converterServer {
+		cert, key, err := authority.Issue(auth.Leaf{User: "converter", Hosts: []string{host}})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	t.Cleanup(func() { l.Close() })
-	want(t, sys, "POST", "/api/v1/namespaces/default/endpoints", fmt.Sprintf(
-		`{"metadata":{"name":"converter"},"subsets":[{"addresses":[{"ip":%q}],"ports":[{"name":"other","port":1},{"name":"hook","port":%s}]}]}`, addr, port), 201)
-	// The certificate is for example.com: whom the server expects is the service.
-	post(500, "not converter.default.svc")
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := new(converterServer)
+		c.Server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
+		c.Listener.Close()
+		if c.Listener, err = net.Listen("tcp", net.JoinHostPort(addr, "0")); err != nil {
+			t.Fatal(err)
+		}
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+		c.StartTLS()
+		t.Cleanup(c.Close)
+		return c
+	}
+	c, impostor := serve("converter.default.svc"), serve("converter.other.svc")
+	sys := startTest(t, Config{NoControllers: true})
+	config := func(bundle string) string {
+		return fmt.Sprintf(`{"service":{"namespace":"default","name":"converter","path":"/convert","port":8443},"caBundle":%q}`, bundle)
+	}
+	want(t, sys, "POST", definitions, gadgets(config(base64.StdEncoding.EncodeToString(authority.PEM())), `["v1"]`), 201)
+	const failed = "conversion webhook for example.com/v1, Kind=Gadget failed: Post \\\"https://converter.default.svc:8443/convert?timeout=30s\\\": "
+	post := func(code int, name, text string) {
+		t.Helper()
+		want(t, sys, "POST", gadgetsV1, gadget("v1", name, "color", "red"), code, text)
+	}
+	endpoints := func(method string, of *converterServer, addresses string) {
+		t.Helper()
+		_, port, err := net.SplitHostPort(of.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "/api/v1/namespaces/default/endpoints"
+		if method == "PUT" {
+			path += "/converter"
+		}
+		if code, body := call(t, sys, method, path, fmt.Sprintf(
+			`{"metadata":{"name":"converter"},"subsets":[{%q:[{"ip":%q}],"ports":[{"name":"other","port":1},{"name":"hook","port":%s}]}]}`, addresses, addr, port)); code >= 300 {
+			t.Fatal(code, body)
+		}
+	}
+	post(500, "a", failed+`service \"converter\" not found`)
+	want(t, sys, "POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"converter"},"spec":{"ports":[{"name":"other","port":80},{"name":"web","port":443}]}}`, 201)
+	post(500, "a", failed+`no service port 8443 found for service \"converter\"`)
+	want(t, sys, "PATCH", "/api/v1/namespaces/default/services/converter", `{"spec":{"ports":[{"name":"other","port":80},{"name":"hook","port":8443,"targetPort":"https"}]}}`, 200)
+	post(500, "a", failed+`no endpoints available for service \"converter\"`)
+	endpoints("POST", c, "notReadyAddresses")
+	post(500, "a", failed+`no endpoints available for service \"converter\"`)
+	endpoints("PUT", impostor, "addresses")
+	post(500, "a", "certificate is valid for converter.other.svc, not converter.default.svc")
+	endpoints("PUT", c, "addresses")
+	post(201, "a", `"color":"red"`)
+	want(t, sys, "GET", gadgetsV2+"/a", "", 200, `"hue":"red"`)
+	if path := c.path.Load(); path != "/convert" {
+		t.Errorf("asked at %v", path)
+	}
+	if n := impostor.calls.Load(); n > 0 {
+		t.Errorf("%d calls of a server that is not the service", n)
+	}
+
+	// Who moves is found where the Endpoints say.
+	moved := serve("converter.default.svc")
+	endpoints("PUT", moved, "addresses")
+	c.CloseClientConnections()
+	c.Close()
+	post(201, "b", `"color":"red"`)
+	if moved.calls.Load() == 0 {
+		t.Error("the one that moved was not asked")
+	}
+	want(t, sys, "PATCH", gadgetCRD, `{"spec":{"conversion":{"webhook":{"clientConfig":`+config(otherBundle())+`}}}}`, 200)
+	post(500, "c", failed+"tls: failed to verify certificate: x509: certificate signed by unknown authority")
 }
 
-func relay(conn net.Conn, to string) {
-	defer conn.Close()
-	out, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer out.Close()
-	go io.Copy(out, conn) //nolint:errcheck // ends with the connection
-	io.Copy(conn, out)    //nolint:errcheck // ends with the connection
+// otherBundle is the certificate of somebody else.
+func otherBundle() string {
+	o := httptest.NewTLSServer(http.NotFoundHandler())
+	defer o.Close()
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.Certificate().Raw}))
 }
 
 // hostAddress is an address of this host that is not on loopback.

@@ -194,9 +194,9 @@ func (v *customVersion) review(os, out []*Object, places []int) (int, error) {
 		return 0, fmt.Errorf("conversion webhook for %s returned %d objects, expected %d", gvk, objects.Len(), n)
 	}
 	for i, place := range places[:n] {
-		o, err := v.converted(os[place], objects.Index(i), fmt.Sprintf("conversion webhook for %s returned invalid", gvk), i)
-		if err != nil {
-			return 0, err
+		o, bad := v.converted(os[place], objects.Index(i))
+		if bad != nil {
+			return 0, fmt.Errorf("conversion webhook for %s returned invalid %w", gvk, bad.of(i, n))
 		}
 		out[place] = o
 	}
@@ -258,39 +258,59 @@ func (w *conversionWebhook) answered(answer []byte, uid string) (*object.Value, 
 	return objects, nil
 }
 
+// misconverted is what is wrong with an object that a webhook returned.
+type misconverted struct {
+	error
+	meta  bool // it is about the labels and annotations
+	typed bool // it is about apiVersion and kind
+}
+
+// of words the error as upstream does for an object that was sent alone, or as the i-th of n.
+func (e *misconverted) of(i, n int) error {
+	switch {
+	case n > 1 && e.meta:
+		return fmt.Errorf("metadata in object at index %d: %w", i, e.error)
+	case n > 1:
+		return fmt.Errorf("converted object at index %d: %w", i, e.error)
+	case e.meta:
+		return fmt.Errorf("metadata: %w", e.error)
+	case e.typed:
+		return fmt.Errorf("object at index 0: %w", e.error)
+	}
+	return fmt.Errorf("object: %w", e.error)
+}
+
 // converted checks what a webhook made of an object: all but labels and annotations of its metadata is kept from the
-// object. invalid begins the errors.
-func (v *customVersion) converted(from *Object, to *object.Value, invalid string, index int) (*Object, error) {
-	at := fmt.Sprintf("%s converted object at index %d: ", invalid, index)
+// object.
+func (v *customVersion) converted(from *Object, to *object.Value) (*Object, *misconverted) {
 	if to.Kind() != object.Map {
-		return nil, fmt.Errorf("%sit is a %s, not a map", at, to.Kind())
+		return nil, &misconverted{error: fmt.Errorf("it is a %s, not a map", to.Kind())}
 	}
 	if to.Get("kind").Str() == "" {
-		return nil, fmt.Errorf("%sObject 'Kind' is missing in '%s'", at, shortened(to))
+		return nil, &misconverted{error: fmt.Errorf("Object 'Kind' is missing in '%s'", shortened(to))}
 	}
 	if got := to.Get("apiVersion").Str(); got != v.apiVersion {
-		return nil, fmt.Errorf("%sinvalid groupVersion (expected %s, received %s)", at, v.apiVersion, got)
+		return nil, &misconverted{error: fmt.Errorf("invalid groupVersion (expected %s, received %s)", v.apiVersion, got), typed: true}
 	}
 	if got := to.Get("kind").Str(); got != v.kind.names.Kind {
-		return nil, fmt.Errorf("%sinvalid kind (expected %s, received %s)", at, v.kind.names.Kind, got)
+		return nil, &misconverted{error: fmt.Errorf("invalid kind (expected %s, received %s)", v.kind.names.Kind, got), typed: true}
 	}
 	meta := to.Get("metadata")
 	for _, f := range []struct{ name, path, want string }{
 		{"name", "name", from.Meta.Name}, {"namespace", "namespace", from.Meta.Namespace}, {"UID", "uid", string(from.Meta.UID)},
 	} {
 		if got := meta.Get(f.path).Str(); got != f.want {
-			return nil, fmt.Errorf("%smust have the same %s: %s != %s", at, f.name, f.want, got)
+			return nil, &misconverted{error: fmt.Errorf("must have the same %s: %s != %s", f.name, f.want, got)}
 		}
 	}
 	kept := *from.Meta
-	err := restoreMeta(&kept, meta)
-	if err != nil {
-		return nil, fmt.Errorf("%s metadata in object at index %d: %w", invalid, index, err)
+	if err := restoreMeta(&kept, meta); err != nil {
+		return nil, &misconverted{error: err, meta: true}
 	}
 	doc := to.Clone()
 	doc.Remove("metadata")
 	if _, err := v.normalize(&doc, true); err != nil {
-		return nil, fmt.Errorf("%s%w", at, err)
+		return nil, &misconverted{error: err}
 	}
 	return &Object{Meta: &kept, Value: &doc}, nil
 }
