@@ -106,7 +106,8 @@ type customVersion struct {
 	kind       *customKind
 	spec       apiextensionsv1.CustomResourceDefinitionVersion // without its schema
 	apiVersion string
-	source     []byte // of the schema, JSON
+	source     []byte            // of the schema, JSON
+	structure  [sha256.Size]byte // of the part of it that decides what becomes of an object that is read
 	compiled   func() (*schema.Schema, error)
 	columns    []column
 	cellFields func() *object.Pick // what they look at, and the name
@@ -162,6 +163,10 @@ func (k *customKind) define() (*Definition, error) {
 	})
 	for _, v := range k.versions {
 		v.kind, v.apiVersion = k, k.group+"/"+v.spec.Name
+		v.structure = sha256.Sum256(v.source)
+		if !k.loose {
+			v.structure = sha256.Sum256(schema.Structure(v.source))
+		}
 		if v.spec.Storage {
 			k.storage = v
 		}
@@ -191,7 +196,7 @@ func (k *customKind) define() (*Definition, error) {
 // fingerprint covers what decides the bytes and the index entries of a stored object.
 func (k *customKind) fingerprint() uint64 {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%s\x00", k.group, k.names.Kind, k.storage.spec.Name, k.preserve, k.storage.source)
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%s\x00", k.group, k.names.Kind, k.storage.spec.Name, k.preserve, k.storage.structure)
 	for _, v := range k.versions {
 		for _, f := range v.spec.SelectableFields {
 			fmt.Fprintf(h, "%s\x00", f.JSONPath)
@@ -221,7 +226,7 @@ func (k *customKind) deprecation(v *customVersion) string {
 
 // alike reports whether a document of the one version is one of the other but for its apiVersion.
 func (v *customVersion) alike(o *customVersion) bool {
-	return v == o || string(v.source) == string(o.source)
+	return v.structure == o.structure
 }
 
 // version finds the version an object is in; the stored one for an apiVersion that is none of the kind's.

@@ -279,3 +279,38 @@ func FuzzCustomResource(f *testing.F) {
 		}
 	})
 }
+
+// A change of what a schema says of its fields, or which values they may have, leaves what is stored as it is; what it
+// keeps or fills in does not.
+func TestGenerationIsOfStructure(t *testing.T) {
+	define := func(schema string) *Definition {
+		t.Helper()
+		crd := new(apiextensionsv1.CustomResourceDefinition)
+		if err := json.Unmarshal([]byte(`{"metadata":{"name":"widgets.example.com","uid":"u"},"spec":{"group":"example.com","scope":"Namespaced",
+			"names":{"plural":"widgets","kind":"Widget"},"versions":[
+			{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":`+schema+`}},
+			{"name":"v2","served":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"size":{"type":"integer"}}}}}]},
+			"status":{"acceptedNames":{"plural":"widgets","kind":"Widget"}}}`), crd); err != nil {
+			t.Fatal(err)
+		}
+		d, err := FromCRD(crd, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	plain := define(`{"type":"object","properties":{"size":{"type":"integer"}}}`)
+	described := define(`{"type":"object","description":"A widget.","properties":{"size":{"type":"integer","description":"In mm.","minimum":1}}}`)
+	filled := define(`{"type":"object","properties":{"size":{"type":"integer","default":1}}}`)
+	if plain.Generation != described.Generation {
+		t.Error("a description sends all that is stored through the schema")
+	}
+	if plain.Generation == filled.Generation {
+		t.Error("a default does not reach what is stored")
+	}
+	for _, d := range []*Definition{plain, described, filled} {
+		if v2 := d.Version("example.com/v2"); v2.AsStored != (d != filled) {
+			t.Errorf("v2 is shown as it is stored: %t", v2.AsStored)
+		}
+	}
+}
