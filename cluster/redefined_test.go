@@ -81,8 +81,26 @@ func TestSelectableLater(t *testing.T) {
 	want(t, sys, "DELETE", red, "", 200)
 	want(t, sys, "GET", base, "", 200, `"items":[]`)
 
-	// The watch from before was ended by the first event after the kind was defined anew.
+	// The watch from before was ended when the kind was defined anew.
 	if e, err := plain(); err != io.EOF {
+		t.Errorf("%s %v", e, err)
+	}
+}
+
+// TestRedefinedWatchesEnd: a definition that changes ends the watches of its kind at once, with nothing more to tell, and
+// no others.
+func TestRedefinedWatchesEnd(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, widgets, 201)
+	want(t, sys, "POST", definitions, strings.ReplaceAll(strings.ReplaceAll(widgets, "widget", "gizmo"), "Widget", "Gizmo"), 201)
+	changed := watchOf(t, sys, "/apis/example.com/v1/namespaces/default/widgets?watch=true")
+	other := watchOf(t, sys, "/apis/example.com/v1/namespaces/default/gizmos?watch=true")
+	want(t, sys, "PATCH", definitions+"/widgets.example.com", `{"spec":{"names":{"shortNames":["wi"]}}}`, 200)
+	if e, err := changed(); err != io.EOF {
+		t.Errorf("%s %v", e, err)
+	}
+	want(t, sys, "POST", "/apis/example.com/v1/namespaces/default/gizmos", `{"apiVersion":"example.com/v1","kind":"Gizmo","metadata":{"name":"g"}}`, 201)
+	if e, err := other(); err != nil || !strings.Contains(e, `"ADDED"`) {
 		t.Errorf("%s %v", e, err)
 	}
 }

@@ -112,6 +112,7 @@ type frameWriter struct {
 	x       *exchange
 	q       *request
 	options *listOptions
+	end     func() // ends the watch
 	flusher http.Flusher
 	shared  []byte  // the only frame gathered, which others send too
 	pending []byte  // else the frames gathered, in buffer
@@ -123,8 +124,8 @@ type frameWriter struct {
 	watched stall
 }
 
-func (x *exchange) newFrameWriter(q *request, o *listOptions) *frameWriter {
-	fw := &frameWriter{x: x, q: q, options: o}
+func (x *exchange) newFrameWriter(q *request, o *listOptions, end func()) *frameWriter {
+	fw := &frameWriter{x: x, q: q, options: o, end: end}
 	fw.flusher, _ = x.w.(http.Flusher)
 	x.s.watches.add(fw)
 	return fw
@@ -158,13 +159,13 @@ func (fw *frameWriter) all(events []api.Event, initial bool) {
 	}
 }
 
-// redefined reports whether the kind has been defined anew since the watch began.
-func (fw *frameWriter) redefined() bool {
+// redefined reports whether the kind is another in a snapshot of the registry than when the watch began.
+func (fw *frameWriter) redefined(now *resource.Snapshot) bool {
 	if !fw.q.d.Custom {
 		return false
 	}
-	now := fw.x.s.Registry.ByResource(fw.q.d.Resource)
-	return now != nil && now != fw.q.d
+	d := now.ByResource(fw.q.d.Resource)
+	return d != nil && d != fw.q.d
 }
 
 // event adds the frame of e. Frames of the initial state are of no use to others and not kept.

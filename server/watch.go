@@ -218,7 +218,7 @@ func (x *exchange) stream(q *request, resp *api.Response) error {
 		ctx, cancel := context.WithDeadline(x.r.Context(), deadline)
 		defer cancel()
 		defer context.AfterFunc(x.s.stopping, cancel)()
-		fw := x.newFrameWriter(q, &o)
+		fw := x.newFrameWriter(q, &o, cancel)
 		defer fw.close()
 		x.code = http.StatusOK
 		x.w.WriteHeader(http.StatusOK)
@@ -239,10 +239,8 @@ func (x *exchange) follow(ctx context.Context, st api.Stream, fw *frameWriter, d
 		initial := st.Initial()
 		events, err := st.Next(wait)
 		switch {
-		case err == nil && fw.redefined():
-			// As upstream, which ends the watches of a definition that changes: who goes on from where this one ended gets
-			// the rest as it is defined now.
-			return
+		case err == nil && fw.redefined(x.s.Registry.Snapshot()):
+			return // who goes on from where this one ended gets the rest as it is defined now
 		case err == nil:
 			fw.all(events, initial)
 			if initial && !st.Initial() && fw.options.bookmarks {
@@ -295,6 +293,8 @@ type watches struct {
 	open  map[*frameWriter]struct{}
 	ended int64 // events sent by those that are no more
 	timer *time.Timer
+	// following says that a goroutine looks at the registry, for watches of custom kinds.
+	following bool
 }
 
 // stall is what the last round saw of a watch, guarded by watches.mu.
@@ -312,6 +312,34 @@ func (w *watches) add(fw *frameWriter) {
 	w.open[fw] = struct{}{}
 	if w.timer == nil {
 		w.timer = time.AfterFunc(slowWriterRounds, w.round)
+	}
+	if !fw.q.d.Custom {
+		return
+	}
+	if !w.following {
+		w.following = true
+		go w.follow(fw.x.s)
+	}
+	if fw.redefined(fw.x.s.Registry.Snapshot()) {
+		fw.end() // between the lookup and here
+	}
+}
+
+// follow ends the watches of custom kinds that are defined anew, at once, as upstream does, until the server stops.
+func (w *watches) follow(s *Server) {
+	for s.stopping.Err() == nil {
+		now := s.Registry.Snapshot()
+		w.mu.Lock()
+		for fw := range w.open {
+			if fw.redefined(now) {
+				fw.end()
+			}
+		}
+		w.mu.Unlock()
+		select {
+		case <-now.Changed():
+		case <-s.stopping.Done():
+		}
 	}
 }
 

@@ -81,6 +81,8 @@ func (c *Caller) Call(ctx context.Context, to Client, body []byte, timeout time.
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json, */*")
 	r.Header.Set("User-Agent", "kube-apiserver-admission")
+	// Not sent, but lets the transport ask again when the endpoint has closed a connection that was kept.
+	r.Header["Idempotency-Key"] = nil
 	client := http.Client{
 		Transport: transport,
 		// What an endpoint may be reached by is written down; it does not send the server elsewhere.

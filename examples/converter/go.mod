@@ -1,0 +1,3 @@
+module example.com/converter
+
+go 1.26
