@@ -44,6 +44,29 @@ func TestBetaDefinitions(t *testing.T) {
 	want(t, sys, "GET", crons+"/c", "", 200, `"spec":{"cronSpec":"a"}`, `!"unknown"`)
 }
 
+// TestBetaDocuments: of earlier definitions, OpenAPI v3 has the schemas that are structural, and v2 those that say all
+// there may be.
+func TestBetaDocuments(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	for _, tt := range []struct {
+		plural, kind, spec string
+		v3, v2             bool
+	}{
+		{"as", "A", `"preserveUnknownFields":false,"validation":{"openAPIV3Schema":{"type":"object","properties":{"ofA":{"type":"string"}}}}`, true, true},
+		{"bs", "B", `"preserveUnknownFields":true,"validation":{"openAPIV3Schema":{"type":"object","properties":{"ofB":{"type":"string"}}}}`, true, false},
+		{"cs", "C", `"preserveUnknownFields":true,"validation":{"openAPIV3Schema":{"properties":{"ofC":{"type":"string"}}}}`, false, false},
+	} {
+		want(t, sys, "POST", betaDefinitions, `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","metadata":{"name":"`+tt.plural+`.example.com"},
+			"spec":{"group":"example.com","version":"v1","names":{"plural":"`+tt.plural+`","kind":"`+tt.kind+`"},`+tt.spec+`}}`, 201)
+		for path, has := range map[string]bool{"/openapi/v3/apis/example.com/v1": tt.v3, "/openapi/v2": tt.v2} {
+			_, doc := call(t, sys, "GET", path, "")
+			if !strings.Contains(doc, `"com.example.v1.`+tt.kind+`"`) || strings.Contains(doc, `"of`+tt.kind+`"`) != has {
+				t.Errorf("%s of %s has the schema's fields: %t, want %t", path, tt.kind, !has, has)
+			}
+		}
+	}
+}
+
 func TestBetaDefinitionsAreJudged(t *testing.T) {
 	sys := startTest(t, Config{NoControllers: true})
 	beta := func(name, spec string) string {

@@ -325,12 +325,20 @@ func Admits(v *Version, doc *object.Value) bool {
 }
 
 // SchemaJSON is the OpenAPI v3 schema of a custom kind's version as its author wrote it, in JSON; nil when d is no custom
-// kind or the version has none. The caller must not change it.
+// kind, or the version has none or one that is not structural, which upstream does not publish. The caller must not change
+// it.
 func SchemaJSON(v *Version) []byte {
-	if c, ok := v.Codec.(*customVersion); ok && !c.kind.loose {
-		return c.source
+	c, ok := v.Codec.(*customVersion)
+	if !ok || c.kind.loose && !c.schema().Structural() {
+		return nil
 	}
-	return nil
+	return c.source
+}
+
+// PreservesUnknown reports whether a custom kind keeps fields that its schemas do not know, everywhere.
+func PreservesUnknown(v *Version) bool {
+	c, ok := v.Codec.(*customVersion)
+	return ok && c.kind.preserve
 }
 
 // SelectableFields are the paths of the fields that a custom kind's version declares to be selectable, in its order and

@@ -134,6 +134,9 @@ func CompileLoose(source []byte) (*Schema, error) {
 	return &Schema{flags: preserving, origin: &origin{source: source, loose: true}}, nil
 }
 
+// Structural reports whether the root s of a schema is that of a structural one: false only for what CompileLoose took.
+func (s *Schema) Structural() bool { return s != nil && !s.origin.loose }
+
 func compileRoot(p *apiextensionsv1.JSONSchemaProps, source []byte) (*Schema, error) {
 	s, err := compile(p)
 	if err != nil {

@@ -386,7 +386,7 @@ func customDefinitions(def *resource.Definition, v *resource.Version) (entries, 
 		}
 		// kubectl takes what a schema with properties does not name for unknown, so that one that preserves unknown
 		// fields must not have any.
-		if !parsed.Get("x-kubernetes-preserve-unknown-fields").Bool() {
+		if !parsed.Get("x-kubernetes-preserve-unknown-fields").Bool() && !resource.PreservesUnknown(v) {
 			rewriteCustom(parsed)
 			addObjectProperties(parsed, typeDoc, v2Prefix)
 			root = *parsed
