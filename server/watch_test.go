@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pintle.dev/api"
+	"pintle.dev/resource"
 )
 
 // told is "TYPE name" of each event of a watch that has ended; bookmarks are "BOOKMARK" and "END".
@@ -178,7 +179,7 @@ func TestStalledWatch(t *testing.T) {
 		var w watches
 		writer := func() (*frameWriter, *deadlineRecorder) {
 			r := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
-			fw := &frameWriter{x: &exchange{w: r}}
+			fw := &frameWriter{x: &exchange{w: r}, q: &request{d: new(resource.Definition)}}
 			fw.turns.Store(1) // a write is under way
 			w.add(fw)
 			return fw, r
