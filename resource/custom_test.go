@@ -285,19 +285,10 @@ func FuzzCustomResource(f *testing.F) {
 func TestGenerationIsOfStructure(t *testing.T) {
 	define := func(schema string) *Definition {
 		t.Helper()
-		crd := new(apiextensionsv1.CustomResourceDefinition)
-		if err := json.Unmarshal([]byte(`{"metadata":{"name":"widgets.example.com","uid":"u"},"spec":{"group":"example.com","scope":"Namespaced",
-			"names":{"plural":"widgets","kind":"Widget"},"versions":[
+		return established(t, []byte(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"},
+			"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"widgets","kind":"Widget"},"versions":[
 			{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":`+schema+`}},
-			{"name":"v2","served":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"size":{"type":"integer"}}}}}]},
-			"status":{"acceptedNames":{"plural":"widgets","kind":"Widget"}}}`), crd); err != nil {
-			t.Fatal(err)
-		}
-		d, err := FromCRD(crd, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
+			{"name":"v2","served":true,"storage":false,"schema":{"openAPIV3Schema":{"type":"object","properties":{"size":{"type":"integer"}}}}}]}}`))
 	}
 	plain := define(`{"type":"object","properties":{"size":{"type":"integer"}}}`)
 	described := define(`{"type":"object","description":"A widget.","properties":{"size":{"type":"integer","description":"In mm.","minimum":1}}}`)
