@@ -72,7 +72,7 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	}
 	taken := ch.Modified.Union(ch.Added)
 	gone := taken.Union(ch.Removed)
-	if gone.Empty() && by.Convert == nil && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
+	if gone.Difference(unowned).Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
 		return old
 	}
 	own := taken.Difference(unowned)
@@ -114,7 +114,7 @@ type Write struct {
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
 	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
-	// there is no such version, whose owners are forgotten. Nil when fields go by the same names in all versions there are
+	// there is no such version, whose owners are forgotten when something changes. Nil when fields go by the same names in all versions there are
 	// owners in.
 	Convert func(v *Value, version string) (*Value, Shape, error)
 }
