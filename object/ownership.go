@@ -71,13 +71,13 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 		ch = Changes{ch.Removed.Without(by.Ignore), ch.Modified.Without(by.Ignore), ch.Added.Without(by.Ignore)}
 	}
 	taken := ch.Modified.Union(ch.Added)
-	gone := taken.Union(ch.Removed)
-	if gone.Difference(unowned).Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
+	own := taken.Difference(unowned)
+	if own.Empty() && ch.Removed.Difference(unowned).Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
 		return old
 	}
-	own := taken.Difference(unowned)
+	gone := taken.Union(ch.Removed)
 	owners := make([]owned, 0, len(old)+1)
-	other := otherVersions{before: before, after: after, by: &by, gone: map[string]Fields{by.APIVersion: gone}}
+	other := otherVersions{before: before, after: after, by: by, own: gone}
 	for _, o := range old {
 		gone, err := other.goneIn(o.APIVersion)
 		if errors.Is(err, ErrNoVersion) {
@@ -114,22 +114,23 @@ type Write struct {
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
 	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
-	// there is no such version, whose owners are forgotten when something changes. Nil when fields go by the same names in all versions there are
-	// owners in.
+	// there is no such version, whose owners are forgotten when something changes. Nil when fields go by the same names
+	// in all versions there are owners in.
 	Convert func(v *Value, version string) (*Value, Shape, error)
 }
 
 // otherVersions finds what a write takes from owners in other versions.
 type otherVersions struct {
 	before, after *Value
-	by            *Write
-	gone          map[string]Fields
+	by            Write
+	own           Fields            // in the writer's version
+	gone          map[string]Fields // in the others, as far as they were asked for
 }
 
 // goneIn is what is removed, or taken over by the writer, as a version has it.
 func (v *otherVersions) goneIn(version string) (Fields, error) {
-	if v.by.Convert == nil {
-		version = v.by.APIVersion
+	if v.by.Convert == nil || version == v.by.APIVersion {
+		return v.own, nil
 	}
 	if gone, ok := v.gone[version]; ok {
 		return gone, nil
@@ -147,6 +148,9 @@ func (v *otherVersions) goneIn(version string) (Fields, error) {
 		return Fields{}, err
 	}
 	gone := ch.Modified.Union(ch.Added).Union(ch.Removed).Without(v.by.Ignore)
+	if v.gone == nil {
+		v.gone = make(map[string]Fields)
+	}
 	v.gone[version] = gone
 	return gone, nil
 }

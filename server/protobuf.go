@@ -52,7 +52,7 @@ func (q *request) message(rec *api.Record, rev api.Revision) ([]byte, error) {
 	}
 	m, _, err := q.readMessage(b)
 	if err != nil {
-		return nil, fmt.Errorf("reading stored %s %s: %w", q.d.Resource, rec.Key(), err)
+		return nil, errStored(q.d, rec, err)
 	}
 	return m.Marshal()
 }
