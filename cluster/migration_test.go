@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,13 +189,12 @@ func TestMigrationResumes(t *testing.T) {
 	const n = 200
 	createGadgets(t, sys, n)
 	want(t, sys, "PATCH", gadgetCRD, storing(t, sys, "v1"), 200)
-	// The webhook fails after some objects.
-	var mu sync.Mutex
-	left := n / 4
+	// The webhook fails after some objects, once they are stored: a write that fails ends those that are under way beside it.
+	var asked atomic.Int64
+	stored := make(chan struct{})
 	c.lie(func(review map[string]any) any {
-		mu.Lock()
-		defer mu.Unlock()
-		if left--; left < 0 {
+		if asked.Add(1) > n/4 {
+			<-stored
 			review["response"] = nil
 		}
 		return review
@@ -202,9 +202,11 @@ func TestMigrationResumes(t *testing.T) {
 	want(t, sys, "POST", migrations, migrationOf("m", "example.com", "gadgets"), 201)
 	for end := time.Now().Add(20 * time.Second); storedAs(t, sys)["example.com/v1"] < n/4; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
+			close(stored)
 			t.Fatalf("stored: %v", storedAs(t, sys))
 		}
 	}
+	close(stored)
 	want(t, sys, "GET", gadgetCRD, "", 200, `"storedVersions":["v2","v1"]`, "Migration m is running", `"observedGeneration":2`)
 	running := want(t, sys, "GET", migrations+"/m", "", 200, "The migration is running", "!Failed")
 	done := storedAs(t, sys)["example.com/v1"]

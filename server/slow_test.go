@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -61,26 +62,27 @@ func TestDeepPatch(t *testing.T) {
 
 // TestLargeBodies: large bodies wait for each other, small ones for nobody.
 func TestLargeBodies(t *testing.T) {
-	const base = "POST /api/v1/namespaces/default/configmaps"
-	s := open(t)
-	s.bodyPatience = 20 * time.Millisecond
-	large := strings.Replace(configMap("large"), `"v"`, `"`+strings.Repeat("v", largeBody)+`"`, 1)
-	if !s.large.TryAcquire(largeBudget) {
-		t.Fatal("the budget is taken")
-	}
-	if a := ask(t, s, base, large); a.code != http.StatusTooManyRequests || a.header.Get("Retry-After") != "1" {
-		t.Errorf("a large body without room: %d %.300s", a.code, a.body)
-	}
-	if a := ask(t, s, base, configMap("small")); a.code != http.StatusCreated {
-		t.Errorf("a small body beside large ones: %d %.300s", a.code, a.body)
-	}
-	s.large.Release(largeBudget)
-	if a := ask(t, s, base, large); a.code != http.StatusCreated {
-		t.Errorf("a large body with room: %d %.300s", a.code, a.body)
-	}
-	if !s.large.TryAcquire(largeBudget) {
-		t.Error("a request kept its share")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const base = "POST /api/v1/namespaces/default/configmaps"
+		s := open(t)
+		large := strings.Replace(configMap("large"), `"v"`, `"`+strings.Repeat("v", largeBody)+`"`, 1)
+		if !s.large.TryAcquire(largeBudget) {
+			t.Fatal("the budget is taken")
+		}
+		if a := ask(t, s, base, large); a.code != http.StatusTooManyRequests || a.header.Get("Retry-After") != "1" {
+			t.Errorf("a large body without room: %d %.300s", a.code, a.body)
+		}
+		if a := ask(t, s, base, configMap("small")); a.code != http.StatusCreated {
+			t.Errorf("a small body beside large ones: %d %.300s", a.code, a.body)
+		}
+		s.large.Release(largeBudget)
+		if a := ask(t, s, base, large); a.code != http.StatusCreated {
+			t.Errorf("a large body with room: %d %.300s", a.code, a.body)
+		}
+		if !s.large.TryAcquire(largeBudget) {
+			t.Error("a request kept its share")
+		}
+	})
 }
 
 // TestSlowReader: a client that does not read its answer is broken off, and gives its place to others.

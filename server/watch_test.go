@@ -188,6 +188,7 @@ func TestStalledWatch(t *testing.T) {
 		slow, kept := writer()
 		for range 4 {
 			time.Sleep(writePatience / 2)
+			synctest.Wait() // for the round of this moment
 			slow.turns.Add(2)
 		}
 		if cut.deadlines == 0 || kept.deadlines != 0 {
@@ -200,6 +201,7 @@ func TestStalledWatch(t *testing.T) {
 			t.Errorf("%d are open, %d events were sent", w.count(), w.events())
 		}
 		time.Sleep(2 * slowWriterRounds) // the timer sees that there is nothing to do
+		synctest.Wait()
 		if w.timer != nil {
 			t.Error("the timer goes on with no watch open")
 		}

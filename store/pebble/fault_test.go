@@ -114,7 +114,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 		data[j] = byte(' ' + 2 + rnd.IntN(80))
 	}
 	f.n.Store(int64(n))
-	acknowledged := api.Revision(0)
+	var acknowledged atomic.Uint64 // may grow until a leader that is stuck lets go
 	failed := make(chan error, 1)
 	go func() { // as a goroutine: a leader may be stuck in the engine once that has failed
 		for i := range 50 {
@@ -123,7 +123,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 				failed <- err
 				return
 			}
-			acknowledged = rev
+			acknowledged.Store(uint64(rev))
 		}
 		failed <- nil
 	}()
@@ -131,7 +131,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 	case err := <-failed:
 		if err == nil {
 			// The error hit nothing, or what the engine can do again without harm.
-			if e := s.Err(); e != nil && with != syscall.ENOSPC && acknowledged != 50 {
+			if e := s.Err(); e != nil && with != syscall.ENOSPC && acknowledged.Load() != 50 {
 				t.Errorf("n=%d: all was acknowledged by a store that failed: %v", n, e)
 			}
 			if s.Err() == nil {
@@ -140,7 +140,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 				}
 			}
 			cursor.Close()
-			checkAcknowledged(t, n, mem, acknowledged)
+			checkAcknowledged(t, n, mem, api.Revision(acknowledged.Load()))
 			return false
 		}
 		if !errors.Is(err, store.ErrUnknown) && s.Err() == nil {
@@ -165,7 +165,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 	if err := s.Err(); !errors.Is(err, with) {
 		t.Errorf("n=%d: the reason is %v, want %v", n, err, with)
 	}
-	checkAcknowledged(t, n, mem, acknowledged)
+	checkAcknowledged(t, n, mem, api.Revision(acknowledged.Load()))
 	return true
 }
 
