@@ -301,29 +301,6 @@ func canonicalMessage(s string, status map[string]any) string {
 	return s
 }
 
-// withoutGeneration takes the generation from pods, which have one since 1.33.
-func withoutGeneration(v any, path string) any {
-	if !strings.Contains(path, "/pods") {
-		return v
-	}
-	switch x := v.(type) {
-	case string: // YAML
-		return strings.ReplaceAll(x, "\n    generation: 1\n", "\n")
-	case []any:
-		for i := range x {
-			x[i] = withoutGeneration(x[i], path)
-		}
-	case map[string]any:
-		for _, y := range x {
-			withoutGeneration(y, path)
-		}
-		if m, ok := x["metadata"].(map[string]any); ok {
-			delete(m, "generation")
-		}
-	}
-	return v
-}
-
 // withoutEstablishing takes out of CustomResourceDefinitions what differs by design: Pintle establishes them in the
 // write itself, where upstream's controllers do it a little later.
 func withoutEstablishing(v any) any {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -106,7 +105,6 @@ func preparePod(_ context.Context, w *resource.Write, p, old *corev1.Pod) {
 			*g = 1
 		}
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podtemplate.QOSClass(&p.Spec)}
-		p.Generation = 1
 		addMatchLabelKeys(p)
 		if len(p.Spec.SchedulingGates) > 0 {
 			p.Status.Conditions = []corev1.PodCondition{{
@@ -117,9 +115,6 @@ func preparePod(_ context.Context, w *resource.Write, p, old *corev1.Pod) {
 	case w.Subresource == "":
 		podtemplate.DropUnserved(&p.Spec)
 		p.Status = old.Status
-		if !equality.Semantic.DeepEqual(&p.Spec, &old.Spec) {
-			p.Generation++
-		}
 	case w.Subresource == "status":
 		p.Spec = old.Spec
 		p.DeletionTimestamp = old.DeletionTimestamp
