@@ -28,7 +28,7 @@ func TestRefusals(t *testing.T) {
 		"a node port twice": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"x","ports":[{"name":"a","port":80,"nodePort":32101},{"name":"b","port":81,"nodePort":32101}]}}`,
 			422, []string{`spec.ports[1].nodePort: Duplicate value: 32101`, "Unsupported value"}},
 		"a health check's port": {"PATCH", core + "/services/lb", `{"spec":{"healthCheckNodePort":1}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!valid range"}},
-		"a group with slashes":  {"POST", core + "/services", `{"apiVersion":"a/b/c","kind":"Service"}`, 400, []string{"unexpected GroupVersion string: a/b/c"}},
+		"a group with slashes":  {"POST", core + "/services", `{"apiVersion":"a/b/c","kind":"Service"}`, 400, []string{`the object provided is unrecognized (must be of type Service): unexpected GroupVersion string: a/b/c ({\"apiVersion\":`}},
 		"a name to be made":     {"POST", core + "/pods", `{"metadata":{"generateName":"p-"},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"p-\" is forbidden: no PriorityClass`}},
 		"no name":               {"POST", core + "/pods", `{"metadata":{},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"Unknown\" is forbidden: no PriorityClass`}},
 		"a binding's name":      {"POST", core + "/pods/nope/binding", `{"target":{"name":"n"}}`, 400, []string{"name in URL does not match name in Binding object"}},

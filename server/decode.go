@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -28,6 +29,11 @@ func (q *request) decodeError(data []byte, err error) error {
 	if terr := json.Unmarshal(data, &t); terr != nil {
 		return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
 			q.kind(), terr, summary(data))
+	}
+	if q.d.Custom {
+		// Whether they are of the right version is asked of whole objects only.
+		gv, _ := schema.ParseGroupVersion(t.APIVersion)
+		return api.BadRequest("%s in version %q cannot be handled as a %s: %s", cmp.Or(t.Kind, q.kind()), gv.Version, q.kind(), err)
 	}
 	if mismatch := q.mismatch(data, t); mismatch != nil {
 		return mismatch
@@ -73,7 +79,7 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 		return nil
 	}
 	if q.d.Custom {
-		return q.customMismatch(t)
+		return q.customMismatch(data, t)
 	}
 	want := t
 	if want.Kind == "" {
@@ -87,7 +93,7 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 	}
 	gv, err := schema.ParseGroupVersion(want.APIVersion)
 	if err != nil {
-		return q.unhandled(want, err.Error())
+		return api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(data))
 	}
 	d, v := q.s.Registry.ByKind(gv.Group, gv.Version, want.Kind)
 	if d == nil || d.Custom {
@@ -155,11 +161,15 @@ func (q *request) customPatchMismatch(target *object.Value) error {
 }
 
 // customMismatch is mismatch for custom resources, whose bodies must say what they are.
-func (q *request) customMismatch(t typeMeta) error {
+func (q *request) customMismatch(data []byte, t typeMeta) error {
 	if t.APIVersion != q.v.APIVersion() {
 		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, q.v.APIVersion())
 	}
-	return api.Invalid(q.v.Group, t.Kind, q.Key.Name, field.ErrorList{
+	var named struct{ Metadata struct{ Name string } }
+	if q.Key.Name == "" && json.Unmarshal(data, &named) != nil {
+		named.Metadata.Name = "" // whatever else is wrong, the kind is
+	}
+	return api.Invalid(q.v.Group, t.Kind, cmp.Or(q.Key.Name, named.Metadata.Name), field.ErrorList{
 		field.Invalid(field.NewPath("kind"), t.Kind, "must be "+q.kind()),
 	})
 }

@@ -22,7 +22,7 @@ func (q *request) evict(ctx context.Context) (*api.Response, error) {
 	}
 	e := body.(*policyv1.Eviction)
 	if e.Name != q.Key.Name {
-		return nil, api.BadRequest("name in URL does not match name in Eviction object")
+		return nil, withWarnings(api.BadRequest("name in URL does not match name in Eviction object"), q.warnings)
 	}
 	options := e.DeleteOptions
 	if options == nil {

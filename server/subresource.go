@@ -77,7 +77,7 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 	}
 	if sub.Check != nil {
 		if err := sub.Check(q.Request, body); err != nil {
-			return nil, err
+			return nil, withWarnings(err, q.warnings)
 		}
 	}
 	return q.attempts(ctx, func(int) (*api.Response, error) {

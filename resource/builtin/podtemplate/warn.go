@@ -155,8 +155,12 @@ func (w *warner) oldSeccomp(m *metav1.ObjectMeta, key string) {
 func (w *warner) volumes(s *corev1.PodSpec) {
 	for i := range s.Volumes {
 		v := &s.Volumes[i]
-		if v.Projected != nil && emptySources(v.Projected) {
-			w.texts = append(w.texts, fmt.Sprintf("volume %q (Projected) has no sources provided", v.Name))
+		if v.Projected != nil {
+			for j := range v.Projected.Sources {
+				if v.Projected.Sources[j] == (corev1.VolumeProjection{}) {
+					w.texts = append(w.texts, fmt.Sprintf("volume %q (Projected) has no sources provided", v.Name))
+				}
+			}
 		}
 		if v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil {
 			continue
@@ -188,10 +192,6 @@ func (w *warner) volumes(s *corev1.PodSpec) {
 			w.fraction(rp.Child("limits"), r.Limits, corev1.ResourceStorage)
 		}
 	}
-}
-
-func emptySources(p *corev1.ProjectedVolumeSource) bool {
-	return !slices.ContainsFunc(p.Sources, func(s corev1.VolumeProjection) bool { return s != corev1.VolumeProjection{} })
 }
 
 // tokenPaths warns of projected files that hide a service account token.
