@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,6 +182,61 @@ func TestConversionWebhook(t *testing.T) {
 			want(t, sys, "DELETE", gadgetsV1+"/a", "", 200)
 		})
 	}
+}
+
+// TestConversionSeesOwners: a webhook is shown managedFields, whether an object is read, listed or written, and cannot
+// change them.
+func TestConversionSeesOwners(t *testing.T) {
+	c := newConverter(t)
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL+"/convert", c.bundle()), `["v1"]`), 201)
+	var mu sync.Mutex
+	var seen []string // the managers of each object that was sent
+	c.lie(func(review map[string]any) any {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, o := range review["response"].(map[string]any)["convertedObjects"].([]any) {
+			meta := o.(map[string]any)["metadata"].(map[string]any)
+			var managers []string
+			entries, _ := meta["managedFields"].([]any)
+			for _, e := range entries {
+				e := e.(map[string]any)
+				managers = append(managers, fmt.Sprint(e["manager"], " ", e["operation"], " ", e["apiVersion"], " ", e["fieldsV1"] != nil && e["time"] != nil))
+			}
+			seen = append(seen, strings.Join(managers, ", "))
+			meta["managedFields"] = []any{map[string]any{"manager": "webhook"}}
+		}
+		return review
+	})
+	sees := func(what string, managers ...string) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(seen) == 0 {
+			t.Errorf("%s: the webhook was shown nothing", what)
+		}
+		for _, s := range seen {
+			if !slices.Contains(managers, s) {
+				t.Errorf("%s: the webhook was shown an object of %q, want %q", what, s, managers)
+			}
+		}
+		seen = nil
+	}
+	const a, b = "a Update example.com/v2 true", "b Update example.com/v1 true"
+	honest := []string{`"manager":"a"`, `!"manager":"webhook"`}
+	want(t, sys, "POST", gadgetsV2+"?fieldManager=a", gadget("v2", "x", "hue", "red"), 201, honest...)
+	want(t, sys, "GET", gadgetsV1+"/x", "", 200, honest...)
+	sees("get", a)
+	want(t, sys, "POST", gadgetsV1+"?fieldManager=b", gadget("v1", "y", "color", "red"), 201, `"manager":"b"`, `!"manager":"webhook"`)
+	sees("create", b)
+	// Comparing what two versions' managers own is done without managedFields, on upstream too.
+	want(t, sys, "PATCH", gadgetsV2+"/x?fieldManager=a", `{"spec":{"size":4}}`, 200, honest...)
+	want(t, sys, "PATCH", gadgetsV2+"/y?fieldManager=a", `{"spec":{"size":4}}`, 200, honest...)
+	mu.Lock()
+	seen = nil
+	mu.Unlock()
+	want(t, sys, "GET", gadgetsV1, "", 200, honest...)
+	sees("list", a, b+", "+a, a+", "+b)
 }
 
 // TestConversionOwners: a write through one version takes fields from managers who wrote in another, where they go by

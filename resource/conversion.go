@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -30,9 +31,38 @@ type Converter interface {
 	Convert(os []*Object) ([]*Object, error)
 }
 
-// ToStorage is o in the version that d stores: o itself when it is in it.
-func ToStorage(d *Definition, o *Object) (*Object, error) {
-	return toVersion(d.Storage().Codec, o)
+// ToStorage is o, which owners own, in the version that d stores: o itself when it is in it.
+func ToStorage(d *Definition, o *Object, owners api.Owners) (*Object, error) {
+	codec := d.Storage().Codec
+	return toVersion(codec, Owned(codec, o, owners))
+}
+
+// Owned is o as it is converted into a codec's version: when a webhook will do that, which upstream shows the whole object,
+// a copy that carries the managedFields. No object that comes of a conversion has them.
+func Owned(codec Codec, o *Object, owners api.Owners) *Object {
+	v, ok := codec.(*customVersion)
+	if !ok || v.kind.webhook == nil || len(owners) == 0 || v.kind.version(o) == v {
+		return o
+	}
+	meta := *o.Meta
+	meta.ManagedFields = ManagedFields(owners)
+	return &Object{Meta: &meta, Value: o.Value}
+}
+
+// ManagedFields is owners as metadata has them.
+func ManagedFields(owners api.Owners) []metav1.ManagedFieldsEntry {
+	entries := make([]metav1.ManagedFieldsEntry, len(owners))
+	for i, o := range owners {
+		entries[i] = metav1.ManagedFieldsEntry{
+			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), APIVersion: o.APIVersion,
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(o.Fields), Subresource: o.Subresource,
+		}
+		if o.Time != 0 {
+			at := metav1.Unix(o.Time, 0)
+			entries[i].Time = &at
+		}
+	}
+	return entries
 }
 
 func toVersion(codec Codec, o *Object) (*Object, error) {
@@ -148,7 +178,13 @@ func (v *customVersion) relabel(o *Object) (*Object, error) {
 			v.schema().Default(&c)
 		}
 	}
-	return &Object{Meta: o.Meta, Value: &c}, nil
+	meta := o.Meta
+	if len(meta.ManagedFields) > 0 {
+		bare := *meta
+		bare.ManagedFields = nil
+		meta = &bare
+	}
+	return &Object{Meta: meta, Value: &c}, nil
 }
 
 // conversionError is what a client is told of a conversion that failed: upstream's 500 without a reason.
@@ -203,7 +239,7 @@ func (v *customVersion) review(os, out []*Object, places []int) (int, error) {
 	return n, nil
 }
 
-// appendReviewed appends an object as the webhook sees it: without managedFields, which are no business of conversion.
+// appendReviewed appends an object as the webhook sees it.
 func appendReviewed(dst []byte, o *Object) ([]byte, error) {
 	meta := *o.Meta
 	if meta.ResourceVersion == blankRevision {
@@ -212,6 +248,17 @@ func appendReviewed(dst []byte, o *Object) ([]byte, error) {
 	whole, err := withMeta(documentOf(o), &meta)
 	if err != nil {
 		return dst, err
+	}
+	if len(meta.ManagedFields) > 0 {
+		fields, err := json.Marshal(meta.ManagedFields)
+		if err != nil {
+			return dst, fmt.Errorf("encoding the managedFields of %s: %w", o.Meta.Name, err)
+		}
+		v, err := object.Parse(fields)
+		if err != nil {
+			return dst, fmt.Errorf("reading the managedFields of %s: %w", o.Meta.Name, err)
+		}
+		whole.Get("metadata").Set("managedFields", *v)
 	}
 	return object.AppendJSON(dst, whole), nil
 }
@@ -304,6 +351,7 @@ func (v *customVersion) converted(from *Object, to *object.Value) (*Object, *mis
 		}
 	}
 	kept := *from.Meta
+	kept.ManagedFields = nil
 	if err := restoreMeta(&kept, meta); err != nil {
 		return nil, &misconverted{error: err, meta: true}
 	}

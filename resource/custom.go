@@ -79,8 +79,10 @@ func loose(conditions []apiextensionsv1.CustomResourceDefinitionCondition) bool 
 	})
 }
 
-// within is the part of a record's JSON that is equal to the given copy of it: the store keeps the record anyway, so that
-// a kind's schema need not be in memory twice. The copy serves when the record has it written otherwise.
+// within is the part of a record's JSON that is equal to the given copy of it: while the store keeps the record, a kind's
+// schema is in memory once. A write that leaves the kind as it is, of a condition or an annotation, supersedes the record,
+// which the kind then keeps whole beside the new one until it is defined anew: at most one for each kind. The copy serves
+// when the record has it written otherwise.
 func within(record, part []byte) []byte {
 	if i := bytes.Index(record, part); i >= 0 && len(part) > 0 {
 		return record[i : i+len(part) : i+len(part)]

@@ -206,8 +206,8 @@ type DocumentCodec interface {
 
 // Object is one object in flight through a request, free to be changed until it is encoded.
 type Object struct {
-	// Meta is the object's metadata; for typed objects a pointer into Value. ManagedFields is nil: ownership travels
-	// beside the object.
+	// Meta is the object's metadata; for typed objects a pointer into Value. ManagedFields is nil, but in what Owned made:
+	// ownership travels beside the object.
 	Meta *metav1.ObjectMeta
 	// Value is a pointer to the typed object (*corev1.Pod), or, for custom resources, the *object.Value of the whole
 	// document without its metadata.

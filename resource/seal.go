@@ -21,7 +21,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // resourceVersion (o.Meta.ResourceVersion is changed) and extracts what selection needs. The object belongs to Seal
 // until it returns.
 func Seal(d *Definition, o *Object, owners api.Owners) (*api.Record, error) {
-	o, err := ToStorage(d, o)
+	o, err := ToStorage(d, o, owners)
 	if err != nil {
 		return nil, err
 	}

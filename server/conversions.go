@@ -154,7 +154,7 @@ func (s *Server) convertAhead(d *resource.Definition, v *resource.Version, recs 
 		if err != nil {
 			return err
 		}
-		os = append(os, o)
+		os = append(os, resource.Owned(codec, o, rec.Owners()))
 	}
 	os, err := codec.Convert(os)
 	if err != nil {
@@ -188,7 +188,7 @@ func convert(d *resource.Definition, v *resource.Version, rec *api.Record) (doc 
 	if err != nil {
 		return doc, err
 	}
-	return encodeConverted(v, rec, o)
+	return encodeConverted(v, rec, resource.Owned(v.Codec, o, rec.Owners()))
 }
 
 // encodeConverted is rec's object o, in any version, in version v.

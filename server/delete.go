@@ -153,7 +153,7 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 func (q *request) mark(ctx context.Context, w *resource.Write, o *resource.Object) (*api.Response, error) {
 	rec := w.OldRecord
 	owners := rec.Owners()
-	o, err := resource.ToStorage(q.d, o)
+	o, err := resource.ToStorage(q.d, o, owners)
 	if err != nil {
 		return nil, err
 	}

@@ -335,7 +335,7 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 		return *s.buf, nil
 	}
 	var err error
-	if s.stored, err = resource.ToStorage(s.q.d, w.New); err != nil {
+	if s.stored, err = resource.ToStorage(s.q.d, w.New, s.owners); err != nil {
 		return nil, err
 	}
 	b, err := resource.EncodeBlank((*s.final)[:0], s.q.d, s.stored)

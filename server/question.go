@@ -102,19 +102,11 @@ func (q *request) ownQuestion(asked Question, apiVersion string) error {
 	if err != nil {
 		return err
 	}
-	at := now()
 	by := object.Write{
-		Owner:  api.Owner{Manager: q.options.manager, APIVersion: apiVersion, Subresource: q.Subresource},
+		Owner:  api.Owner{Manager: q.options.manager, APIVersion: apiVersion, Subresource: q.Subresource, Time: now().Unix()},
 		Ignore: object.FieldPaths("metadata", "status"),
 	}
-	var fields []metav1.ManagedFieldsEntry
-	for _, o := range object.Own(nil, before, after, nil, by) {
-		fields = append(fields, metav1.ManagedFieldsEntry{
-			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), APIVersion: o.APIVersion, Time: &at,
-			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(o.Fields), Subresource: o.Subresource,
-		})
-	}
-	asked.SetManagedFields(fields)
+	asked.SetManagedFields(resource.ManagedFields(object.Own(nil, before, after, nil, by)))
 	return nil
 }
 
