@@ -128,9 +128,7 @@ func identities(items []Value, s Shape) ([]keyedItem, error) {
 	return keyed, nil
 }
 
-// withNamed adds to the set each map and list below which something is in it, as far as the schema declares it by name.
-func (f Fields) withNamed(s Shape) Fields { return Fields{withNamed(f.nodes, s)} }
-
+// withNamed adds to a set each map and list below which something is in it, as far as the schema declares it by name.
 func withNamed(nodes []fieldNode, s Shape) []fieldNode {
 	if s == nil || len(nodes) == 0 {
 		return nodes
@@ -141,8 +139,92 @@ func withNamed(nodes []fieldNode, s Shape) []fieldNode {
 		if n.leaf() {
 			continue
 		}
-		n.member = n.member || n.kind == byName && s.Declares(n.name)
+		n.member = named(n, s)
 		n.set(withNamed(n.nodes(), below(s, &n.element)))
+	}
+	return out
+}
+
+// named reports whether a node is in the set that withNamed makes.
+func named(n *fieldNode, s Shape) bool {
+	return n.member || s != nil && !n.leaf() && n.kind == byName && s.Declares(n.name)
+}
+
+// namedTops are the paths of withNamed's set that no other of its paths leads to.
+func namedTops(nodes []fieldNode, s Shape) []fieldNode {
+	if s == nil {
+		return nodes
+	}
+	out := slices.Clone(nodes)
+	for i := range out {
+		n := &out[i]
+		if n.member = named(n, s); n.member {
+			n.set(nil)
+		} else {
+			n.set(namedTops(n.nodes(), below(s, &n.element)))
+		}
+	}
+	return out
+}
+
+// namedDifference is the Difference of what withNamed makes of f and g. It reads only what differs.
+func (f Fields) namedDifference(g Fields, s Shape) Fields {
+	return Fields{namedDifference(f.nodes, g.nodes, s)}
+}
+
+func namedDifference(a, b []fieldNode, s Shape) []fieldNode {
+	if len(b) == 0 {
+		return withNamed(a, s)
+	}
+	var out []fieldNode
+	for i := range a {
+		for len(b) > 0 && compareElements(&b[0].element, &a[i].element) < 0 {
+			b = b[1:]
+		}
+		n, sub := a[i], below(s, &a[i].element)
+		n.member = named(&n, s)
+		switch {
+		case len(b) == 0 || compareElements(&b[0].element, &n.element) != 0:
+			n.set(withNamed(n.nodes(), sub))
+		case n.text != "" && n.text == b[0].text:
+			n.member = n.member && !named(&b[0], s)
+			n.set(nil)
+		default:
+			n.member = n.member && !named(&b[0], s)
+			n.set(namedDifference(n.nodes(), b[0].nodes(), sub))
+		}
+		if n.member || !n.leaf() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// namedIntersection is the Intersection of f and what withNamed makes of g. It reads no more of g than f has.
+func (f Fields) namedIntersection(g Fields, s Shape) Fields {
+	return Fields{namedIntersection(f.nodes, g.nodes, s)}
+}
+
+func namedIntersection(a, b []fieldNode, s Shape) []fieldNode {
+	var out []fieldNode
+	for i := range a {
+		for len(b) > 0 && compareElements(&b[0].element, &a[i].element) < 0 {
+			b = b[1:]
+		}
+		if len(b) == 0 {
+			break
+		}
+		n := a[i]
+		if compareElements(&b[0].element, &n.element) != 0 {
+			continue
+		}
+		n.member = n.member && named(&b[0], s)
+		if !n.leaf() {
+			n.set(namedIntersection(n.nodes(), b[0].nodes(), below(s, &n.element)))
+		}
+		if n.member || !n.leaf() {
+			out = append(out, n)
+		}
 	}
 	return out
 }
@@ -150,6 +232,8 @@ func withNamed(nodes []fieldNode, s Shape) []fieldNode {
 // below is the shape of what a path element leads to.
 func below(s Shape, e *element) Shape {
 	switch {
+	case s == nil:
+		return nil
 	case e.kind == byName:
 		return s.Field(e.name)
 	case e.kind == byKey && granular(s):

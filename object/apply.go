@@ -178,8 +178,7 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	if full == merged && a.self.fields.Contains(last.fields) {
 		return merged, nil // all that was applied the last time is applied again
 	}
-	lastFields := last.fields.withNamed(s)
-	pruned := remove(full, lastFields.nodes, s)
+	pruned := remove(full, namedTops(last.fields.nodes, s), s)
 	for _, version := range a.ownersVersions(last.APIVersion) {
 		if err := a.restore(full, &pruned, last.APIVersion, version); err != nil {
 			return nil, err
@@ -194,7 +193,7 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	gone := had.withNamed(s).Difference(has.withNamed(s)).Intersection(lastFields)
+	gone := had.namedDifference(has, s).namedIntersection(last.fields, s)
 	out := remove(full, gone.nodes, s)
 	back, _, err := a.convert(&out, a.by.APIVersion)
 	return back, err
@@ -236,7 +235,7 @@ func (a *apply) restore(full, pruned *Value, from, version string) error {
 	if err != nil {
 		return err
 	}
-	gone := had.withNamed(s).Difference(has.withNamed(s).Union(owned.withNamed(s)))
+	gone := had.namedDifference(has.Union(owned), s)
 	out := remove(f, gone.nodes, s)
 	back, _, err := a.convert(&out, from)
 	if err != nil {
