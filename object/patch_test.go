@@ -357,6 +357,14 @@ func (s structShape) Keys() []string            { return nil }
 func (s structShape) KeyDefault(string) string  { return "" }
 func (s structShape) Patch() (string, []string) { return s.mergeKey, s.strategies }
 
+func (s structShape) GoType() (kind, name string) {
+	t := s.t
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind().String(), t.Name()
+}
+
 func strategicLikeUpstream(t *testing.T, target, patch []byte, typed any) {
 	t.Helper()
 	meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
@@ -407,6 +415,11 @@ func TestStrategicMerge(t *testing.T) {
 		{pod + `{"$setElementOrder/containers":[{"name":"d"},{"name":"c"}]}}}}`, ""},
 		{pod + `{"$setElementOrder/containers":[{"name":"e"},{"name":"c"},{"name":"d"}],"containers":[{"name":"e","image":"q"}]}}}}`, ""},
 		{pod + `{"$setElementOrder/initContainers":[{"name":"e"}],"initContainers":[{"name":"e","image":"q","$patch":"delete"}]}}}}`, ""},
+		{pod + `{"$setElementOrder/containers":[{"name":"e"}],"containers":[{"name":"c","$patch":"delete"},{"name":"e","image":"q"}]}}}}`, ""},
+		{`{"metadata":{"$setElementOrder/annotations":["a"]}}`, "expected slice or array type, but got: struct"},
+		{`{"metadata":{"$setElementOrder/bogus":["a"]}}`, `unable to find api field in struct ObjectMeta for the json field "bogus"`},
+		{`{"metadata":{"labels":{"$setElementOrder/a":["a"],"a":null}}}`, "expected a []interface {}, but received a string"},
+		{`{"metadata":{"labels":{"$setElementOrder/b":["a"]}}}`, "merging an object in json but data type is not struct, instead is: map"},
 		{`{"metadata":{"$deleteFromPrimitiveList/finalizers":["x/b","nope"]}}`, ""},
 		{`{"metadata":{"$setElementOrder/finalizers":["x/c","x/d","x/a"],"finalizers":["x/d"]}}`, ""},
 		{`{"metadata":{"finalizers":["x/d","x/b"]}}`, ""},

@@ -117,7 +117,7 @@ func mergeMember(target, p *Value, shape Shape) error {
 		}
 		return mergeMaps(t, p, field)
 	default:
-		field, err := fieldShape(shape, key)
+		field, err := listShape(shape, key)
 		if err != nil {
 			return err
 		}
@@ -139,16 +139,49 @@ func mergeMember(target, p *Value, shape Shape) error {
 	}
 }
 
-// fieldShape is the shape of a member. Under an unknown shape everything is unknown; a known one must know the member.
+// GoTyped is a Shape that knows which Go type it is of: upstream merges by the types' fields, and its messages name them.
+type GoTyped interface {
+	// GoType is the kind of the type, "struct", "map" or "slice", "" of scalars, and a struct's name.
+	GoType() (kind, name string)
+}
+
+func goType(s Shape) (kind, name string) {
+	if t, ok := s.(GoTyped); ok {
+		return t.GoType()
+	}
+	return "struct", ""
+}
+
+// fieldShape is the shape of a member. Under an unknown shape everything is unknown; a known one must be of a struct, and
+// know the member.
 func fieldShape(shape Shape, name string) (Shape, error) {
 	if shape == nil {
 		return nil, nil
 	}
+	kind, typ := goType(shape)
+	if kind != "struct" {
+		return nil, fmt.Errorf("merging an object in json but data type is not struct, instead is: %s", kind)
+	}
 	field := shape.Field(name)
-	if field == nil {
-		return nil, fmt.Errorf("unable to find api field in struct for the json field %q", name)
+	if field == nil && !shape.Declares(name) {
+		return nil, fmt.Errorf("unable to find api field in struct %s for the json field %q", typ, name)
 	}
 	return field, nil
+}
+
+// listShape is the shape of a member that is to be a list.
+func listShape(shape Shape, name string) (Shape, error) {
+	field, err := fieldShape(shape, name)
+	if err != nil || shape == nil {
+		return nil, err
+	}
+	// What is of a struct passes, as most such fields are pointers.
+	if field != nil {
+		if kind, _ := goType(field); kind != "map" {
+			return field, nil
+		}
+	}
+	return nil, errors.New("expected slice or array type, but got: struct")
 }
 
 func itemShape(list Shape) Shape {
@@ -255,7 +288,7 @@ func mergeOrdered(target, patch *Value, key string, o shapedOrder) error {
 			return badArgType(List, list)
 		}
 	}
-	field, err := fieldShape(o.shape, key)
+	field, err := listShape(o.shape, key)
 	if err != nil {
 		return err
 	}
@@ -282,6 +315,9 @@ func mergeOrdered(target, patch *Value, key string, o shapedOrder) error {
 	case strategy == "merge":
 		if merged, err = l.merge(live.children(), change.children()); err != nil {
 			return err
+		}
+		if l.worn != nil {
+			before = l.worn
 		}
 	default:
 		merged = change.children()
@@ -331,6 +367,9 @@ type listMerge struct {
 	item     Shape
 	deleting bool // the patch lists scalars to delete
 	kind     Kind // of the items
+	// worn is the live list of maps as merging leaves it behind upstream, which does so in place: what is new takes the
+	// places of what was deleted. Nil when that list is as it was.
+	worn []Value
 }
 
 func (l *listMerge) merge(live, patch []Value) ([]Value, error) {
@@ -352,11 +391,15 @@ func (l *listMerge) merge(live, patch []Value) ([]Value, error) {
 		if l.key == "" {
 			return nil, errors.New("cannot merge lists without merge key for struct")
 		}
+		length := len(live)
 		if live, patch, err = l.obeyDirectives(live, patch); err != nil {
 			return nil, err
 		}
 		if merged, err = l.mergeItems(live, patch); err != nil {
 			return nil, err
+		}
+		if len(live) < length && len(patch) > 0 {
+			l.worn = merged[:min(len(merged), length)]
 		}
 	}
 	listed, others, err := l.partition(merged, patch)

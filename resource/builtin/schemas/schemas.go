@@ -235,6 +235,20 @@ func (s *shape) KeyDefault(key string) string {
 // Patch implements object.Shape.
 func (s *shape) Patch() (mergeKey string, strategies []string) { return s.mergeKey, s.strategies }
 
+// GoType implements object.GoTyped.
+func (s *shape) GoType() (kind, name string) {
+	switch {
+	case s.model != nil:
+		_, name = split(s.model.name)
+		return "struct", name
+	case s.kind == 0:
+		return "", ""
+	case s.kind == '%':
+		return "map", ""
+	}
+	return "slice", ""
+}
+
 // Docs yields the name and the OpenAPI v3 schema, as JSON, of every type in a package ("io.k8s.api.core.v1"). Nothing
 // is kept: who needs the schemas again asks again. References are "#/components/schemas/NAME".
 func Docs(pkg string) (iter.Seq2[string, []byte], error) {
