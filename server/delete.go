@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/store"
 )
 
 // delete removes an object, or, when finalizers or a grace period keep it, marks it as being deleted.
@@ -133,20 +135,38 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 	if fate == fateMarked {
 		return q.mark(ctx, w, o)
 	}
+	remove := q.remove
 	if q.d.Hooks.GracePeriod != nil {
 		// Whoever watches an object that ends gracefully sees it marked before it is gone, as with upstream.
 		marked, err := q.mark(ctx, w, o)
 		if err != nil {
 			return nil, err
 		}
-		rec = marked.Record
+		rec, remove = marked.Record, q.removeMarked
 	}
 	if !q.options.dryRun {
-		if err := q.remove(ctx, rec, old); err != nil {
+		if err := remove(ctx, rec, old); err != nil {
 			return nil, err
 		}
 	}
 	return q.deleted(rec), nil
+}
+
+// removeMarked is remove for an object that has been marked to go at once. Who saw the mark may have removed it first,
+// which serves as well; another of the same name stays.
+func (q *request) removeMarked(ctx context.Context, rec *api.Record, old *resource.Object) error {
+	lost := q.remove(ctx, rec, old)
+	if !errors.Is(lost, store.ErrConflict) {
+		return lost
+	}
+	v, err := q.s.view(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if now := v.Get(q.d.Resource, rec.Key()); now == nil || now.UID() != rec.UID() {
+		return nil
+	}
+	return lost
 }
 
 // mark stores that the object is being deleted and answers with it.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/store"
 )
 
 // told is "TYPE name" of each event of a watch that has ended; bookmarks are "BOOKMARK" and "END".
@@ -101,6 +103,35 @@ func TestWatchOfPodsEnd(t *testing.T) {
 			if has := strings.Contains(e, member); has != (i > 0) {
 				t.Errorf("%s in %s: %v", member, e, has)
 			}
+		}
+	}
+}
+
+// TestDeleteOvertaken has a pod removed by who saw the mark of its deletion, and one of its name made, before the server
+// comes to remove it.
+func TestDeleteOvertaken(t *testing.T) {
+	const base = "/api/v1/namespaces/default/pods"
+	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}`
+	for _, remade := range []bool{false, true} {
+		var s *Server
+		s = open(t, func(c *Config) {
+			c.Committed = func(ctx context.Context, _ *resource.Definition, rec *api.Record, deleted bool) error {
+				if deleted || !rec.Is(api.Deleting) {
+					return nil
+				}
+				_, err := s.Store.Commit(ctx, store.Delete(api.Pods, rec.Key(), rec.Revision()))
+				if remade {
+					ask(t, s, "POST "+base, pod)
+				}
+				return err
+			}
+		})
+		first := ask(t, s, "POST "+base, pod).at(t, "metadata", "uid")
+		if a := ask(t, s, "DELETE "+base+"/p?gracePeriodSeconds=0", ""); a.code != 200 || a.at(t, "metadata", "uid") != first {
+			t.Errorf("delete: %d %s", a.code, a.body)
+		}
+		if a := ask(t, s, "GET "+base+"/p", ""); (a.code == 200) != remade {
+			t.Errorf("get, remade %v: %d %s", remade, a.code, a.body)
 		}
 	}
 }
