@@ -278,7 +278,8 @@ func (x *exchange) answer(q *request) error {
 		q.watchOne()
 	}
 	resp, err := x.s.Handle(x.r.Context(), q.Request)
-	release() // others need not wait until the answer is read
+	q.Body = nil // which is not to be held, nor others to wait for it, until the answer is read
+	release()
 	if err != nil {
 		return err
 	}
