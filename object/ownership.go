@@ -52,7 +52,8 @@ func FieldPaths(paths ...string) Fields {
 //
 // before is the live object. On a create it is what an empty object of the kind looks like: the members that are
 // always there (a typed object's {"metadata":{},"spec":{},"status":{}}) and so come to be owned by nobody; nil for
-// custom resources. before and after are in the version that s describes. Changes in by.Ignore and below do not count: what this endpoint does not let a client write.
+// custom resources. before and after are in the version that s describes. Changes in by.Ignore and below do not count:
+// what this endpoint does not let a client write.
 //
 // An existing object without owners gets none, and when a list has items without identity or the object cannot be
 // converted to an owner's version the owners stay as they are; both as upstream. The result shares memory with old.

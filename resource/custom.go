@@ -165,10 +165,11 @@ func (k *customKind) define() (*Definition, error) {
 	})
 	for _, v := range k.versions {
 		v.kind, v.apiVersion = k, k.group+"/"+v.spec.Name
-		v.structure = sha256.Sum256(v.source)
+		structure := v.source
 		if !k.loose {
-			v.structure = sha256.Sum256(schema.Structure(v.source))
+			structure = schema.Structure(v.source)
 		}
+		v.structure = sha256.Sum256(structure)
 		if v.spec.Storage {
 			k.storage = v
 		}

@@ -142,8 +142,8 @@ func withMeta(doc *object.Value, meta *metav1.ObjectMeta) (*object.Value, error)
 	return &whole, nil
 }
 
-// nested follows a path of names, as the scale subresource has them; null on the way has no members. bad says, in upstream's words, that something on
-// the way is no map.
+// nested follows a path of names, as the scale subresource has them; null on the way has no members. bad says, in
+// upstream's words, that something on the way is no map.
 func nested(doc *object.Value, path string) (v *object.Value, bad string) {
 	names := strings.Split(strings.TrimPrefix(path, "."), ".")
 	v = doc

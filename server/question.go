@@ -91,6 +91,9 @@ func (q *request) question(sub *resource.Subresource) (Question, error) {
 	return asked, nil
 }
 
+// ignoreAnswer is what of a question is not the client's to say.
+var ignoreAnswer = object.FieldPaths("metadata", "status")
+
 // ownQuestion shows in managedFields which fields the client set, as upstream does though the object is never stored.
 func (q *request) ownQuestion(asked Question, apiVersion string) error {
 	asked.SetManagedFields(nil)
@@ -104,7 +107,7 @@ func (q *request) ownQuestion(asked Question, apiVersion string) error {
 	}
 	by := object.Write{
 		Owner:  api.Owner{Manager: q.options.manager, APIVersion: apiVersion, Subresource: q.Subresource, Time: now().Unix()},
-		Ignore: object.FieldPaths("metadata", "status"),
+		Ignore: ignoreAnswer,
 	}
 	asked.SetManagedFields(resource.ManagedFields(object.Own(nil, before, after, nil, by)))
 	return nil
