@@ -357,7 +357,10 @@ func (m *Manager) Present() ([]types.UID, error) {
 		return nil, err
 	}
 	for _, name := range logs {
-		pods = append(pods, name[strings.LastIndexByte(name, '_')+1:])
+		// What is no pod's must not be taken for one: its directory would be that of all pods, or the one above.
+		if uid := name[strings.LastIndexByte(name, '_')+1:]; strings.Trim(uid, ".") != "" {
+			pods = append(pods, uid)
+		}
 	}
 	slices.Sort(pods)
 	var uids []types.UID

@@ -230,7 +230,7 @@ func TestMounts(t *testing.T) {
 		t.Errorf("message %q", got)
 	}
 	m.cfg.Logs = t.TempDir()
-	for _, name := range []string{"ns_p_u1", "ns_p_u2"} {
+	for _, name := range []string{"ns_p_u1", "ns_p_u2", "ns_p_", "ns_p_.."} {
 		if err := os.MkdirAll(filepath.Join(m.cfg.Logs, name, "c"), 0o755); err != nil {
 			t.Fatal(err)
 		}
