@@ -47,8 +47,8 @@ var ruledDocs = []string{
 	`{"spec":{"part":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}}}`, `{"spec":{"part":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"q"}}}}`, `{"spec":{"part":{"kind":"Job"}}}`,
 }
 
-// agree compares the evaluator with upstream's validator. It may find out less, but must not find that all rules hold
-// when upstream has something to say.
+// agreeOn compares the evaluator with upstream's validator: all rules hold when that has nothing to say, and they cost as
+// much.
 func agreeOn(t *testing.T, s *Schema, doc, was *object.Value) {
 	t.Helper()
 	u, err := s.upstream()
