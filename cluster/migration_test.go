@@ -246,6 +246,16 @@ func TestMigrationEnds(t *testing.T) {
 			t.Error(got)
 		}
 	}
+	// Built-in kinds, which have objects.
+	want(t, sys, "POST", "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"c"}}`, 201)
+	want(t, sys, "POST", "/apis/events.k8s.io/v1/namespaces/default/events", `{"metadata":{"name":"e"},"eventTime":"2026-01-01T00:00:00.000000Z","action":"a","reason":"r","type":"Normal",
+		"reportingController":"x/y","reportingInstance":"z","regarding":{"namespace":"default"}}`, 201)
+	for _, m := range [][2]string{{"", "configmaps"}, {"", "events"}, {"", "namespaces"}, {"scheduling.k8s.io", "priorityclasses"}} {
+		want(t, sys, "POST", migrations, migrationOf(m[1], m[0], m[1]), 201)
+		if got := summary(migrated(t, sys, m[1])); got != wellDone {
+			t.Errorf("%s: %s", m[1], got)
+		}
+	}
 	for _, tt := range []struct{ body, want string }{
 		{migrationOf("x", "a_b", "secrets"), `spec.resource.group: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain must`},
 		{migrationOf("x", "", "Secrets"), `spec.resource.resource: Invalid value: \"Secrets\": a DNS-1035 label must`},

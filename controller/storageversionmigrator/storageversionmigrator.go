@@ -176,6 +176,7 @@ func (r *migrator) migrate(ctx context.Context, m *migration) (failure, err erro
 	if err != nil {
 		return err, nil
 	}
+	seen := api.Revision(0) // by the last round: what has not changed since is as the server stores it
 	for first := true; ; first = false {
 		k, ok := r.kind(m)
 		if !ok {
@@ -187,10 +188,11 @@ func (r *migrator) migrate(ctx context.Context, m *migration) (failure, err erro
 		}
 		var todo []*api.Record
 		for rec := range v.All(k.Resource, "") {
-			if first && rec.Revision() <= api.Revision(checkpoint) || !storedIn(rec, k) {
+			if first && rec.Revision() <= api.Revision(checkpoint) || rec.Revision() > seen && !storedIn(rec, k) {
 				todo = append(todo, rec)
 			}
 		}
+		seen = v.Revision()
 		if len(todo) == 0 {
 			return nil, nil
 		}
@@ -206,7 +208,9 @@ func storedIn(rec *api.Record, k controller.Kind) bool {
 	if k.Resource.Group != "" {
 		at = k.Resource.Group + "/" + at
 	}
-	return bytes.HasPrefix(rec.JSON(), []byte(`{"apiVersion":"`+at+`"`))
+	doc, version := rec.JSON(), `"apiVersion":"`+at+`"`
+	// Custom resources begin with one, built-in ones with the other.
+	return bytes.HasPrefix(doc, []byte(`{`+version)) || bytes.HasPrefix(doc, []byte(`{"kind":"`+k.Kind+`",`+version))
 }
 
 // rewriteAll writes objects as they are, several at a time, up to the first that fails.
