@@ -17,7 +17,7 @@ import (
 
 // checkQuantities refuses a document that has, where *T has a quantity, one with an exponent beyond schema.MaxExponent.
 func checkQuantities[T any](data []byte) error {
-	if nextExponent(data, 0) < 0 || !holdsQuantity(reflect.TypeFor[T]()) {
+	if !mayHoldHuge(data) || !holdsQuantity(reflect.TypeFor[T]()) {
 		return nil
 	}
 	var bad []byte
@@ -33,6 +33,24 @@ func checkQuantities[T any](data []byte) error {
 		return nil // what else is wrong is found, and worded, by the decoder that reads the document
 	}
 	return hugeQuantityError(bad)
+}
+
+// mayHoldHuge reports whether JSON may have a quantity with an exponent of four digits: a number with one, or a string that
+// is nothing but that and white space. Texts that merely contain the like, as many a UID does, are told apart.
+func mayHoldHuge(data []byte) bool {
+	for i := nextExponent(data, 0); i >= 0; i = nextExponent(data, i+1) {
+		start, end := i, i+1
+		for start > 0 && isNumber(data[start-1]) {
+			start--
+		}
+		for end < len(data) && isNumber(data[end]) {
+			end++
+		}
+		if start == 0 || end == len(data) || bytes.IndexByte([]byte("\" \t\r\n:[,"), data[start-1]) >= 0 && bytes.IndexByte([]byte("\" \t\r\n}],"), data[end]) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // CheckMessage refuses a protobuf message that has what looks like a quantity with an exponent beyond three digits: a

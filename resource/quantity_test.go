@@ -51,6 +51,18 @@ func TestHugeExponents(t *testing.T) {
 	}
 }
 
+func TestMayHoldHuge(t *testing.T) {
+	for in, want := range map[string]bool{
+		`{"a":"1e1000"}`: true, `{"a":1e1000}`: true, `{"a":[1e1000]}`: true, `{"a":" .5E-20000 "}`: true, `{"a": e2000 }`: true, `{"a":"e2000"}`: true,
+		`{"a":"1e100"}`: false, `{"uid":"5e123456-0f00-4000-8000-00000000000a"}`: false, `{"a":"x1e1000"}`: false, `{"a":"1e1000x"}`: false,
+		`{"uid":"5e123456-0f00","a":"1e1000"}`: true,
+	} {
+		if got := mayHoldHuge([]byte(in)); got != want {
+			t.Errorf("%s: %t", in, got)
+		}
+	}
+}
+
 func TestHugeExponentsInMessages(t *testing.T) {
 	quantity := func(text string) []byte {
 		// As a client would send it: Quantity has no way to hold such a text unread.

@@ -45,6 +45,7 @@ func ValidateAnnotations(p *field.Path, annotations map[string]string, s *corev1
 	if v, ok := annotations[seccompPod]; ok {
 		errs = append(errs, validateSeccompAnnotation(p.Child(seccompPod), v)...)
 	}
+	var has func(container string) bool
 	for k, v := range annotations {
 		if strings.HasPrefix(k, seccompPrefix) {
 			errs = append(errs, validateSeccompAnnotation(p.Child(k), v)...)
@@ -53,7 +54,10 @@ func ValidateAnnotations(p *field.Path, annotations map[string]string, s *corev1
 		if !ok {
 			continue
 		}
-		if !hasContainer(s, container) {
+		if has == nil {
+			has = hasContainer(s)
+		}
+		if !has(container) {
 			errs = append(errs, field.Invalid(p.Key(k), container, "container not found"))
 		}
 		if v != "" && v != apparmorDefault && v != apparmorUnconfined && !strings.HasPrefix(v, apparmorLocal) {
@@ -63,16 +67,11 @@ func ValidateAnnotations(p *field.Path, annotations map[string]string, s *corev1
 	return errs
 }
 
-func hasContainer(s *corev1.PodSpec, name string) bool {
-	if named(s.Containers, name) || named(s.InitContainers, name) {
-		return true
-	}
-	for i := range s.EphemeralContainers {
-		if s.EphemeralContainers[i].Name == name {
-			return true
-		}
-	}
-	return false
+// hasContainer returns a function that reports whether a spec has a container, of any sort, of a name.
+func hasContainer(s *corev1.PodSpec) func(name string) bool {
+	regular, initial := rules.Holds(s.Containers, nameOf), rules.Holds(s.InitContainers, nameOf)
+	ephemeral := rules.Holds(s.EphemeralContainers, ephemeralName)
+	return func(name string) bool { return regular(name) || initial(name) || ephemeral(name) }
 }
 
 func validateTolerationsAnnotation(p *field.Path, v string) field.ErrorList {

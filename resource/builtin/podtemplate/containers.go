@@ -36,20 +36,12 @@ func (x *containerContext) containers(p *field.Path, cs []corev1.Container) fiel
 	return append(errs, uniqueHostPorts(p, cs)...)
 }
 
-func nameOf(c *corev1.Container) string { return c.Name }
-
-func named(cs []corev1.Container, name string) bool {
-	for i := range cs {
-		if cs[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
+func nameOf(c *corev1.Container) string                 { return c.Name }
+func ephemeralName(c *corev1.EphemeralContainer) string { return c.Name }
 
 func (x *containerContext) initContainers(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
-	repeats := rules.Repeats(s.InitContainers, nameOf)
+	repeats, regular := rules.Repeats(s.InitContainers, nameOf), rules.Holds(s.Containers, nameOf)
 	for i := range s.InitContainers {
 		c, cp := &s.InitContainers[i], p.Index(i)
 		errs = append(errs, x.container(cp, c)...)
@@ -58,7 +50,7 @@ func (x *containerContext) initContainers(p *field.Path, s *corev1.PodSpec) fiel
 			errs = append(errs, rules.Enum(cp, "restartPolicy", *c.RestartPolicy, corev1.ContainerRestartPolicyAlways)...)
 			sidecar = *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		}
-		if named(s.Containers, c.Name) || c.Name != "" && repeats(i) {
+		if regular(c.Name) || c.Name != "" && repeats(i) {
 			errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 		}
 		// Init containers run one by one, so ports may repeat among them. Upstream's path names the first of them.
@@ -94,20 +86,21 @@ func refuse(p *field.Path, message string, fields []setField) field.ErrorList {
 
 func (x *containerContext) ephemeralContainers(p *field.Path, s *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
+	if len(s.EphemeralContainers) == 0 {
+		return nil
+	}
 	const message = "cannot be set for an Ephemeral Container"
+	regular, initial := rules.Holds(s.Containers, nameOf), rules.Holds(s.InitContainers, nameOf)
+	repeats := rules.Repeats(s.EphemeralContainers, ephemeralName)
 	for i := range s.EphemeralContainers {
 		ec, cp := &s.EphemeralContainers[i], p.Index(i)
 		c := corev1.Container(ec.EphemeralContainerCommon)
 		errs = append(errs, x.container(cp, &c)...)
 		errs = append(errs, trimmedImage(cp, &c)...)
-		taken := named(s.Containers, c.Name) || named(s.InitContainers, c.Name)
-		for j := range s.EphemeralContainers[:i] {
-			taken = taken || s.EphemeralContainers[j].Name == c.Name
-		}
-		if taken {
+		if regular(c.Name) || initial(c.Name) || repeats(i) {
 			errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 		}
-		if t := ec.TargetContainerName; t != "" && !named(s.Containers, t) && !named(s.InitContainers, t) {
+		if t := ec.TargetContainerName; t != "" && !regular(t) && !initial(t) {
 			errs = append(errs, field.NotFound(cp.Child("targetContainerName"), t))
 		}
 		errs = append(errs, refuse(cp, message, []setField{
@@ -185,12 +178,13 @@ func trimmedImage(p *field.Path, c *corev1.Container) field.ErrorList {
 
 func validatePorts(p *field.Path, ports []corev1.ContainerPort) field.ErrorList {
 	var errs field.ErrorList
+	repeats := rules.Repeats(ports, func(p *corev1.ContainerPort) string { return p.Name })
 	for i := range ports {
 		c, cp := &ports[i], p.Index(i)
 		if c.Name != "" {
 			if msgs := rules.PortName(c.Name); len(msgs) > 0 {
 				errs = append(errs, rules.Invalid(cp, c.Name, msgs, "name")...)
-			} else if portNamed(ports[:i], c.Name) {
+			} else if repeats(i) {
 				errs = append(errs, field.Duplicate(cp.Child("name"), c.Name))
 			}
 		}
@@ -205,15 +199,6 @@ func validatePorts(p *field.Path, ports []corev1.ContainerPort) field.ErrorList 
 		errs = append(errs, requiredEnum(cp, "protocol", c.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
 	}
 	return errs
-}
-
-func portNamed(ports []corev1.ContainerPort, name string) bool {
-	for i := range ports {
-		if ports[i].Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // uniqueHostPorts refuses a port of the host that two of the containers want.

@@ -7,9 +7,15 @@ import (
 	"pintle.dev/resource/builtin/rules"
 )
 
+func mountName(m *corev1.VolumeMount) string   { return m.Name }
+func mountPath(m *corev1.VolumeMount) string   { return m.MountPath }
+func deviceName(d *corev1.VolumeDevice) string { return d.Name }
+func devicePath(d *corev1.VolumeDevice) string { return d.DevicePath }
+
 func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.ErrorList {
 	var errs field.ErrorList
-	repeats := rules.Repeats(c.VolumeMounts, func(m *corev1.VolumeMount) string { return m.MountPath })
+	repeats := rules.Repeats(c.VolumeMounts, mountPath)
+	deviceNamed, deviceAt := rules.Holds(c.VolumeDevices, deviceName), rules.Holds(c.VolumeDevices, devicePath)
 	for i := range c.VolumeMounts {
 		m, mp := &c.VolumeMounts[i], p.Index(i)
 		errs = append(errs, rules.Required(mp, m.Name, "name")...)
@@ -20,15 +26,10 @@ func (x *containerContext) mounts(p *field.Path, c *corev1.Container) field.Erro
 		if repeats(i) {
 			errs = append(errs, field.Invalid(mp.Child("mountPath"), m.MountPath, "must be unique"))
 		}
-		name, path := false, false
-		for j := range c.VolumeDevices {
-			name = name || c.VolumeDevices[j].Name == m.Name
-			path = path || c.VolumeDevices[j].DevicePath == m.MountPath
-		}
-		if name {
+		if deviceNamed(m.Name) {
 			errs = append(errs, field.Invalid(mp.Child("name"), m.Name, "must not already exist in volumeDevices"))
 		}
-		if path {
+		if deviceAt(m.MountPath) {
 			errs = append(errs, field.Invalid(mp.Child("mountPath"), m.MountPath, "must not already exist as a path in volumeDevices"))
 		}
 		// The rules below have the list's path, as upstream has it, and not the mount's.
@@ -77,6 +78,7 @@ func validateRecursiveReadOnly(p *field.Path, m *corev1.VolumeMount) field.Error
 func (x *containerContext) devices(p *field.Path, c *corev1.Container) field.ErrorList {
 	var errs field.ErrorList
 	names, paths := map[string]bool{}, map[string]bool{}
+	mountNamed, mountAt := rules.Holds(c.VolumeMounts, mountName), rules.Holds(c.VolumeMounts, mountPath)
 	for i := range c.VolumeDevices {
 		d, dp := &c.VolumeDevices[i], p.Index(i)
 		np, pp := dp.Child("name"), dp.Child("devicePath")
@@ -100,15 +102,10 @@ func (x *containerContext) devices(p *field.Path, c *corev1.Container) field.Err
 		} else {
 			paths[d.DevicePath] = true
 		}
-		name, path := false, false
-		for j := range c.VolumeMounts {
-			name = name || c.VolumeMounts[j].Name == d.Name
-			path = path || c.VolumeMounts[j].MountPath == d.DevicePath
-		}
-		if name {
+		if mountNamed(d.Name) {
 			errs = append(errs, field.Invalid(np, d.Name, "must not already exist in volumeMounts"))
 		}
-		if path {
+		if mountAt(d.DevicePath) {
 			errs = append(errs, field.Invalid(pp, d.DevicePath, "must not already exist as a path in volumeMounts"))
 		}
 		if d.Name != "" {

@@ -317,6 +317,9 @@ func (w *warner) container(at place, c *corev1.Container, m *metav1.ObjectMeta, 
 // maxWarnings bounds what is found of a pod whose ports all conflict with each other: far more than a client is told.
 const maxWarnings = 500
 
+// maxPortPairs bounds the work on a pod with thousands of ports of one number, few of which conflict.
+const maxPortPairs = 1_000_000
+
 // ports warns of ports, of all containers, that are defined more than once or in ways that may conflict.
 func (w *warner) ports(s *corev1.PodSpec) {
 	type definition struct {
@@ -329,7 +332,7 @@ func (w *warner) ports(s *corev1.PodSpec) {
 		port     int32
 		protocol corev1.Protocol
 	}
-	all := make(map[number][]definition)
+	all, pairs := make(map[number][]definition), 0
 	eachPlace(s, func(at place, c *corev1.Container) {
 		for i := range c.Ports {
 			d := definition{at, i, &c.Ports[i]}
@@ -338,7 +341,7 @@ func (w *warner) ports(s *corev1.PodSpec) {
 			}
 			n := number{d.port.ContainerPort, d.port.Protocol}
 			for _, o := range all[n] {
-				if len(w.texts) >= maxWarnings {
+				if pairs++; len(w.texts) >= maxWarnings || pairs > maxPortPairs {
 					return
 				}
 				switch {
