@@ -69,6 +69,9 @@ func (q *request) checkType(data []byte, o *resource.Object) error {
 		}
 		t.APIVersion, t.Kind = v.Get("apiVersion").Str(), v.Get("kind").Str()
 	}
+	if q.d.Custom {
+		return q.customMismatch(t, cmp.Or(q.Key.Name, o.Meta.Name))
+	}
 	return q.mismatch(data, t)
 }
 
@@ -77,9 +80,6 @@ func (q *request) checkType(data []byte, o *resource.Object) error {
 func (q *request) mismatch(data []byte, t typeMeta) error {
 	if t.Kind == q.kind() && t.APIVersion == q.v.APIVersion() {
 		return nil
-	}
-	if q.d.Custom {
-		return q.customMismatch(data, t)
 	}
 	want := t
 	if want.Kind == "" {
@@ -161,15 +161,14 @@ func (q *request) customPatchMismatch(target *object.Value) error {
 }
 
 // customMismatch is mismatch for custom resources, whose bodies must say what they are.
-func (q *request) customMismatch(data []byte, t typeMeta) error {
+func (q *request) customMismatch(t typeMeta, name string) error {
+	if t.Kind == q.kind() && t.APIVersion == q.v.APIVersion() {
+		return nil
+	}
 	if t.APIVersion != q.v.APIVersion() {
 		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, q.v.APIVersion())
 	}
-	var named struct{ Metadata struct{ Name string } }
-	if q.Key.Name == "" && json.Unmarshal(data, &named) != nil {
-		named.Metadata.Name = "" // whatever else is wrong, the kind is
-	}
-	return api.Invalid(q.v.Group, t.Kind, cmp.Or(q.Key.Name, named.Metadata.Name), field.ErrorList{
+	return api.Invalid(q.v.Group, t.Kind, name, field.ErrorList{
 		field.Invalid(field.NewPath("kind"), t.Kind, "must be "+q.kind()),
 	})
 }
