@@ -56,7 +56,7 @@ func TestRemoveFormer(t *testing.T) {
 		return err == nil
 	}
 	port := "p" + used[len(used)-8:]
-	if out, err := exec.Command("ip", "link", "add", port, "master", used, "type", "dummy").CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "link", "add", port, "master", used, "type", "veth", "peer", "name", "q"+port[1:]).CombinedOutput(); err != nil {
 		t.Skipf("attaching a device: %v: %s", err, out)
 	}
 	if err := now.RemoveFormer(); err != nil {
