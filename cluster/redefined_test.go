@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -102,5 +104,53 @@ func TestRedefinedWatchesEnd(t *testing.T) {
 	want(t, sys, "POST", "/apis/example.com/v1/namespaces/default/gizmos", `{"apiVersion":"example.com/v1","kind":"Gizmo","metadata":{"name":"g"}}`, 201)
 	if e, err := other(); err != nil || !strings.Contains(e, `"ADDED"`) {
 		t.Errorf("%s %v", e, err)
+	}
+}
+
+// TestWriteDuringRedefinition: a write that began before another version came to be stored is stored in that version all
+// the same, so that a migration knows what was written after it began.
+func TestWriteDuringRedefinition(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, path, body string
+		code                     int
+	}{
+		{"create", "POST", gadgetsV1, gadget("v1", "g", "color", "blue"), 201},
+		{"update", "PATCH", gadgetsV1 + "/old", `{"spec":{"color":"blue"}}`, 200},
+		{"status", "PATCH", gadgetsV1 + "/old/status", `{"status":{"ok":true}}`, 200},
+		{"apply", "APPLY", gadgetsV1 + "/old?fieldManager=m&force=true", gadget("v1", "old", "color", "blue"), 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newConverter(t)
+			sys := startTest(t, Config{NoControllers: true})
+			want(t, sys, "POST", definitions, gadgets(fmt.Sprintf(`{"url":%q,"caBundle":%q}`, c.URL, c.bundle()), `["v1"]`), 201)
+			if tt.method != "POST" {
+				want(t, sys, "POST", gadgetsV2, gadget("v2", "old", "hue", "red"), 201)
+			}
+			// The write waits for the answer of the webhook while the definition changes.
+			asked, redefined := make(chan struct{}), make(chan struct{})
+			var first, open sync.Once
+			release := func() { open.Do(func() { close(redefined) }) }
+			defer release()
+			c.lie(func(review map[string]any) any {
+				first.Do(func() { close(asked) })
+				<-redefined
+				return review
+			})
+			done := make(chan string, 1)
+			go func() {
+				code, answer := call(t, sys, tt.method, tt.path, tt.body)
+				done <- fmt.Sprint(code, " ", answer)
+			}()
+			<-asked
+			want(t, sys, "PATCH", gadgetCRD, storing(t, sys, "v1"), 200, `"storedVersions":["v2","v1"]`)
+			release()
+			if answer := <-done; !strings.HasPrefix(answer, fmt.Sprint(tt.code)) || !strings.Contains(answer, `"apiVersion":"example.com/v1"`) {
+				t.Errorf("the write is answered %s", answer)
+			}
+			if got := storedAs(t, sys); got["example.com/v1"] != 1 || len(got) != 1 {
+				t.Errorf("stored: %v", got)
+			}
+		})
 	}
 }

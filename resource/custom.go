@@ -60,7 +60,9 @@ func FromCRD(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
 		webhook: newConversionWebhook(crd.Spec.Conversion, caller), loose: loose(crd.Status.Conditions),
+		generation: crd.Metadata.Generation,
 	}
+	k.declaring.Store(uint64(rec.Revision()))
 	for i := range crd.Spec.Versions {
 		v := &crd.Spec.Versions[i]
 		k.versions = append(k.versions, newCustomVersion(&v.CustomResourceDefinitionVersion, within(rec.JSON(), v.Schema.OpenAPIV3Schema)))
@@ -92,7 +94,9 @@ func within(record, part []byte) []byte {
 
 // customKind is what the hooks of a custom kind know.
 type customKind struct {
-	crd, uid   string // of the CustomResourceDefinition
+	crd, uid   string        // of the CustomResourceDefinition
+	generation int64         // of the CustomResourceDefinition
+	declaring  atomic.Uint64 // the revision at which the CustomResourceDefinition was last seen to have that generation
 	group      string
 	names      apiextensionsv1.CustomResourceDefinitionNames
 	namespaced bool
@@ -177,7 +181,7 @@ func (k *customKind) define() (*Definition, error) {
 	if k.storage == nil {
 		return nil, fmt.Errorf("custom resource definition %s: no version is stored", k.crd)
 	}
-	d.Generation = k.fingerprint()
+	d.Generation, d.Stands = k.fingerprint(), k.stands
 	for _, v := range k.versions {
 		v.columns = columnsOf(v.spec.AdditionalPrinterColumns)
 		v.cellFields = sync.OnceValue(v.columnFields)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	jsonx "github.com/go-json-experiment/json"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -262,6 +263,25 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 		k.fillDefaults(w.New)
 	}
 	return []store.Write{store.Guard(api.CustomResourceDefinitions, key, crd.Revision())}, nil
+}
+
+// stands implements Definition.Stands. A definition whose status or labels have changed declares the same as before.
+func (k *customKind) stands(view store.View) (store.Write, bool) {
+	key := api.Key{Name: k.crd}
+	crd := view.Get(api.CustomResourceDefinitions, key)
+	if crd == nil || crd.UID() != k.uid {
+		return store.Write{}, false
+	}
+	if uint64(crd.Revision()) != k.declaring.Load() {
+		var m struct {
+			Generation int64 `json:"generation"`
+		}
+		if err := jsonx.Unmarshal(crd.Metadata(), &m, storedOptions); err != nil || m.Generation != k.generation {
+			return store.Write{}, false
+		}
+		k.declaring.Store(uint64(crd.Revision()))
+	}
+	return store.Guard(api.CustomResourceDefinitions, key, crd.Revision()), true
 }
 
 // cells are the name and the declared columns.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"pintle.dev/api"
@@ -110,6 +111,8 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 		return nil, err
 	}
 	if d != nil {
+		name := strings.Clone(rec.Name())
+		d.Renew = func(ctx context.Context) error { return c.Sync(ctx, name) }
 		// A group and name that are built in stay what they are.
 		if old := c.registry.ByResource(d.Resource); old == nil || old.Custom {
 			is.resource = d.Resource

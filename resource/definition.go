@@ -47,6 +47,12 @@ type Definition struct {
 	// Settled is set once every stored object has been seen to be of this Generation, so that the indexes can be relied
 	// on; nil for built-ins, whose can always.
 	Settled *atomic.Bool
+	// Stands returns a guard that holds for as long as the stored CustomResourceDefinition declares what this Definition
+	// says; false when it declares something else by now. What is stored under a Definition that stands no longer could be
+	// of a version that nobody expects in the store any more. nil for built-ins, which always stand.
+	Stands func(v store.View) (guard store.Write, ok bool)
+	// Renew registers what is declared now in this Definition's place. nil for built-ins.
+	Renew func(ctx context.Context) error
 
 	// Verbs are what discovery lists for the resource; nil stands for all.
 	Verbs []api.Verb

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -20,6 +21,35 @@ func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, err
 			return nil, err
 		}
 	}
+	asked := *r
+	for range maxRedefined {
+		resp, err := s.handle(ctx, r)
+		redefined := (*redefinedError)(nil)
+		if !errors.As(err, &redefined) {
+			return resp, err
+		}
+		if err := redefined.definition.Renew(ctx); err != nil {
+			return nil, err
+		}
+		*r = asked
+	}
+	return nil, api.NewError(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+		"the definition of %s is being changed, try again", r.Resource)
+}
+
+// maxRedefined bounds how often a request is begun anew because its kind was defined anew meanwhile.
+const maxRedefined = 16
+
+// redefinedError ends a write that was decided under a Definition that stands no longer: it is to begin anew under the one
+// that took its place.
+type redefinedError struct{ definition *resource.Definition }
+
+func (e *redefinedError) Error() string {
+	return e.definition.Resource.String() + " has been defined anew since the write began"
+}
+
+// handle is one attempt at a request, under the Definition that is registered now.
+func (s *Server) handle(ctx context.Context, r *api.Request) (*api.Response, error) {
 	d, v := s.lookup(r)
 	if d == nil {
 		return nil, errNoResource()

@@ -313,6 +313,17 @@ func (w *warned) Unwrap() error { return w.error }
 // commit stores rec over the version expect (0: none) together with further writes, and tells who wants to know.
 func (q *request) commit(ctx context.Context, rec *api.Record, expect api.Revision, more []store.Write) error {
 	ws := append([]store.Write{store.Put(q.d.Resource, rec, expect)}, more...)
+	if q.d.Stands != nil {
+		v, err := q.s.view(ctx, 0)
+		if err != nil {
+			return err
+		}
+		guard, ok := q.d.Stands(v)
+		if !ok {
+			return &redefinedError{q.d}
+		}
+		ws = append(ws, guard)
+	}
 	if _, err := q.s.Store.Commit(ctx, ws...); err != nil {
 		return err
 	}
