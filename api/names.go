@@ -10,6 +10,7 @@ var (
 	ConfigMaps      = Resource{"", "configmaps"}
 	Secrets         = Resource{"", "secrets"}
 	ServiceAccounts = Resource{"", "serviceaccounts"}
+	EndpointSlices  = Resource{"discovery.k8s.io", "endpointslices"}
 	Leases          = Resource{"coordination.k8s.io", "leases"}
 	PriorityClasses = Resource{"scheduling.k8s.io", "priorityclasses"}
 	Deployments     = Resource{"apps", "deployments"}

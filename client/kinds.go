@@ -4,6 +4,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagemigrationv1 "k8s.io/api/storagemigration/v1"
 
@@ -17,6 +18,7 @@ var (
 	Pods            = Of[corev1.Pod](api.Pods, "v1")
 	Services        = Of[corev1.Service](api.Services, "v1")
 	Endpoints       = Of[corev1.Endpoints](api.Endpoints, "v1") //nolint:staticcheck // deprecated upstream, still served
+	EndpointSlices  = Of[discoveryv1.EndpointSlice](api.EndpointSlices, "v1")
 	ConfigMaps      = Of[corev1.ConfigMap](api.ConfigMaps, "v1")
 	Secrets         = Of[corev1.Secret](api.Secrets, "v1")
 	ServiceAccounts = Of[corev1.ServiceAccount](api.ServiceAccounts, "v1")

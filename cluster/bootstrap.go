@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -63,44 +62,4 @@ func bootstrap(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
 		}
 	}
 	return publishEndpoints(ctx, c, addr)
-}
-
-// publishEndpoints keeps the Endpoints of the kubernetes Service at the address this server listens on.
-func publishEndpoints(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
-	ip := advertised(addr)
-	if !ip.IsValid() {
-		return nil
-	}
-	e := &corev1.Endpoints{
-		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Namespace: metav1.NamespaceDefault, Labels: map[string]string{"endpointslice.kubernetes.io/skip-mirror": "true"}},
-		Subsets: []corev1.EndpointSubset{{
-			Addresses: []corev1.EndpointAddress{{IP: ip.String()}},
-			Ports:     []corev1.EndpointPort{{Name: "https", Port: int32(addr.Port), Protocol: corev1.ProtocolTCP}},
-		}},
-	}
-	_, err := c.Commit(ctx, client.Change{Verb: api.Update, Resource: api.Endpoints, Key: api.Key{Namespace: e.Namespace, Name: e.Name}, Object: e})
-	if err != nil {
-		return fmt.Errorf("publishing the endpoints of the kubernetes service: %w", err)
-	}
-	return nil
-}
-
-// advertised is the address others reach a listener by: its own, or for one that listens on all or on loopback, which
-// Endpoints may not hold, the machine's first global one, as upstream has it.
-func advertised(addr *net.TCPAddr) netip.Addr {
-	ip, _ := netip.AddrFromSlice(addr.IP)
-	ip = ip.Unmap()
-	if !ip.IsUnspecified() && !ip.IsLoopback() {
-		return ip
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return netip.Addr{}
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
-			return p.Addr()
-		}
-	}
-	return netip.Addr{}
 }

@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	"pintle.dev/api"
 	"pintle.dev/auth"
 	"pintle.dev/client"
 )
 
-// The kubernetes Service and the object that names its endpoints come back when somebody deletes them.
+// The kubernetes Service and the objects that name its endpoints come back when somebody deletes them.
 func TestKubernetesServiceIsKept(t *testing.T) {
 	if !advertised(&net.TCPAddr{IP: net.IPv4zero}).IsValid() {
 		t.Skip("the machine has no address that Endpoints may hold")
@@ -32,23 +34,40 @@ func TestKubernetesServiceIsKept(t *testing.T) {
 	if _, err := client.Endpoints.Delete(ctx, c, key, nil); err != nil {
 		t.Fatal(err)
 	}
+	// An endpoint slice of another address type cannot be made right, only replaced.
+	slice, err := client.EndpointSlices.Get(ctx, c, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.EndpointSlices.Delete(ctx, c, key, nil); err != nil {
+		t.Fatal(err)
+	}
+	slice.UID, slice.ResourceVersion, slice.AddressType = "", "", discoveryv1.AddressTypeFQDN
+	slice.Endpoints[0].Addresses[0] = "a.b"
+	if _, err := client.EndpointSlices.Create(ctx, c, slice); err != nil {
+		t.Fatal(err)
+	}
 	sys.running.Go(func() { sys.keepObjects(ctx, c, time.Millisecond) })
 	defer cancel() // before the system ends
 	for {
 		s, serr := client.Services.Get(ctx, c, key)
 		e, eerr := client.Endpoints.Get(ctx, c, key)
-		if serr == nil && eerr == nil {
+		es, eserr := client.EndpointSlices.Get(ctx, c, key)
+		if serr == nil && eerr == nil && eserr == nil && es.AddressType != discoveryv1.AddressTypeFQDN {
 			if s.UID == service.UID || s.Spec.ClusterIP != service.Spec.ClusterIP {
 				t.Errorf("service %s at %s, want a new one at %s", s.UID, s.Spec.ClusterIP, service.Spec.ClusterIP)
 			}
 			if len(e.Subsets) != 1 || int(e.Subsets[0].Ports[0].Port) != sys.addr().Port {
 				t.Errorf("endpoints %v, want the server's port %d", e.Subsets, sys.addr().Port)
 			}
+			if len(es.Endpoints) != 1 || len(es.Ports) != 1 || int(*es.Ports[0].Port) != sys.addr().Port || es.Labels[discoveryv1.LabelServiceName] != "kubernetes" {
+				t.Errorf("endpoint slice %+v, want the server's port %d", es, sys.addr().Port)
+			}
 			return
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("service: %v; endpoints: %v", serr, eerr)
+			t.Fatalf("service: %v; endpoints: %v; endpoint slice: %v", serr, eerr, eserr)
 		case <-time.After(time.Millisecond):
 		}
 	}

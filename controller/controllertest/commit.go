@@ -250,7 +250,7 @@ func apiVersion(t reflect.Type) string {
 	switch group {
 	case "core":
 		return version
-	case "coordination", "scheduling":
+	case "coordination", "discovery", "scheduling":
 		group += ".k8s.io"
 	}
 	return group + "/" + version

@@ -8,6 +8,7 @@ import (
 	"pintle.dev/resource/builtin/authentication"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
+	"pintle.dev/resource/builtin/discovery"
 	"pintle.dev/resource/builtin/scheduling"
 	"pintle.dev/resource/builtin/storagemigration"
 )
@@ -25,6 +26,7 @@ func All() []*resource.Definition {
 		core.ServiceAccounts(),
 		core.Services(),
 		coordination.Leases(),
+		discovery.EndpointSlices(),
 		core.Pods(),
 		apps.Deployments(),
 		apps.ReplicaSets(),

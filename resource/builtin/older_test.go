@@ -12,6 +12,7 @@ import (
 	appsv1beta2 "k8s.io/api/apps/v1beta2"
 	coordinationv1beta1 "k8s.io/api/coordination/v1beta1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1beta1 "k8s.io/api/discovery/v1beta1"
 	eventsv1 "k8s.io/api/events/v1"
 	eventsv1beta1 "k8s.io/api/events/v1beta1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
@@ -45,6 +46,7 @@ var older = map[string]struct {
 	"scheduling.k8s.io/v1beta1 PriorityClass":                 {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1beta1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
 	"scheduling.k8s.io/v1alpha1 PriorityClass":                {func() any { return new(schedulingv1beta1.PriorityClass) }, "scheduling.k8s.io/v1alpha1 PriorityClass is deprecated in v1.14+, unavailable in v1.22+; use scheduling.k8s.io/v1 PriorityClass"},
 	"storagemigration.k8s.io/v1beta1 StorageVersionMigration": {func() any { return new(storagemigrationv1beta1.StorageVersionMigration) }, "storagemigration.k8s.io/v1beta1 StorageVersionMigration is deprecated in v1.37+, unavailable in v1.40+; use storagemigration.k8s.io/v1 StorageVersionMigration"},
+	"discovery.k8s.io/v1beta1 EndpointSlice":                  {func() any { return new(discoveryv1beta1.EndpointSlice) }, "discovery.k8s.io/v1beta1 EndpointSlice is deprecated in v1.21+, unavailable in v1.25+; use discovery.k8s.io/v1 EndpointSlice"},
 	"events.k8s.io/v1 Event":                                  {func() any { return new(eventsv1.Event) }, ""},
 	"events.k8s.io/v1beta1 Event":                             {func() any { return new(eventsv1beta1.Event) }, "events.k8s.io/v1beta1 Event is deprecated in v1.22+, unavailable in v1.25+"},
 }
@@ -63,6 +65,12 @@ func filler(seed int64) *randfill.Filler {
 				}
 			},
 			func(e *corev1.SecurityContext, c randfill.Continue) { c.FillNoCustom(e) },
+			func(e *discoveryv1beta1.Endpoint, c randfill.Continue) {
+				c.FillNoCustom(e)
+				if e.NodeName != nil { // its topology repeats it
+					e.Topology = map[string]string{corev1.LabelHostname: *e.NodeName, corev1.LabelTopologyZone: c.String(9), "a": "b"}
+				}
+			},
 			func(s *metav1.LabelSelector, c randfill.Continue) {
 				s.MatchLabels = map[string]string{"a": fmt.Sprint(c.Intn(9))}
 			},

@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -12,10 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	netutils "k8s.io/utils/net"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/rules"
 )
 
 // Endpoints defines core/v1 Endpoints.
@@ -23,7 +22,7 @@ func Endpoints() *resource.Definition {
 	return resource.Typed[corev1.Endpoints]{
 		Definition: resource.Definition{
 			Resource: api.Endpoints, Kind: "Endpoints", Singular: "endpoints", ShortNames: []string{"ep"}, Namespaced: true,
-			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Warning: resource.Deprecation[corev1.Endpoints]("", "v1"), Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Endpoints", Type: "string", Description: corev1.Endpoints{}.SwaggerDoc()["subsets"]},
 				resource.AgeColumn,
@@ -81,32 +80,7 @@ func validateEndpointAddress(a *corev1.EndpointAddress, p *field.Path) field.Err
 			errs = append(errs, field.Invalid(p.Child("nodeName"), *a.NodeName, msg))
 		}
 	}
-	return append(errs, validateNonSpecialIP(a.IP, p.Child("ip"))...)
-}
-
-// validateNonSpecialIP refuses addresses behind which no other machine can be, which could be used to reach a node's own
-// services through an Endpoints object.
-func validateNonSpecialIP(s string, p *field.Path) field.ErrorList {
-	ip := netutils.ParseIPSloppy(s)
-	if ip == nil {
-		return field.ErrorList{field.Invalid(p, s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")}
-	}
-	addr, _ := netip.AddrFromSlice(ip)
-	var errs field.ErrorList
-	for _, special := range []struct {
-		is  bool
-		msg string
-	}{
-		{addr.Unmap().IsUnspecified(), "may not be unspecified (%v)"},
-		{addr.Unmap().IsLoopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"},
-		{addr.Unmap().IsLinkLocalUnicast(), "may not be in the link-local range (169.254.0.0/16, fe80::/10)"},
-		{addr.Unmap().IsLinkLocalMulticast(), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"},
-	} {
-		if special.is {
-			errs = append(errs, field.Invalid(p, s, strings.ReplaceAll(special.msg, "%v", s)))
-		}
-	}
-	return errs
+	return append(errs, rules.NonSpecialIP(p, a.IP, "ip")...)
 }
 
 var portProtocols = []string{string(corev1.ProtocolSCTP), string(corev1.ProtocolTCP), string(corev1.ProtocolUDP)}

@@ -53,7 +53,7 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		if bad := validation.IsValidIPForLegacyField(p, ip, false, nil); len(bad) > 0 {
 			errs = append(errs, bad...)
 		} else {
-			errs = append(errs, validateNonSpecialIP(ip, p)...)
+			errs = append(errs, rules.NonSpecialIP(p, ip)...)
 		}
 	}
 	errs = append(errs, validateLoadBalancer(o, spec)...)

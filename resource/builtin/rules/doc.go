@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 // Messages that several kinds share.
@@ -97,6 +98,32 @@ func IP(p *field.Path, s string, child ...string) field.ErrorList {
 		return nil
 	}
 	return validation.IsValidIPForLegacyField(at(p, child), s, false, nil)
+}
+
+// NonSpecialIP refuses addresses behind which no other machine can be, which could be used to reach a node's own services
+// through an object that names endpoints.
+func NonSpecialIP(p *field.Path, s string, child ...string) field.ErrorList {
+	ip := netutils.ParseIPSloppy(s)
+	if ip == nil {
+		return field.ErrorList{field.Invalid(at(p, child), s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")}
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	addr = addr.Unmap()
+	var errs field.ErrorList
+	refuse := func(why string) { errs = append(errs, field.Invalid(at(p, child), s, why)) }
+	if addr.IsUnspecified() {
+		refuse("may not be unspecified (" + s + ")")
+	}
+	if addr.IsLoopback() {
+		refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+	}
+	if addr.IsLinkLocalUnicast() {
+		refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+	}
+	if addr.IsLinkLocalMulticast() {
+		refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+	}
+	return errs
 }
 
 // Fixed requires that a field kept its value.

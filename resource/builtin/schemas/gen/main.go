@@ -106,6 +106,7 @@ var older = map[string][]string{
 	"k8s.io/api/apps/v1beta1":         nil,
 	"k8s.io/api/apps/v1beta2":         nil,
 	"k8s.io/api/coordination/v1beta1": {"Lease", "LeaseList"},
+	"k8s.io/api/discovery/v1beta1":    nil,
 	"k8s.io/api/events/v1beta1":       nil,
 	"k8s.io/api/extensions/v1beta1":   nil,
 	"k8s.io/api/scheduling/v1alpha1":  {"PriorityClass", "PriorityClassList"},
