@@ -17,12 +17,13 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/client"
 	"pintle.dev/controller"
+	"pintle.dev/controller/backends"
 	"pintle.dev/controller/controllertest"
 )
 
 // p makes a projected pod at an address, not ready when its name starts with "not".
-func p(name string, ips ...string) *pod {
-	o := &pod{}
+func p(name string, ips ...string) *backends.Pod {
+	o := &backends.Pod{}
 	o.Metadata.Namespace, o.Metadata.Name, o.Metadata.UID = "ns", name, types.UID(name)
 	o.Spec.NodeName = "node"
 	o.Status.Phase = corev1.PodRunning
@@ -32,16 +33,12 @@ func p(name string, ips ...string) *pod {
 	if len(ips) > 0 {
 		o.Status.PodIP = ips[0]
 	}
-	o.Spec.Containers = []container{{Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 8080, Protocol: corev1.ProtocolTCP}}}}
+	o.Spec.Containers = []backends.Container{{Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 8080, Protocol: corev1.ProtocolTCP}}}}
 	status := corev1.ConditionTrue
 	if strings.HasPrefix(name, "not") {
 		status = corev1.ConditionFalse
 	}
-	o.Status.Conditions = append(o.Status.Conditions, struct {
-		Type               corev1.PodConditionType `json:"type"`
-		Status             corev1.ConditionStatus  `json:"status"`
-		LastTransitionTime metav1.Time             `json:"lastTransitionTime"`
-	}{corev1.PodReady, status, metav1.Time{}})
+	o.Status.Conditions = []backends.Condition{{Type: corev1.PodReady, Status: status}}
 	return o
 }
 
@@ -83,35 +80,35 @@ func describe(ss []corev1.EndpointSubset) string {
 
 func TestSubsets(t *testing.T) {
 	change := func(s *corev1.Service, f func(*corev1.Service)) *corev1.Service { f(s); return s }
-	pc := func(o *pod, f func(*pod)) *pod { f(o); return o }
+	pc := func(o *backends.Pod, f func(*backends.Pod)) *backends.Pod { f(o); return o }
 	now := metav1.Now()
-	terminating := func(o *pod) { o.Metadata.DeletionTimestamp = &now }
+	terminating := func(o *backends.Pod) { o.Metadata.DeletionTimestamp = &now }
 	always := corev1.ContainerRestartPolicyAlways
 	for _, tt := range []struct {
 		name string
 		svc  *corev1.Service
-		pods []*pod
+		pods []*backends.Pod
 		want string
 	}{
 		{"no pods", svc(numbered("", 80)), nil, ""},
-		{"ready and not, by address", svc(numbered("", 80)), []*pod{p("b", "10.0.0.10"), p("a", "10.0.0.9"), p("not", "10.0.0.1")}, "10.0.0.9 10.0.0.10 !10.0.0.1 :80"},
-		{"two ports", svc(numbered("a", 80), numbered("b", 443)), []*pod{p("a", "10.0.0.1")}, "10.0.0.1 :a80 :b443"},
-		{"named port", svc(named("", "web")), []*pod{p("a", "10.0.0.1")}, "10.0.0.1 :8080"},
-		{"named port with another number elsewhere", svc(named("", "web")), []*pod{p("a", "10.0.0.1"), pc(p("b", "10.0.0.2"), func(o *pod) { o.Spec.Containers[0].Ports[0].ContainerPort = 9090 })}, "10.0.0.1 :8080; 10.0.0.2 :9090"},
-		{"named port that the pod does not have", svc(named("", "db")), []*pod{p("a", "10.0.0.1")}, ""},
-		{"named port of another protocol", svc(named("", "web")), []*pod{pc(p("a", "10.0.0.1"), func(o *pod) { o.Spec.Containers[0].Ports[0].Protocol = corev1.ProtocolUDP })}, ""},
-		{"named port of a sidecar", svc(named("", "side")), []*pod{pc(p("a", "10.0.0.1"), func(o *pod) {
-			o.Spec.InitContainers = []container{{RestartPolicy: &always, Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1, Protocol: corev1.ProtocolTCP}}}}
+		{"ready and not, by address", svc(numbered("", 80)), []*backends.Pod{p("b", "10.0.0.10"), p("a", "10.0.0.9"), p("not", "10.0.0.1")}, "10.0.0.9 10.0.0.10 !10.0.0.1 :80"},
+		{"two ports", svc(numbered("a", 80), numbered("b", 443)), []*backends.Pod{p("a", "10.0.0.1")}, "10.0.0.1 :a80 :b443"},
+		{"named port", svc(named("", "web")), []*backends.Pod{p("a", "10.0.0.1")}, "10.0.0.1 :8080"},
+		{"named port with another number elsewhere", svc(named("", "web")), []*backends.Pod{p("a", "10.0.0.1"), pc(p("b", "10.0.0.2"), func(o *backends.Pod) { o.Spec.Containers[0].Ports[0].ContainerPort = 9090 })}, "10.0.0.1 :8080; 10.0.0.2 :9090"},
+		{"named port that the pod does not have", svc(named("", "db")), []*backends.Pod{p("a", "10.0.0.1")}, ""},
+		{"named port of another protocol", svc(named("", "web")), []*backends.Pod{pc(p("a", "10.0.0.1"), func(o *backends.Pod) { o.Spec.Containers[0].Ports[0].Protocol = corev1.ProtocolUDP })}, ""},
+		{"named port of a sidecar", svc(named("", "side")), []*backends.Pod{pc(p("a", "10.0.0.1"), func(o *backends.Pod) {
+			o.Spec.InitContainers = []backends.Container{{RestartPolicy: &always, Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1, Protocol: corev1.ProtocolTCP}}}}
 		})}, "10.0.0.1 :1"},
-		{"named port of an init container", svc(named("", "side")), []*pod{pc(p("a", "10.0.0.1"), func(o *pod) {
-			o.Spec.InitContainers = []container{{Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1, Protocol: corev1.ProtocolTCP}}}}
+		{"named port of an init container", svc(named("", "side")), []*backends.Pod{pc(p("a", "10.0.0.1"), func(o *backends.Pod) {
+			o.Spec.InitContainers = []backends.Container{{Ports: []corev1.ContainerPort{{Name: "side", ContainerPort: 1, Protocol: corev1.ProtocolTCP}}}}
 		})}, ""},
-		{"without an address, ended, ending", svc(numbered("", 80)), []*pod{p("a"), pc(p("b", "10.0.0.2"), func(o *pod) { o.Status.Phase = corev1.PodSucceeded }), pc(p("c", "10.0.0.3"), terminating)}, ""},
+		{"without an address, ended, ending", svc(numbered("", 80)), []*backends.Pod{p("a"), pc(p("b", "10.0.0.2"), func(o *backends.Pod) { o.Status.Phase = corev1.PodSucceeded }), pc(p("c", "10.0.0.3"), terminating)}, ""},
 		{"publishNotReadyAddresses", change(svc(numbered("", 80)), func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }),
-			[]*pod{p("not", "10.0.0.1"), pc(p("c", "10.0.0.3"), terminating)}, "10.0.0.1 10.0.0.3 :80"},
-		{"headless without ports", change(svc(), func(s *corev1.Service) { s.Spec.ClusterIP = "None" }), []*pod{p("a", "10.0.0.1"), p("not", "10.0.0.2")}, "10.0.0.1 !10.0.0.2"},
+			[]*backends.Pod{p("not", "10.0.0.1"), pc(p("c", "10.0.0.3"), terminating)}, "10.0.0.1 10.0.0.3 :80"},
+		{"headless without ports", change(svc(), func(s *corev1.Service) { s.Spec.ClusterIP = "None" }), []*backends.Pod{p("a", "10.0.0.1"), p("not", "10.0.0.2")}, "10.0.0.1 !10.0.0.2"},
 		{"the Service's family", change(svc(numbered("", 80)), func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }),
-			[]*pod{p("dual", "10.0.0.1", "fd00::1"), p("four", "10.0.0.2")}, "fd00::1 :80"},
+			[]*backends.Pod{p("dual", "10.0.0.1", "fd00::1"), p("four", "10.0.0.2")}, "fd00::1 :80"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := describe(subsets(tt.svc, tt.pods)); got != tt.want {
@@ -122,7 +119,7 @@ func TestSubsets(t *testing.T) {
 
 	a := p("a", "10.0.0.1")
 	a.Spec.Hostname, a.Spec.Subdomain = "h", "s"
-	got := subsets(svc(numbered("", 80)), []*pod{a})[0].Addresses[0]
+	got := subsets(svc(numbered("", 80)), []*backends.Pod{a})[0].Addresses[0]
 	if got.Hostname != "h" || *got.NodeName != "node" || got.TargetRef.Kind != "Pod" || got.TargetRef.Name != "a" || got.TargetRef.UID != "a" {
 		t.Errorf("address %+v", got)
 	}
@@ -132,7 +129,7 @@ func TestTruncate(t *testing.T) {
 	for _, tt := range []struct{ ready, notReady, wantReady, wantNotReady int }{
 		{600, 400, 600, 400}, {900, 300, 900, 100}, {1200, 300, 1000, 0},
 	} {
-		var pods []*pod
+		var pods []*backends.Pod
 		for i := range tt.ready + tt.notReady {
 			name := "a"
 			if i >= tt.ready {

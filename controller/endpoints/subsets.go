@@ -9,70 +9,23 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/dump"
+
+	"pintle.dev/controller/backends"
 )
 
 // capacity is the most addresses an Endpoints object holds; beyond, it is truncated, and says so.
 const capacity = 1000
 
-// pod is the part of a Pod that matters to a Service.
-type pod struct {
-	Metadata struct {
-		Namespace         string       `json:"namespace"`
-		Name              string       `json:"name"`
-		UID               types.UID    `json:"uid"`
-		DeletionTimestamp *metav1.Time `json:"deletionTimestamp"`
-	} `json:"metadata"`
-	Spec struct {
-		NodeName       string      `json:"nodeName"`
-		Hostname       string      `json:"hostname"`
-		Subdomain      string      `json:"subdomain"`
-		Containers     []container `json:"containers"`
-		InitContainers []container `json:"initContainers"`
-	} `json:"spec"`
-	Status struct {
-		Phase      corev1.PodPhase `json:"phase"`
-		PodIP      string          `json:"podIP"`
-		PodIPs     []corev1.PodIP  `json:"podIPs"`
-		Conditions []struct {
-			Type               corev1.PodConditionType `json:"type"`
-			Status             corev1.ConditionStatus  `json:"status"`
-			LastTransitionTime metav1.Time             `json:"lastTransitionTime"`
-		} `json:"conditions"`
-	} `json:"status"`
-}
-
-type container struct {
-	RestartPolicy *corev1.ContainerRestartPolicy `json:"restartPolicy"`
-	Ports         []corev1.ContainerPort         `json:"ports"`
-}
-
-// readiness reports whether the pod is ready, and since when it is or is not.
-func (p *pod) readiness() (ready bool, since time.Time) {
-	for i := range p.Status.Conditions {
-		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
-		}
-	}
-	return false, time.Time{}
-}
-
-// serves reports whether the pod may be an endpoint at all: it has an address, has not ended, and is not ending unless
-// the Service wants even those.
-func (p *pod) serves(publishNotReady bool) bool {
-	ended := p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
-	hasIP := p.Status.PodIP != "" || len(p.Status.PodIPs) > 0
-	return !ended && hasIP && (publishNotReady || p.Metadata.DeletionTimestamp == nil)
+// serves reports whether the pod may be an endpoint: one that is ending may only where the Service wants even those.
+func serves(p *backends.Pod, publishNotReady bool) bool {
+	return p.Addressable() && (publishNotReady || !p.Terminating())
 }
 
 // address is the pod's endpoint address in the Service's primary IP family; ok is false when the pod has none.
-func (p *pod) address(svc *corev1.Service) (a corev1.EndpointAddress, ok bool) {
+func address(p *backends.Pod, svc *corev1.Service) (a corev1.EndpointAddress, ok bool) {
 	var six bool
 	switch {
 	case len(svc.Spec.IPFamilies) > 0:
@@ -90,51 +43,14 @@ func (p *pod) address(svc *corev1.Service) (a corev1.EndpointAddress, ok bool) {
 	if i < 0 {
 		return a, false
 	}
-	a = corev1.EndpointAddress{
-		IP: ips[i].IP,
-		TargetRef: &corev1.ObjectReference{
-			Kind: "Pod", Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, UID: p.Metadata.UID,
-		},
-	}
 	node := p.Spec.NodeName
-	a.NodeName = &node
-	if p.Spec.Hostname != "" && p.Spec.Subdomain == svc.Name && p.Metadata.Namespace == svc.Namespace {
-		a.Hostname = p.Spec.Hostname
-	}
+	a = corev1.EndpointAddress{IP: ips[i].IP, TargetRef: p.Reference(), NodeName: &node, Hostname: p.Hostname(svc)}
 	return a, true
 }
 
 func isIPv6(s string) bool {
 	ip, err := netip.ParseAddr(s)
 	return err == nil && ip.Is6() && !ip.Is4In6()
-}
-
-// port resolves a Service's target port in the pod; ok is false when it names no port of the pod.
-func (p *pod) port(sp *corev1.ServicePort) (n int32, ok bool) {
-	if sp.TargetPort.Type == intstr.Int {
-		return sp.TargetPort.IntVal, true
-	}
-	find := func(c *container) bool {
-		for _, cp := range c.Ports {
-			if cp.Name == sp.TargetPort.StrVal && cp.Protocol == sp.Protocol {
-				n = cp.ContainerPort
-				return true
-			}
-		}
-		return false
-	}
-	for i := range p.Spec.Containers {
-		if find(&p.Spec.Containers[i]) {
-			return n, true
-		}
-	}
-	for i := range p.Spec.InitContainers {
-		c := &p.Spec.InitContainers[i]
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways && find(c) {
-			return n, true
-		}
-	}
-	return 0, false
 }
 
 // endpointPort is a port as a map key.
@@ -165,24 +81,24 @@ type endpoint struct {
 
 // subsets computes the subsets of a Service's Endpoints: addresses that serve the same ports share one. The order of
 // everything is upstream's, which is that of hashes.
-func subsets(svc *corev1.Service, pods []*pod) []corev1.EndpointSubset {
+func subsets(svc *corev1.Service, pods []*backends.Pod) []corev1.EndpointSubset {
 	groups := map[string][]endpoint{}
 	for _, p := range pods {
-		if !p.serves(svc.Spec.PublishNotReadyAddresses) {
+		if !serves(p, svc.Spec.PublishNotReadyAddresses) {
 			continue
 		}
-		a, ok := p.address(svc)
+		a, ok := address(p, svc)
 		if !ok {
 			continue
 		}
-		ready, _ := p.readiness()
+		ready, _ := p.Readiness()
 		e := endpoint{address: a, ready: ready || svc.Spec.PublishNotReadyAddresses}
 		if len(svc.Spec.Ports) == 0 && svc.Spec.ClusterIP == corev1.ClusterIPNone {
 			e.ports = []endpointPort{noPort}
 		}
 		for i := range svc.Spec.Ports {
 			sp := &svc.Spec.Ports[i]
-			n, ok := p.port(sp)
+			n, ok := p.Port(sp)
 			if !ok {
 				continue
 			}
