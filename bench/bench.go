@@ -21,7 +21,7 @@ type Config struct {
 	Kubeconfig string
 	// PIDs are the server's processes, for CPU and memory. Without them those figures are missing.
 	PIDs []int
-	// Floor is the command that runs the floor server: Floor + sizes as arguments. See ServeFloor.
+	// Floor is the command that runs the floor server: Floor and Sizes as JSON. See ServeFloor.
 	Floor []string
 	// Objects is how many objects of each kind are made. Default 10,000.
 	Objects int

@@ -30,7 +30,7 @@ type floorHello struct {
 // ServeFloor runs the floor server until ctx ends: bare net/http over TLS, constant answers of the given sizes in bytes.
 // It watches as simply as can be: a channel per watcher, one flush per event. What it says first, to out, is how to
 // reach it.
-func ServeFloor(ctx context.Context, out io.Writer, one, list, frame int) error {
+func ServeFloor(ctx context.Context, out io.Writer, s Sizes) error {
 	authority, err := auth.NewAuthority()
 	if err != nil {
 		return err
@@ -39,7 +39,8 @@ func ServeFloor(ctx context.Context, out io.Writer, one, list, frame int) error 
 	if err != nil {
 		return err
 	}
-	f := &floorServer{one: constant(one), list: constant(list), frame: frame, watchers: map[chan []byte]bool{}}
+	f := &floorServer{one: constant(s.One), list: constant(s.List), patched: constant(s.Patched), applied: constant(s.Applied), frame: s.Frame,
+		watchers: map[chan []byte]bool{}}
 	serving := authority.Serve([]string{"127.0.0.1"})
 	srv := &http.Server{Handler: f, TLSConfig: &tls.Config{GetCertificate: serving.GetCertificate, NextProtos: []string{"h2"}}}
 	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), base64.StdEncoding.EncodeToString(authority.PEM())}); err != nil {
@@ -65,8 +66,8 @@ func constant(n int) []byte {
 }
 
 type floorServer struct {
-	one, list []byte
-	frame     int
+	one, list, patched, applied []byte
+	frame                       int
 
 	mu       sync.Mutex
 	watchers map[chan []byte]bool
@@ -81,13 +82,16 @@ func (f *floorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		if r.Method == "PATCH" {
-			f.publish(body)
-		}
-		if r.Method == "POST" {
+		switch {
+		case r.Method == "POST":
 			w.WriteHeader(http.StatusCreated)
+			w.Write(f.one)
+		case r.Header.Get("Content-Type") == applyType:
+			w.Write(f.applied)
+		default:
+			f.publish(body)
+			w.Write(f.patched)
 		}
-		w.Write(f.one)
 	case strings.Contains(r.URL.RawQuery, "watch=true"):
 		f.watch(w, r)
 	case strings.Contains(r.URL.RawQuery, "labelSelector"):
@@ -107,18 +111,16 @@ func (f *floorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // publish sends every watcher a frame that carries what the patch carried.
 func (f *floorServer) publish(patch []byte) {
 	i := bytes.Index(patch, []byte(patchMark))
-	if i < 0 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i < 0 || len(f.watchers) == 0 {
 		return
 	}
 	b := make([]byte, 0, f.frame)
 	b = append(append(b, `{"type":"MODIFIED","object":{`...), bytes.TrimRight(patch[i:], "}")...)
 	b = append(b, `,"pad":"`...)
-	for len(b) < f.frame-4 {
-		b = append(b, 'x')
-	}
+	b = append(b, bytes.Repeat([]byte{'x'}, max(f.frame-len(b)-len("\"}}\n"), 0))...)
 	b = append(b, "\"}}\n"...)
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for ch := range f.watchers {
 		ch <- b
 	}
@@ -148,9 +150,12 @@ func (f *floorServer) watch(w http.ResponseWriter, r *http.Request) {
 }
 
 // startFloor runs the floor server as a process of its own, so that its CPU can be told from the load generator's.
-func startFloor(ctx context.Context, command []string, s sizes) (*endpoint, error) {
-	args := append(command[1:len(command):len(command)], fmt.Sprint(s.One), fmt.Sprint(s.List), fmt.Sprint(s.Frame))
-	cmd := exec.CommandContext(ctx, command[0], args...)
+func startFloor(ctx context.Context, command []string, s Sizes) (*endpoint, error) {
+	arg, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encoding sizes: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], string(arg))...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -22,7 +22,7 @@ func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var took []time.Duration
-	var delivered atomic.Int64
+	var delivered, size atomic.Int64
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
@@ -51,6 +51,7 @@ func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
 				if sent, ok := sentAt(line); ok && sent >= began {
 					mine = append(mine, time.Duration(time.Now().UnixNano()-sent))
 					delivered.Add(1)
+					size.Store(int64(len(line)))
 				}
 			}
 			mu.Lock()
@@ -84,6 +85,7 @@ func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
 	if got := delivered.Load(); got != want {
 		return nil, errors.New("of " + strconv.FormatInt(want, 10) + " events " + strconv.FormatInt(got, 10) + " were delivered")
 	}
+	b.sizes.Frame = int(size.Load())
 	slices.Sort(took)
 	return []Figure{
 		{Work: "fan-out, CPU per event delivered", Unit: "us", Value: micros(used) / float64(want)},
@@ -204,7 +206,7 @@ func watchAll(ctx context.Context, e *endpoint, perConnection int, paths []strin
 func idleWatches(ctx context.Context, c *Config, target *endpoint, r *Report) error {
 	n := c.IdleWatches
 	c.Progress("%d idle watches", n)
-	floor, err := startFloor(ctx, c.Floor, sizes{})
+	floor, err := startFloor(ctx, c.Floor, Sizes{})
 	if err != nil {
 		return err
 	}

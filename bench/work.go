@@ -16,12 +16,18 @@ import (
 type basicRun struct {
 	c       *Config
 	k       kind
-	sizes   sizes
+	sizes   Sizes
 	onFloor bool
 }
 
-// sizes are the answers of the target in bytes, for the floor to answer with as many.
-type sizes struct{ One, List, Frame int }
+// Sizes are the answers of the target in bytes, for the floor to answer with as many: objects grow with their managers.
+type Sizes struct {
+	One     int // an object as it was created
+	List    int // all of them
+	Patched int // one after a merge patch
+	Applied int // one after server-side apply by another manager
+	Frame   int // an event of the fan-out
+}
 
 func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
 	var out []Figure
@@ -118,7 +124,6 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 		if b.sizes.List, err = e.do(ctx, call{method: "GET", path: b.collection()}); err != nil {
 			return nil, err
 		}
-		b.sizes.Frame = b.sizes.One + 40
 	}
 	return append(fs,
 		Figure{Work: "memory grown by the objects, but for pages of the program", Unit: "MiB", Value: mib(grown), NoFloor: true},
@@ -241,11 +246,16 @@ func (b *basicRun) listSelector(ctx context.Context, e *endpoint) ([]Figure, err
 	return b.lists(ctx, e, "list, selector matching a tenth", call{method: "GET", path: b.collection() + "?labelSelector=tenth%3Dt3"})
 }
 
+const applyType = "application/apply-patch+yaml"
+
 // serverApply applies whole objects in which one member changes.
 func (b *basicRun) serverApply(ctx context.Context, e *endpoint) ([]Figure, error) {
 	return b.measured(e, "server-side apply", b.c.Objects, func(i int) error {
 		body := bytes.Replace(b.k.object(objectName(i), i), []byte(b.k.changes), []byte(b.k.changes+patchMark+strconv.Itoa(i)+`",`), 1)
-		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i) + "?fieldManager=bench&force=true", body: body, contentType: "application/apply-patch+yaml"})
+		n, err := e.do(ctx, call{method: "PATCH", path: b.one(i) + "?fieldManager=bench&force=true", body: body, contentType: applyType})
+		if i == 0 {
+			b.sizes.Applied = n
+		}
 		return err
 	})
 }
@@ -253,7 +263,10 @@ func (b *basicRun) serverApply(ctx context.Context, e *endpoint) ([]Figure, erro
 func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error) {
 	written := e.written()
 	fs, err := b.measured(e, "merge patch", b.c.Objects, func(i int) error {
-		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"})
+		n, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"})
+		if i == 0 {
+			b.sizes.Patched = n
+		}
 		return err
 	})
 	return append(fs, b.disk(e, "merge patch", written)), err

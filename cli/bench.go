@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,20 +70,16 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 // floorCommand is the floor server that bench runs as a process of its own.
 func floorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "floor ONE LIST FRAME",
-		Short:  "Serve constant answers of the given sizes in bytes",
+		Use:    "floor SIZES",
+		Short:  "Serve constant answers of the sizes that a JSON object gives in bytes",
 		Hidden: true,
-		Args:   cobra.ExactArgs(3),
+		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var n [3]int
-			for i, a := range args {
-				v, err := strconv.Atoi(a)
-				if err != nil || v < 0 {
-					return fmt.Errorf("%q: want a size in bytes (%w)", a, errUsage)
-				}
-				n[i] = v
+			var s bench.Sizes
+			if err := json.Unmarshal([]byte(args[0]), &s); err != nil {
+				return fmt.Errorf("sizes %q: %w (%w)", args[0], err, errUsage)
 			}
-			return bench.ServeFloor(cmd.Context(), cmd.OutOrStdout(), n[0], n[1], n[2])
+			return bench.ServeFloor(cmd.Context(), cmd.OutOrStdout(), s)
 		},
 	}
 }
