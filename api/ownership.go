@@ -34,7 +34,7 @@ func NewOwnership(owners Owners) Ownership {
 	if len(owners) == 0 {
 		return Ownership{noOwnership}
 	}
-	var room [2 << 10]byte // for most; Make copies what it does not know yet
+	var room [4 << 10]byte // for most; Make copies what it does not know yet
 	b := room[:0]
 	for _, o := range owners {
 		for _, s := range [...]string{o.Manager, o.Operation, o.APIVersion, o.Subresource, o.Fields} {
@@ -72,6 +72,20 @@ func decodeOwnership(b []byte) (Ownership, error) {
 		}
 	}
 	return Ownership{unique.Make(all)}, nil
+}
+
+// Is reports whether w is the ownership of owners, without interning them.
+func (w Ownership) Is(owners Owners) bool {
+	s := w.value()
+	for _, o := range owners {
+		have, rest, ok := next(s)
+		o.Time = 0
+		if !ok || have != o {
+			return false
+		}
+		s = rest
+	}
+	return s == ""
 }
 
 func (w Ownership) value() string {

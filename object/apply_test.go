@@ -115,6 +115,54 @@ func applyLikeUpstream(t *testing.T, converter managedfields.TypeConverter, shap
 	}
 }
 
+// TestApplySharesTheLiveObject: what an apply leaves as it is stays the live object's memory, so that all that follows
+// need not look at it; and the live object itself never changes.
+func TestApplySharesTheLiveObject(t *testing.T) {
+	live := parsed(t, string(benchCR()))
+	before := live.Clone()
+	config := parsed(t, string(benchCR()))
+	config.Get("spec").Get("items").Index(3).Set("value", NewString("other"))
+	config.Get("spec").Set("added", NewMap())
+	by := Application{Write: Write{Owner: api.Owner{Manager: "m", APIVersion: "v1", Time: 1}}, Config: config}
+	done, err := Apply(live, nil, itemsShape{}, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Equal(done.Value, config) {
+		t.Fatalf("%s\nbecame of\n%s", text(done.Value), text(config))
+	}
+	if !sameInMemory(done.Value.Get("metadata"), live.Get("metadata")) {
+		t.Error("metadata is a copy")
+	}
+	for i := range 16 {
+		if same := sameInMemory(done.Value.Path("spec", "items").Index(i), live.Path("spec", "items").Index(i)); same != (i != 3) {
+			t.Errorf("item %d is the live one: %v", i, same)
+		}
+	}
+	if !Equal(live, &before) {
+		t.Error("the live object changed")
+	}
+}
+
+// TestCompareSharedMemory: comparing a value with itself in memory fails on items without identity, as comparing it with
+// a copy does.
+func TestCompareSharedMemory(t *testing.T) {
+	for _, doc := range []string{
+		`{"spec":{"items":[{"name":"a"},{"name":"b"}]}}`,
+		`{"spec":{"items":[{"name":"a"},{"name":"a"}]}}`,
+		`{"spec":{"items":[{"name":"a"},{"value":"b"}]}}`,
+		`{"spec":{"items":[{"name":"a"},1]}}`,
+		`{"spec":{"other":[1]}}`,
+	} {
+		v, w := parsed(t, doc), parsed(t, doc)
+		_, want := Compare(v, w, itemsShape{})
+		ch, err := Compare(v, v, itemsShape{})
+		if fmt.Sprint(err) != fmt.Sprint(want) || !ch.Added.Empty() || !ch.Modified.Empty() || !ch.Removed.Empty() {
+			t.Errorf("%s: %v, %v; of a copy %v", doc, ch, err, want)
+		}
+	}
+}
+
 // pair is one object as upstream's field manager and Apply have it.
 type pair struct {
 	t        *testing.T

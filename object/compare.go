@@ -119,8 +119,13 @@ func classOf(v *Value) class {
 
 // member compares what two documents have at one step; nil is absent, which is not null.
 func (d *diff) member(e element, before, after *Value, s Shape) error {
-	if before != nil && after != nil && sameScalar(before, after) {
-		return nil
+	if before != nil && after != nil {
+		if sameScalar(before, after) {
+			return nil
+		}
+		if before.kind >= List && sameInMemory(before, after) {
+			return d.identifiable(after, s)
+		}
 	}
 	var err error
 	if before == nil {
@@ -262,6 +267,45 @@ func (d *diff) close(stack *[]fieldNode, base int, e element, member bool) {
 	e.member = member
 	below := d.take(stack, base)
 	*stack = append(*stack, fieldNode{element: e, below: below})
+}
+
+// identifiable fails as comparing a value with itself does: on items without identity.
+func (d *diff) identifiable(v *Value, s Shape) error {
+	if s == nil || s.Atomic() {
+		return nil
+	}
+	children := v.children()
+	if v.kind == Map {
+		for i := range children {
+			if m := &children[i]; m.kind >= List {
+				if err := d.identifiable(m, s.Field(m.name)); err != nil {
+					return fmt.Errorf("%s: %w", m.name, err)
+				}
+			}
+		}
+		return nil
+	}
+	if !granular(s) {
+		return nil
+	}
+	base := len(d.items)
+	distinct, err := d.identify(children, s, s.Keys())
+	if err != nil {
+		return err
+	}
+	item := s.Item()
+	for i := base; i < len(d.items); {
+		n := run(d.items[i:], distinct)
+		if v := d.items[i].value; n == 1 && v.kind >= List {
+			if err := d.identifiable(v, item); err != nil {
+				return err
+			}
+		}
+		i += n
+	}
+	clear(d.items[base:])
+	d.items = d.items[:base]
+	return nil
 }
 
 // sameScalar spares equal scalars the walk; containers are walked anyway.

@@ -6,7 +6,8 @@ import (
 )
 
 // merge lays an apply configuration over a live value as the schema says: maps member by member, granular lists item by
-// item, all else as a whole. What the configuration does not mention stays. The result shares memory with both.
+// item, all else as a whole. What the configuration does not mention stays. The result shares memory with both, and where
+// nothing becomes of the live value it is that value (sameInMemory tells): most of an object that is applied again.
 func merge(live, config *Value, s Shape) (Value, error) {
 	if live == nil {
 		return *config, nil
@@ -40,27 +41,67 @@ func merge(live, config *Value, s Shape) (Value, error) {
 	return v, err
 }
 
+// sameInMemory reports that two values are certainly the same: equal scalars, lists and maps that are one in memory.
+func sameInMemory(a, b *Value) bool {
+	if a.kind != b.kind || a.float != b.float {
+		return false
+	}
+	if a.kind == String {
+		return a.Str() == b.Str()
+	}
+	return a.word == b.word && a.data == b.data
+}
+
 func layMembers(l, r []Value, s Shape) ([]Value, error) {
-	out := make([]Value, 0, max(len(l), len(r)))
-	for len(l) > 0 || len(r) > 0 {
+	out := laid{live: l, most: max(len(l), len(r))}
+	for rest := l; len(rest) > 0 || len(r) > 0; {
 		switch {
-		case len(r) == 0 || len(l) > 0 && l[0].name < r[0].name:
-			out, l = append(out, l[0]), l[1:]
-		case len(l) == 0 || r[0].name < l[0].name:
-			out, r = append(out, r[0]), r[1:]
+		case len(r) == 0 || len(rest) > 0 && rest[0].name < r[0].name:
+			out.put(&rest[0])
+			rest = rest[1:]
+		case len(rest) == 0 || r[0].name < rest[0].name:
+			out.put(&r[0])
+			r = r[1:]
 		default:
 			var field Shape
-			if s != nil {
+			if s != nil && (r[0].kind >= List || r[0].kind == Null) {
 				field = s.Field(r[0].name)
 			}
-			m, err := merge(&l[0], &r[0], field)
+			m, err := merge(&rest[0], &r[0], field)
 			if err != nil {
 				return nil, fmt.Errorf(".%s%w", r[0].name, err)
 			}
-			out, l, r = append(out, m), l[1:], r[1:]
+			out.put(&m)
+			rest, r = rest[1:], r[1:]
 		}
 	}
-	return out, nil
+	return out.values(), nil
+}
+
+// laid are the members or items of a merged value: the live one's, as long as no other is put.
+type laid struct {
+	live []Value
+	same int     // how many of live have been put, while out is nil
+	out  []Value // once another has been put
+	most int     // how many there will be at most, or nearly
+}
+
+func (d *laid) put(v *Value) {
+	if d.out == nil {
+		if d.same < len(d.live) && d.live[d.same].name == v.name && sameInMemory(&d.live[d.same], v) {
+			d.same++
+			return
+		}
+		d.out = append(make([]Value, 0, d.most), d.live[:d.same]...)
+	}
+	d.out = append(d.out, *v)
+}
+
+func (d *laid) values() []Value {
+	if d.out == nil {
+		return d.live // all of it has been put: nothing goes by a merge
+	}
+	return d.out
 }
 
 // identityIndex finds the items of a granular list by their identity.
@@ -174,15 +215,17 @@ func layAlike(l, r []Value, s Shape) (out []Value, ok bool, err error) {
 		return nil, false, nil
 	}
 	keys, item := s.Keys(), s.Item()
-	out = make([]Value, len(r))
+	same := laid{live: l, most: len(l)}
 	for i := range r {
 		var a, b element
 		if identify(&a, l[i:i+1:i+1], s, keys) != nil || identify(&b, r[i:i+1:i+1], s, keys) != nil || compareElements(&a, &b) != 0 {
 			return nil, false, nil
 		}
-		if out[i], err = merge(&l[i], &r[i], item); err != nil {
+		m, err := merge(&l[i], &r[i], item)
+		if err != nil {
 			return nil, false, fmt.Errorf("%s%w", b.String(), err)
 		}
+		same.put(&m)
 	}
-	return out, true, nil
+	return same.values(), true, nil
 }

@@ -291,6 +291,22 @@ func (v *Value) Remove(name string) bool {
 	return ok
 }
 
+// Without is a copy of a map without the member of that name. It shares with v what is below its members.
+func (v *Value) Without(name string) Value {
+	members := v.children()
+	i, ok := find(members, name)
+	if !ok {
+		i = len(members)
+	}
+	left := append(make([]Value, 0, len(members)), members[:i]...)
+	if ok {
+		left = append(left, members[i+1:]...)
+	}
+	w := *v
+	w.setChildren(left)
+	return w
+}
+
 // RemoveIndex takes item i of a list away; it must exist.
 func (v *Value) RemoveIndex(i int) {
 	v.wantList("RemoveIndex")

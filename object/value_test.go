@@ -291,3 +291,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWithout(t *testing.T) {
+	for name, want := range map[string]string{"a": `{"b":[2],"c":3}`, "b": `{"a":1,"c":3}`, "c": `{"a":1,"b":[2]}`, "d": `{"a":1,"b":[2],"c":3}`} {
+		v := parsed(t, `{"a":1,"b":[2],"c":3}`)
+		w := v.Without(name)
+		if got := text(&w); got != want {
+			t.Errorf("without %s: %s, want %s", name, got, want)
+		}
+		w.Set("e", NewBool(true)) // moves no member of the original
+		if got := text(v); got != `{"a":1,"b":[2],"c":3}` {
+			t.Errorf("without %s: the original became %s", name, got)
+		}
+	}
+}

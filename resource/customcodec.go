@@ -64,6 +64,16 @@ func (v *customVersion) DecodeDocument(doc *object.Value, stored bool) (*Object,
 	return &Object{Meta: meta, Value: doc}, problems, nil
 }
 
+// DecodeStored implements DocumentCodec.
+func (v *customVersion) DecodeStored(doc *object.Value) (*Object, error) {
+	meta, _, err := decodeMeta(doc.Get("metadata"), true)
+	if err != nil {
+		return nil, err
+	}
+	rest := doc.Without("metadata")
+	return &Object{Meta: meta, Value: &rest}, nil
+}
+
 // DecodeApplied implements DocumentCodec.
 func (v *customVersion) DecodeApplied(doc *object.Value) (*Object, error) {
 	meta, _, err := decodeMeta(doc.Get("metadata"), false)

@@ -75,6 +75,9 @@ type Definition struct {
 	PinnedUpdate bool
 	// ReturnDeleted makes DELETE answer with the object's last state instead of a Status (pods, services, namespaces).
 	ReturnDeleted bool
+	// StatusManager owns, under the subresource status, what changes in a new or changed object after its writer's fields
+	// were decided on, when Claim says that it was the status (Write.StatusClaimed). "" when such changes belong to nobody.
+	StatusManager string
 }
 
 // KindOf is the kind of the objects of one of d's versions.
@@ -203,6 +206,9 @@ type DocumentCodec interface {
 	Codec
 	// DecodeDocument is Decode for a document, which belongs to the object from then on.
 	DecodeDocument(doc *object.Value, stored bool) (o *Object, problems []string, err error)
+	// DecodeStored is DecodeDocument for a document that is stored in the form that the schema of today gives it. The object
+	// shares members with doc: neither may be changed.
+	DecodeStored(doc *object.Value) (*Object, error)
 	// DecodeApplied is DecodeDocument for what an apply made of a decoded object: it keeps the nulls that were applied,
 	// for validation to judge.
 	DecodeApplied(doc *object.Value) (*Object, error)
@@ -250,9 +256,8 @@ type Write struct {
 	DryRun bool
 	// Generated says that the name of New was made from its generateName.
 	Generated bool
-	// StatusManager owns, under the subresource status, what a hook (Claim) changed in New's status during a write of
-	// the object itself; "" when the change belongs to nobody.
-	StatusManager string
+	// StatusClaimed says that Claim changed the status of New. It is heard only of kinds with a StatusManager.
+	StatusClaimed bool
 	// Warnings are what Prepare and Validate have to say that is no error. They are given to who is refused, too.
 	Warnings []string
 	// MetadataErrors are what is wrong with the metadata of New, known before Validate.

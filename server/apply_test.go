@@ -1,8 +1,16 @@
 package server
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
+	"pintle.dev/resource/builtin"
+	"pintle.dev/store"
 )
 
 // TestServerApply walks through the life of an object that several managers apply.
@@ -58,6 +66,35 @@ func TestServerApplyOverClientApply(t *testing.T) {
 		{"PATCH " + base + "/c?fieldManager=kubectl", config("w", "w"), patch, 200,
 			[]string{`"` + lastApplied + `":"` + strings.ReplaceAll(`{"apiVersion":"v1","data":{"k":"w","l":"w"},"kind":"ConfigMap","metadata":{"name":"c"}}`, `"`, `\"`)}, nil},
 	})
+}
+
+// TestApplyClaimsStatus: what a kind's Claim puts into the status of an object that is applied belongs to the kind's
+// StatusManager, and to nobody when it has none.
+func TestApplyClaimsStatus(t *testing.T) {
+	for manager, want := range map[string]string{
+		"keeper": `{"manager":"keeper","operation":"Update","apiVersion":"v1","time":`, "": "",
+	} {
+		kinds := builtin.All()
+		for _, d := range kinds {
+			if d.Resource == api.Services {
+				d.StatusManager = manager
+				d.Hooks.Claim = func(_ context.Context, _ store.View, w *resource.Write) ([]store.Write, error) {
+					w.New.Value.(*corev1.Service).Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{Hostname: "h"}}
+					w.StatusClaimed = true
+					return nil, nil
+				}
+			}
+		}
+		s := open(t, func(c *Config) { c.Registry = resource.NewRegistry(kinds...) })
+		a := ask(t, s, "PATCH /api/v1/namespaces/default/services/s?fieldManager=m",
+			`{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"clusterIP":"None","ports":[{"port":1}]}}`, applyPatch)
+		if a.code != 201 || !strings.Contains(a.body, `"hostname":"h"`) {
+			t.Fatal(a.code, a.body)
+		}
+		if !strings.Contains(a.body, want) || strings.Contains(a.body, `"subresource":"status"`) != (want != "") {
+			t.Errorf("manager %q: %s", manager, a.body)
+		}
+	}
 }
 
 // TestScaleApply: through a Scale the replicas of its object are applied, and owned.

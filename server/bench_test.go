@@ -330,8 +330,9 @@ func BenchmarkCustom(b *testing.B) {
 	b.Run("Get", serve(s, "GET", path+"/w", "", ""))
 	b.Run("Create", serve(s, "POST", path, "application/json", benchWidget("c$N")))
 	b.Run("MergePatch", serve(s, "PATCH", path+"/w", "application/merge-patch+json", `{"spec":{"note":"$N"}}`))
-	b.Run("Apply", serve(s, "PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml",
-		strings.Replace(benchWidget("w"), `"note":"n"`, `"note":"$N"`, 1)))
+	apply := strings.Replace(benchWidget("w"), `"note":"n"`, `"note":"$N"`, 1)
+	b.Run("FirstApply", serve(s, "PATCH", path+"/w?fieldManager=bench&force=true&dryRun=All", "application/apply-patch+yaml", apply))
+	b.Run("Apply", serve(s, "PATCH", path+"/w?fieldManager=bench&force=true", "application/apply-patch+yaml", apply))
 }
 
 // BenchmarkTable lists 10,000 objects of a custom and a built-in kind, plain and as Tables.

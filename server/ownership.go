@@ -16,7 +16,7 @@ import (
 type sealed struct {
 	q      *request
 	owners api.Owners
-	buf    *[]byte       // the object as ownership was decided on, in the version of the request; nil when nobody needs it
+	buf    *[]byte       // the object as ownership was decided on, in the version of the request; nil when it was decided before
 	after  *object.Value // the same, parsed; nil before parse: its strings lie in buf, or, of a document, members in the object
 	stored *resource.Object
 	final  *[]byte // stored, encoded
@@ -32,7 +32,7 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 	sent := o.Meta.ManagedFields
 	s := &sealed{q: q, final: encodings.Get().(*[]byte)}
 	o.Meta.ResourceVersion, o.Meta.ManagedFields = blank, nil
-	if q.decided != nil && q.d.Hooks.Claim == nil {
+	if q.decided != nil && q.d.StatusManager == "" {
 		s.owners = *q.decided // and no hook changes what somebody else would come to own
 		return s, nil
 	}
@@ -345,7 +345,7 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 
 // record makes the record of json, which encode wrote.
 func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
-	if w.StatusManager != "" {
+	if manager := s.q.d.StatusManager; manager != "" && w.StatusClaimed && s.buf != nil {
 		if err := s.parse(); err != nil {
 			return nil, err
 		}
@@ -353,7 +353,7 @@ func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.owners = object.Own(s.owners, s.after, final, s.q.v.Shape, s.q.owner(w.StatusManager, "status"))
+		s.owners = object.Own(s.owners, s.after, final, s.q.v.Shape, s.q.owner(manager, "status"))
 	}
 	return resource.SealJSON(s.q.d, s.stored, json, s.owners)
 }

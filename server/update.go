@@ -96,8 +96,7 @@ func (q *request) decodeCurrent(rec *api.Record) (*resource.Object, error) {
 		return nil, errStored(q.d, rec, err)
 	}
 	q.before = doc
-	own := doc.Clone()
-	old, _, err := c.DecodeDocument(&own, true)
+	old, err := c.DecodeStored(doc)
 	if err != nil {
 		return nil, errStored(q.d, rec, err)
 	}

@@ -341,7 +341,7 @@ func (q *request) committed(ctx context.Context, rec *api.Record, deleted bool) 
 func unchanged(rec *api.Record, json []byte, owners api.Owners) bool {
 	have := rec.JSON()
 	slot := rec.SlotOffset()
-	return len(have) == len(json) && rec.Ownership() == api.NewOwnership(owners) &&
+	return len(have) == len(json) && rec.Ownership().Is(owners) &&
 		bytes.Equal(have[:slot], json[:slot]) && bytes.Equal(have[slot+api.SlotSize:], json[slot+api.SlotSize:])
 }
 

@@ -35,8 +35,8 @@ func CustomResourceDefinitions() *resource.Definition {
 			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
 			// The name follows from the spec, so that it is checked with it.
 			ValidateName: func(string, bool) []string { return nil },
-			PinnedUpdate: true,
-			Index:        []resource.IndexField{{Name: api.IndexNamesConflict, Internal: true, Values: groupInConflict}},
+			PinnedUpdate: true, StatusManager: "kube-apiserver",
+			Index: []resource.IndexField{{Name: api.IndexNamesConflict, Internal: true, Values: groupInConflict}},
 		},
 		Prepare:   prepare,
 		Default:   apiextensionsv1.SetObjectDefaults_CustomResourceDefinition,
@@ -171,7 +171,7 @@ func claim(_ context.Context, v store.View, w *resource.Write, crd, old *definit
 		group := crd.Spec.Group
 		Establish(crd, func(n Name) bool { return !held[n.in(group)] && v.Get(api.Claims, n.in(group)) != nil })
 		if !equality.Semantic.DeepEqual(before, &crd.Status) {
-			w.StatusManager = "kube-apiserver"
+			w.StatusClaimed = true
 		}
 		wanted.add(group, &crd.Status.AcceptedNames)
 	}
