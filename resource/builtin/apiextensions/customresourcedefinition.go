@@ -98,10 +98,11 @@ func sameSpec(a, b *definition) bool {
 	return errA == nil && errB == nil && equality.Semantic.DeepEqual(x.Spec, y.Spec)
 }
 
+// validate asks upstream's validation for its words only where it may have any: most definitions are valid, which their
+// skeleton shows for less.
 func validate(ctx context.Context, w *resource.Write, crd, old *definition) field.ErrorList {
-	in, err := toInternal(crd)
-	if err != nil {
-		return field.ErrorList{field.InternalError(nil, err)}
+	if w.Subresource == "status" {
+		return validateStatus(ctx, crd, old)
 	}
 	// Validating a schema runs its rules on its defaults.
 	for i := range crd.Spec.Versions {
@@ -111,26 +112,58 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 			}
 		}
 	}
-	beta := w.Version != nil && w.Version.Name == betaVersion
-	if old == nil && beta {
-		return validateBeta(ctx, in, nil)
+	if w.Version != nil && w.Version.Name == betaVersion {
+		return judge(ctx, crd, old, validateBeta)
+	}
+	if small, ok := skeleton(crd); ok {
+		var was *definition
+		if old != nil {
+			was = replaced(old)
+		}
+		if len(judge(ctx, small, was, validateCurrent)) == 0 {
+			return nil
+		}
+	}
+	return judge(ctx, crd, old, validateCurrent)
+}
+
+func validateStatus(ctx context.Context, crd, old *definition) field.ErrorList {
+	shown := func(d *definition) *definition {
+		return &definition{ObjectMeta: d.ObjectMeta, Status: d.Status} // nothing else is looked at
+	}
+	return judge(ctx, shown(crd), shown(old), validation.ValidateUpdateCustomResourceDefinitionStatus)
+}
+
+// judge has check look at a definition in the form upstream validates; old is nil on create. Some schemas with rules where
+// CEL has no types, as below items of an object, make upstream's code panic: that is an error too.
+func judge(ctx context.Context, crd, old *definition, check func(ctx context.Context, in, was *internal.CustomResourceDefinition) field.ErrorList) (errs field.ErrorList) {
+	defer func() {
+		if p := recover(); p != nil {
+			errs = field.ErrorList{field.InternalError(field.NewPath("spec", "versions"), fmt.Errorf("validating the schemas: %v", p))}
+		}
+	}()
+	in, err := toInternal(crd)
+	if err != nil {
+		return field.ErrorList{field.InternalError(nil, err)}
 	}
 	if old == nil {
-		return slices.DeleteFunc(validation.ValidateCustomResourceDefinition(ctx, in), func(e *field.Error) bool {
-			return e.Type == field.ErrorTypeRequired && e.Field == "metadata.name" // asked of all kinds
-		})
+		return check(ctx, in, nil)
 	}
 	was, err := toInternal(old)
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	if w.Subresource == "status" {
-		return validation.ValidateUpdateCustomResourceDefinitionStatus(ctx, in, was)
+	return check(ctx, in, was)
+}
+
+// validateCurrent checks a definition by the rules of v1.
+func validateCurrent(ctx context.Context, in, was *internal.CustomResourceDefinition) field.ErrorList {
+	if was != nil {
+		return validation.ValidateCustomResourceDefinitionUpdate(ctx, in, was)
 	}
-	if beta {
-		return validateBeta(ctx, in, was)
-	}
-	return validation.ValidateCustomResourceDefinitionUpdate(ctx, in, was)
+	return slices.DeleteFunc(validation.ValidateCustomResourceDefinition(ctx, in), func(e *field.Error) bool {
+		return e.Type == field.ErrorTypeRequired && e.Field == "metadata.name" // asked of all kinds
+	})
 }
 
 // toInternal is crd in the form upstream validates, with just the metadata its own rules look at: all the rest has been

@@ -42,6 +42,7 @@ var badSchemas = []struct{ name, schema, want string }{
 	{"rule below unbounded lists", below(nested(3, `{"type":"array","items":`, `{"type":"string","x-kubernetes-validations":[{"rule":"self.contains('x')"}]}`, `}`)), `estimated rule cost exceeds budget by factor of more than 100x`},
 	{"dear message", below(`{"type":"object","properties":{"a":{"type":"array","items":{"type":"string"}}},"x-kubernetes-validations":[{"rule":"true","messageExpression":"self.a.join(self.a.join(self.a.join('x')))"}]}`), `estimated messageExpression cost exceeds budget`},
 	{"parentheses", below(`{"type":"integer","x-kubernetes-validations":[{"rule":"` + strings.Repeat("(", 500) + `self > 0` + strings.Repeat(")", 500) + `"}]}`), `compilation failed`},
+	{"rule where there is no type", below(`{"type":"object","x-kubernetes-validations":[{"rule":"true"}],"items":{"type":"object","properties":{"a":{"type":"string","x-kubernetes-validations":[{"rule":"true"}]}}}}`), `spec.versions: Internal error: validating the schemas`},
 	{"huge quantity", below(`{"type":"string","x-kubernetes-validations":[{"rule":"quantity ('1e-2000000000').sign() == 1"}]}`), `the exponent must be between -999 and 999`},
 
 	{"default of another type", below(`{"type":"object","properties":{"a":{"type":"integer","default":"x"}}}`), `properties[a].default: Invalid value: "string":  in body must be of type integer: "string"`},

@@ -1,0 +1,117 @@
+package apiextensions
+
+import (
+	"slices"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiserver/pkg/cel"
+)
+
+// skeleton is what upstream still has to judge of a definition whose schemas are sound: everything but the schemas, and of
+// those what CEL rules see. Its validation is a small part of the definition's. What is left out can only make rules look
+// dearer than they are, as upstream estimates sizes: what it accepts of a skeleton it accepts of the whole. ok is false
+// when a schema may not be sound, or when other parts of the definition refer to schemas.
+func skeleton(crd *definition) (_ *definition, ok bool) {
+	if crd.Spec.PreserveUnknownFields {
+		return nil, false
+	}
+	return withSchemas(crd, func(v *apiextensionsv1.CustomResourceDefinitionVersion) *props {
+		if s := v.Schema.OpenAPIV3Schema; len(v.SelectableFields) == 0 && sound(s) {
+			if b := bones(s, ""); b != nil {
+				return b
+			}
+			return &props{Type: "object"}
+		}
+		return nil
+	})
+}
+
+// replaced is a definition as something to compare a skeleton with: its schemas are none that a skeleton has.
+func replaced(crd *definition) *definition {
+	d, _ := withSchemas(crd, func(*apiextensionsv1.CustomResourceDefinitionVersion) *props {
+		return &props{Type: "object", Title: "replaced"}
+	})
+	return d
+}
+
+// withSchemas is crd with other schemas in place of those it has; ok is false when there is none for one of them.
+func withSchemas(crd *definition, other func(*apiextensionsv1.CustomResourceDefinitionVersion) *props) (_ *definition, ok bool) {
+	d := *crd
+	d.Spec.Versions = append([]apiextensionsv1.CustomResourceDefinitionVersion(nil), crd.Spec.Versions...)
+	for i := range d.Spec.Versions {
+		v := &d.Spec.Versions[i]
+		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+			continue
+		}
+		s := other(v)
+		if s == nil {
+			return nil, false
+		}
+		v.Schema = &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: s}
+	}
+	return &d, true
+}
+
+// bones is what of s there is to see for the CEL rules in it and for those above, whose text is by: the members that a rule
+// mentions, with their types and the limits that upstream takes sizes from. It is nil when there is nothing to see. Defaults
+// go, and what has one counts as not required, as upstream has it; without list types, rules may compare less with the old
+// object than they may.
+func bones(s *props, by string) *props {
+	for i := range s.XValidations {
+		r := &s.XValidations[i]
+		by += r.Rule + "\n" + r.MessageExpression + "\n" + r.FieldPath + "\n"
+	}
+	var properties map[string]props
+	var required []string
+	var p props // one for all members: it is large, and escapes
+	for name := range s.Properties {
+		p = s.Properties[name]
+		from := ""
+		if mentions(by, name) {
+			from = by
+		}
+		c := bones(&p, from)
+		if c == nil {
+			continue
+		}
+		if properties == nil {
+			properties = map[string]props{}
+		}
+		properties[name] = *c
+		if p.Default == nil && slices.Contains(s.Required, name) {
+			required = append(required, name)
+		}
+	}
+	var items, additional *props
+	if s.Items != nil {
+		items = bones(s.Items.Schema, by)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		additional = bones(s.AdditionalProperties.Schema, by)
+	}
+	if by == "" && properties == nil && items == nil && additional == nil {
+		return nil
+	}
+	b := &props{
+		Type: s.Type, Format: s.Format, MaxLength: s.MaxLength, MaxItems: s.MaxItems, MaxProperties: s.MaxProperties, Enum: s.Enum,
+		XIntOrString: s.XIntOrString, XPreserveUnknownFields: s.XPreserveUnknownFields, XMapType: s.XMapType, XValidations: s.XValidations,
+		Properties: properties, Required: required, AdditionalProperties: s.AdditionalProperties,
+	}
+	if items != nil {
+		b.Items = &apiextensionsv1.JSONSchemaPropsOrArray{Schema: items}
+	}
+	if additional != nil {
+		b.AdditionalProperties = &apiextensionsv1.JSONSchemaPropsOrBool{Allows: true, Schema: additional}
+	}
+	return b
+}
+
+// mentions reports whether a member of that name may be read by the text of rules.
+func mentions(by, name string) bool {
+	if by == "" {
+		return false
+	}
+	escaped, ok := cel.Escape(name)
+	return strings.Contains(by, name) || ok && strings.Contains(by, escaped)
+}
