@@ -20,7 +20,7 @@ import (
 const graph = `
 	api:            -
 	object:         api
-	schema:         api object
+	schema/...:     api object schema/...
 	store/...:      api
 	webhook:        api store
 	client:         api object

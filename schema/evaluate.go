@@ -2,11 +2,15 @@ package schema
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"sync"
 
 	celgo "github.com/google/cel-go/cel"
 	celtypes "github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
@@ -14,20 +18,33 @@ import (
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/common"
 	"k8s.io/apiserver/pkg/cel/environment"
+	cellibrary "k8s.io/apiserver/pkg/cel/library"
+
+	"pintle.dev/object"
+	"pintle.dev/schema/rule"
 )
 
 // evaluator tells whether all CEL rules at a node of a schema and below it hold. It says nothing else: what a rule that
-// does not hold means is for upstream's validator to find out again, and to word. It runs the same programs on the same
-// values in the same order, but does not build the schema of every object anew each time a rule reads a field of it.
+// does not hold means is for upstream's validator to find out again, and to word. It runs the rules in the same order, at
+// the same cost and on values of the same types, but reads the document where it lies.
 type evaluator struct {
-	rules             []rule
+	rules             []celRule
+	transitions       bool // a rule here or below names oldSelf
+	keys              []string
 	shape             *celShape
 	items, additional *evaluator
-	properties        map[string]*evaluator
+	properties        []evaluatedProperty
 }
 
-type rule struct {
-	celgo.Program
+type evaluatedProperty struct {
+	name string
+	*evaluator
+}
+
+// celRule is one of x-kubernetes-validations.
+type celRule struct {
+	compiled                *rule.Rule // nil when only cel-go knows what is in it
+	program                 func() (celgo.Program, error)
 	transition, optionalOld bool
 }
 
@@ -48,18 +65,15 @@ func compileRuled(s *structuralschema.Structural, shape *celShape, t *apiserverc
 		}
 	}
 	e := &evaluator{shape: shape}
-	compiled, err := cel.Compile(s, t, celconfig.PerCallLimit, environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()), cel.StoredExpressionsEnvLoader())
-	if err != nil {
+	if s.XListType != nil && *s.XListType == "map" {
+		e.keys = s.XListMapKeys
+	}
+	var err error
+	if e.rules, err = compileCEL(s.XValidations, shape, t); err != nil {
 		return nil, false
 	}
-	for i, c := range compiled {
-		if c.Error != nil {
-			return nil, false
-		}
-		if c.Program != nil {
-			optional := s.XValidations[i].OptionalOldSelf
-			e.rules = append(e.rules, rule{c.Program, c.UsesOldSelf, optional != nil && *optional})
-		}
+	for i := range e.rules {
+		e.transitions = e.transitions || e.rules[i].transition
 	}
 	var element *apiservercel.DeclType
 	if t != nil {
@@ -87,16 +101,88 @@ func compileRuled(s *structuralschema.Structural, shape *celShape, t *apiserverc
 			return nil, false // rules on metadata see less of it as self than from above
 		}
 		if c != nil {
-			if e.properties == nil {
-				e.properties = map[string]*evaluator{}
-			}
-			e.properties[name] = c
+			e.properties = append(e.properties, evaluatedProperty{name, c})
+			e.transitions = e.transitions || c.transitions
 		}
 	}
 	if e.rules == nil && e.items == nil && e.additional == nil && e.properties == nil {
 		return nil, true
 	}
+	e.transitions = e.transitions || e.items != nil && e.items.transitions || e.additional != nil && e.additional.transitions
 	return e, true
+}
+
+// compileCEL compiles the rules of a schema, as stored ones are; t is the type of self. It fails where upstream's
+// compilation does.
+func compileCEL(validations apiextensionsv1.ValidationRules, shape *celShape, t *apiservercel.DeclType) ([]celRule, error) {
+	if len(validations) == 0 {
+		return nil, nil
+	}
+	if t == nil {
+		return nil, fmt.Errorf("CEL has no type for the schema")
+	}
+	t = t.MaybeAssignTypeName("selfType")
+	self := rule.TypeOf(shape)
+	var rules []celRule
+	envs := map[bool]*celgo.Env{}
+	for i := range validations {
+		v := &validations[i]
+		if strings.TrimSpace(v.Rule) == "" {
+			continue
+		}
+		optional := v.OptionalOldSelf != nil && *v.OptionalOldSelf
+		if envs[optional] == nil {
+			var err error
+			if envs[optional], err = ruleEnv(t, optional); err != nil {
+				return nil, err
+			}
+		}
+		r, err := compileRule(envs[optional], v.Rule, self)
+		if err != nil {
+			return nil, err
+		}
+		r.optionalOld = optional
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+// compileRule compiles one rule whose self is of the given type.
+func compileRule(env *celgo.Env, text string, self *rule.Type) (r celRule, err error) {
+	checked, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return r, issues.Err()
+	}
+	if checked.OutputType() != celgo.BoolType {
+		return r, fmt.Errorf("rule %q is no bool", text)
+	}
+	for _, ref := range checked.NativeRep().ReferenceMap() {
+		r.transition = r.transition || ref.Name == cel.OldScopedVarName
+	}
+	r.program = sync.OnceValues(func() (celgo.Program, error) {
+		return env.Program(checked, celgo.CostLimit(celconfig.PerCallLimit), celgo.CostTracking(&cellibrary.CostEstimator{}),
+			celgo.InterruptCheckFrequency(celconfig.CheckFrequency))
+	})
+	if r.compiled = rule.Compile(checked.NativeRep(), self); r.compiled == nil {
+		_, err = r.program()
+	}
+	return r, err
+}
+
+// ruleEnv is the environment in which a rule with self of type t is compiled.
+func ruleEnv(t *apiservercel.DeclType, optionalOld bool) (*celgo.Env, error) {
+	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv()
+	provider := apiservercel.NewDeclTypeProvider(t)
+	provider.SetRecognizeKeywordAsFieldName(true)
+	options, err := provider.EnvOptions(base.CELTypeProvider())
+	if err != nil {
+		return nil, err
+	}
+	old := t.CelType()
+	if optionalOld {
+		old = celtypes.NewOptionalType(old)
+	}
+	return base.Extend(append(options, celgo.Variable(cel.ScopedVarName, t.CelType()), celgo.Variable(cel.OldScopedVarName, old))...)
 }
 
 // memberType is the type of a property of an object of type t; nil when it has none.
@@ -132,28 +218,31 @@ func ruled(n *structuralschema.NestedValueValidation) bool {
 	return false
 }
 
-// hold reports whether all rules hold for v, which was old, within what is left of the budget.
-func (e *evaluator) hold(ctx context.Context, v, old any, budget *int64) bool {
-	if e == nil || v == nil {
+// hold reports whether all rules hold for v, which was old (nil when there is nothing to compare with), within what is
+// left of the budget.
+func (e *evaluator) hold(ctx context.Context, v, old *object.Value, budget *int64) bool {
+	if e == nil || v.IsNull() {
 		return true
+	}
+	if old.IsNull() {
+		old = nil
 	}
 	if len(e.rules) > 0 && !e.run(ctx, v, old, budget) {
 		return false
 	}
-	switch v := v.(type) {
-	case []any:
+	switch v.Kind() {
+	case object.List:
 		return e.holdItems(ctx, v, old, budget)
-	case map[string]any:
-		was, _ := old.(map[string]any)
+	case object.Map:
 		if e.additional != nil {
-			for name, m := range v {
-				if !e.additional.hold(ctx, m, was[name], budget) {
+			for name, m := range v.Fields() {
+				if !e.additional.hold(ctx, m, old.Get(name), budget) {
 					return false
 				}
 			}
 		}
-		for name, p := range e.properties {
-			if !p.hold(ctx, v[name], was[name], budget) {
+		for _, p := range e.properties {
+			if !p.hold(ctx, v.Get(p.name), old.Get(p.name), budget) {
 				return false
 			}
 		}
@@ -161,15 +250,15 @@ func (e *evaluator) hold(ctx context.Context, v, old any, budget *int64) bool {
 	return true
 }
 
-func (e *evaluator) holdItems(ctx context.Context, items []any, old any, budget *int64) bool {
+func (e *evaluator) holdItems(ctx context.Context, items, old *object.Value, budget *int64) bool {
 	if e.items == nil {
 		return true
 	}
-	was := func(any) any { return nil }
-	if l, _ := old.([]any); len(l) > 0 {
-		was = common.MakeMapList(e.shape, l).Get
+	was := func(*object.Value) *object.Value { return nil }
+	if e.items.transitions && len(e.keys) > 0 && old.Kind() == object.List {
+		was = byKeys(old, e.keys)
 	}
-	for _, item := range items {
+	for _, item := range items.Items() {
 		if !e.items.hold(ctx, item, was(item), budget) {
 			return false
 		}
@@ -177,36 +266,90 @@ func (e *evaluator) holdItems(ctx context.Context, items []any, old any, budget 
 	return true
 }
 
-// run evaluates the rules of this node.
-func (e *evaluator) run(ctx context.Context, v, old any, budget *int64) bool {
-	now := variables{self: common.UnstructuredToVal(v, e.shape)}
-	optional := variables{self: now.self, old: celtypes.OptionalNone}
-	if old != nil {
-		now.old = common.UnstructuredToVal(old, e.shape)
-		optional.old = celtypes.OptionalOf(now.old)
+// byKeys finds the first item of a list of type map that has the same keys as another.
+func byKeys(list *object.Value, keys []string) func(*object.Value) *object.Value {
+	items := make(map[string]*object.Value, list.Len())
+	var buf []byte
+	identity := func(item *object.Value) bool {
+		buf = buf[:0]
+		for i, k := range keys {
+			if kind := item.Get(k).Kind(); kind == object.Null || kind == object.List || kind == object.Map {
+				return false
+			}
+			buf = appendIdentity(buf, item, keys[i:i+1]) // one by one: then it tells 1 from 1.0
+		}
+		return true
 	}
+	for _, item := range list.Items() {
+		if identity(item) && items[string(buf)] == nil {
+			items[string(buf)] = item
+		}
+	}
+	return func(item *object.Value) *object.Value {
+		if !identity(item) {
+			return nil
+		}
+		return items[string(buf)]
+	}
+}
+
+// run evaluates the rules of this node.
+func (e *evaluator) run(ctx context.Context, v, old *object.Value, budget *int64) bool {
+	var vars *variables // made for the first rule that needs them
 	for i := range e.rules {
 		r := &e.rules[i]
 		if *budget <= 0 {
 			return false
 		}
-		vars := &now
-		if r.optionalOld {
-			vars = &optional
-		} else if r.transition && old == nil {
+		if r.transition && old == nil && !r.optionalOld {
 			continue
 		}
-		result, details, err := r.ContextEval(ctx, vars)
-		if err != nil || result != celtypes.True || details == nil {
+		var cost uint64
+		ok := false
+		if r.compiled != nil {
+			cost, ok = r.compiled.Holds(ctx, v, old)
+		}
+		if !ok {
+			if vars == nil {
+				vars = e.variables(v, old)
+			}
+			cost, ok = r.holds(ctx, *vars)
+		}
+		if !ok || cost > uint64(*budget) {
 			return false
 		}
-		cost := details.ActualCost()
-		if cost == nil || *cost > uint64(*budget) {
-			return false
-		}
-		*budget -= int64(*cost)
+		*budget -= int64(cost)
 	}
 	return true
+}
+
+// holds asks cel-go.
+func (r *celRule) holds(ctx context.Context, vars variables) (cost uint64, ok bool) {
+	program, err := r.program()
+	if err != nil {
+		return 0, false
+	}
+	if r.optionalOld {
+		if vars.old == nil {
+			vars.old = celtypes.OptionalNone
+		} else {
+			vars.old = celtypes.OptionalOf(vars.old)
+		}
+	}
+	result, details, err := program.ContextEval(ctx, &vars)
+	if err != nil || result != celtypes.True || details == nil || details.ActualCost() == nil {
+		return 0, false
+	}
+	return *details.ActualCost(), true
+}
+
+// variables are the documents as upstream's values.
+func (e *evaluator) variables(v, old *object.Value) *variables {
+	vars := &variables{self: common.UnstructuredToVal(v.ToAny(), e.shape)}
+	if old != nil {
+		vars.old = common.UnstructuredToVal(old.ToAny(), e.shape)
+	}
+	return vars
 }
 
 // variables are what a rule may name.

@@ -72,7 +72,7 @@ func agreeOn(t *testing.T, s *Schema, doc, was *object.Value) {
 	ctx := warning.WithWarningRecorder(t.Context(), forgiven(func(string) { said++ }))
 	errs, left := u.cel().Validate(ctx, nil, u.structural, now, old, celconfig.RuntimeCELCostBudget, options...)
 	budget := int64(celconfig.RuntimeCELCostBudget)
-	got, want := u.evaluator.hold(t.Context(), now, old, &budget), len(errs) == 0 && said == 0
+	got, want := u.evaluator.hold(t.Context(), doc, was, &budget), len(errs) == 0 && said == 0
 	if got != want {
 		t.Errorf("%s was %s: rules hold: %t, want %t: %v", text(doc), text(was), got, want, errs)
 	}

@@ -137,13 +137,14 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 	if err != nil {
 		return append(c.Found, field.InternalError(nil, err))
 	}
-	w := u.walk(c)
+	w := &walk{upstream: u, check: c}
 	var errs field.ErrorList
 	if !valid {
 		errs = w.values()
 	}
 	errs = append(errs, c.Found...)
 	if embedded {
+		w.convert()
 		errs = append(errs, objectmeta.Validate(ctx, nil, w.new, u.structural, false)...)
 	}
 	if !lists {
@@ -196,25 +197,30 @@ func (s *Schema) validPart(c Check) bool {
 	return status == nil || declared == nil || declared.valid(status)
 }
 
-// walk is a Check in Go's generic JSON, as upstream's validators want it.
+// walk is a Check for upstream's validators.
 type walk struct {
 	*upstream
-	check      Check
+	check Check
+
+	// The documents in Go's generic JSON, once they are converted.
 	new, old   map[string]any
 	correlated *common.CorrelatedObject // nil on create
 }
 
-func (u *upstream) walk(c Check) *walk {
-	w := &walk{upstream: u, check: c}
-	w.new, _ = c.New.ToAny().(map[string]any)
-	if c.Old != nil {
-		w.old, _ = c.Old.ToAny().(map[string]any)
-		w.correlated = common.NewCorrelatedObject(w.new, w.old, &model.Structural{Structural: u.structural})
+// convert makes generic JSON of the documents, which upstream's validators want.
+func (w *walk) convert() {
+	if w.new != nil {
+		return
 	}
-	return w
+	w.new, _ = w.check.New.ToAny().(map[string]any)
+	if w.check.Old != nil {
+		w.old, _ = w.check.Old.ToAny().(map[string]any)
+		w.correlated = common.NewCorrelatedObject(w.new, w.old, &model.Structural{Structural: w.structural})
+	}
 }
 
 func (w *walk) values() field.ErrorList {
+	w.convert()
 	switch {
 	case w.old == nil:
 		return validation.ValidateCustomResource(nil, w.new, w.validator)
@@ -230,6 +236,7 @@ func (w *walk) values() field.ErrorList {
 
 // lists reports duplicates, but not to who updates an object that had some before.
 func (w *walk) lists() field.ErrorList {
+	w.convert()
 	if w.old != nil && len(listtype.ValidateListSetsAndMaps(nil, w.structural, w.old)) > 0 {
 		return nil
 	}
@@ -237,20 +244,22 @@ func (w *walk) lists() field.ErrorList {
 }
 
 func (w *walk) rules(ctx context.Context) field.ErrorList {
-	var old any
+	was := w.check.Old
 	if w.quantities {
-		if errs := hugeQuantities(nil, w.new, nil); len(errs) > 0 {
+		if errs := hugeQuantities(nil, w.check.New, nil); len(errs) > 0 {
 			return errs
 		}
-		if len(hugeQuantities(nil, w.old, nil)) > 0 {
-			w.old = nil // it was stored before there were such rules: it is not compared with
+		if len(hugeQuantities(nil, was, nil)) > 0 {
+			was = nil // it was stored before there were such rules: it is not compared with
 		}
 	}
-	if w.old != nil {
-		old = w.old
-	}
-	if budget := int64(celconfig.RuntimeCELCostBudget); w.evaluator != nil && w.evaluator.hold(ctx, w.new, old, &budget) {
+	if budget := int64(celconfig.RuntimeCELCostBudget); w.evaluator != nil && w.evaluator.hold(ctx, w.check.New, was, &budget) {
 		return nil
+	}
+	w.convert()
+	var old any
+	if was != nil && w.old != nil {
+		old = w.old
 	}
 	var options []cel.Option
 	if old != nil {

@@ -9,6 +9,8 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/object"
 )
 
 // MaxExponent bounds the decimal exponent of a quantity. Upstream's library takes memory and time in proportion to the
@@ -56,24 +58,28 @@ func CheckQuantities(p *apiextensionsv1.JSONSchemaProps) error {
 	return nil
 }
 
-// hugeQuantities finds the quantities with an exponent beyond MaxExponent in generic JSON. The rules of a schema that
+// hugeQuantities finds the quantities with an exponent beyond MaxExponent in a document. The rules of a schema that
 // reads quantities are not to see them: what they call cannot be interrupted.
-func hugeQuantities(at *field.Path, v any, errs field.ErrorList) field.ErrorList {
-	switch v := v.(type) {
-	case string:
-		if HugeQuantity(v) {
-			errs = append(errs, field.Invalid(at, fmt.Sprintf("%.40s", v), fmt.Sprintf("the exponent of a quantity must be between -%d and %d", MaxExponent, MaxExponent)))
+func hugeQuantities(at *field.Path, v *object.Value, errs field.ErrorList) field.ErrorList {
+	switch v.Kind() {
+	case object.String:
+		errs = hugeQuantityIn(at, v.Str(), errs)
+	case object.List:
+		for i, item := range v.Items() {
+			errs = hugeQuantities(at.Index(i), item, errs)
 		}
-	case []any:
-		for i := range v {
-			errs = hugeQuantities(at.Index(i), v[i], errs)
-		}
-	case map[string]any:
-		for k, e := range v {
-			below := at.Child(k)
-			errs = hugeQuantities(below, k, errs)
-			errs = hugeQuantities(below, e, errs)
+	case object.Map:
+		for name, m := range v.Fields() {
+			below := at.Child(name)
+			errs = hugeQuantities(below, m, hugeQuantityIn(below, name, errs))
 		}
 	}
 	return errs
+}
+
+func hugeQuantityIn(at *field.Path, text string, errs field.ErrorList) field.ErrorList {
+	if !HugeQuantity(text) {
+		return errs
+	}
+	return append(errs, field.Invalid(at, fmt.Sprintf("%.40s", text), fmt.Sprintf("the exponent of a quantity must be between -%d and %d", MaxExponent, MaxExponent)))
 }

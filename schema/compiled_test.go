@@ -1,0 +1,346 @@
+package schema
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	celgo "github.com/google/cel-go/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
+
+	"pintle.dev/object"
+	"pintle.dev/schema/rule"
+)
+
+// compiledSchema has values of every type that compiled rules know, and some they do not.
+const compiledSchema = `{"type":"object","properties":{
+	"s":{"type":"string"},"t":{"type":"string","nullable":true},"n":{"type":"integer"},"m":{"type":"integer"},"d":{"type":"number"},"e":{"type":"number"},"b":{"type":"boolean"},"a-b":{"type":"string"},
+	"strs":{"type":"array","items":{"type":"string"}},"ints":{"type":"array","items":{"type":"integer"}},"nums":{"type":"array","items":{"type":"number"}},
+	"set":{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"}},
+	"items":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"],"items":{"type":"object","required":["name"],"properties":{
+		"name":{"type":"string"},"value":{"type":"string"},"n":{"type":"integer"},"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"}}},"tags":{"type":"array","items":{"type":"string"}}}}},
+	"map":{"type":"object","additionalProperties":{"type":"string"}},"counts":{"type":"object","additionalProperties":{"type":"integer"}},
+	"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"},"z":{"type":"object","properties":{"x":{"type":"string"}}}}},
+	"when":{"type":"string","format":"date-time"},"port":{"x-kubernetes-int-or-string":true},"any":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
+
+// celCase is the ground on which compiled rules are compared with cel-go's programs.
+type celCase struct {
+	e                *evaluator
+	self             *rule.Type
+	env, optionalEnv *celgo.Env // of oldSelf
+}
+
+func newCELCase(t testing.TB) *celCase {
+	t.Helper()
+	u, err := mustCompile(t, compiledSchema).upstream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := newCELShape(model.WithTypeAndObjectMeta(u.structural))
+	c := &celCase{e: &evaluator{shape: shape}, self: rule.TypeOf(shape)}
+	typ := model.SchemaDeclType(u.structural, true).MaybeAssignTypeName("selfType")
+	if c.env, err = ruleEnv(typ, false); err != nil {
+		t.Fatal(err)
+	}
+	if c.optionalEnv, err = ruleEnv(typ, true); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// compile is a rule as the evaluator has it. It fails when that is not valid CEL.
+func (c *celCase) compile(text string, optional bool) (*celRule, error) {
+	env := c.env
+	if optional {
+		env = c.optionalEnv
+	}
+	r, err := compileRule(env, text, c.self)
+	r.optionalOld = optional
+	return &r, err
+}
+
+// compare checks R1: a rule that is compiled holds only where cel-go's program does, at the same cost. It returns what
+// both said.
+func (c *celCase) compare(t testing.TB, text string, r *celRule, doc, old *object.Value) (compiled, program bool) {
+	t.Helper()
+	if r.transition && old == nil && !r.optionalOld || r.compiled == nil {
+		return false, false
+	}
+	cost, compiled := r.compiled.Holds(t.Context(), doc, old)
+	want, program := r.holds(t.Context(), *c.e.variables(doc, old))
+	if compiled && !program {
+		t.Errorf("R1: %s\nof %s, was %s: holds for the compiled rule alone", text, jsonText(doc), jsonText(old))
+	}
+	if compiled && program && cost != want {
+		t.Errorf("R1: %s\nof %s, was %s: costs %d, want %d", text, jsonText(doc), jsonText(old), cost, want)
+	}
+	return compiled, program
+}
+
+func jsonText(v *object.Value) string { return string(object.AppendJSON(nil, v)) }
+
+// fullDoc has a value everywhere.
+const fullDoc = `{"s":"some text that has words","t":"x","n":3,"m":-4,"d":2.5,"e":2,"b":true,"a-b":"dash","strs":["a","b","a longer one, of some words"],"ints":[1,2,3],"nums":[1,2.5],
+	"set":["b","a"],"items":[{"name":"a","value":"A","n":1,"o":{"x":"q","y":1},"tags":["t","u"]},{"name":"b","value":"BB","n":2,"o":{"x":"r","y":2},"tags":[]}],
+	"map":{"k":"v","l":"w"},"counts":{"k":1,"l":2},"o":{"x":"x","y":7,"z":{"x":"zx"}},"when":"2020-01-01T00:00:00Z","port":80,"any":{"q":[1,{}]},"metadata":{"name":"full"}}`
+
+// compiledRules hold for fullDoc, when it was that before.
+var compiledRules = []string{
+	`self.b`, `self.s.size() > 3 && self.n < 5`, `self.s.startsWith('some') && self.s.endsWith('words') && self.s.contains('text')`, `self.s.matches('^[a-z ]+$')`, `!self.s.matches('^[0-9]+$')`,
+	`self.n + self.m == -1`, `self.n - self.m == 7`, `self.n * self.m <= -12`, `self.m / self.n == -1`, `self.m % self.n == -1`, `-self.n == -3 && -self.d == -2.5`, `self.d * self.e >= 5.0 && self.d + self.e != 1.0 && self.d - self.e > 0.0 && self.d / self.e < 2.0`,
+	`self.s + self.t == 'some text that has wordsx'`, `self.s > 'a' && self.s >= 'b' && 'b' <= self.s && 'b' < self.s`, `self.t.upperAscii() == 'X' && self.s.lowerAscii() == self.s`,
+	`self.a__dash__b == 'dash'`, `has(self.a__dash__b)`, `has(self.o.z.x) && has(self.o.y)`, `has(self.when) && has(self.port) && has(self.any)`, `self.metadata.name == 'full' && has(self.metadata.name)`,
+	`self.strs.all(x, x.size() > 0)`, `self.strs.exists(x, x == 'b')`, `self.strs.exists_one(x, x == 'b')`, `self.strs.filter(x, x.size() == 1).size() == 2`, `self.strs.map(x, x.size()).all(n, n > 0)`, `self.strs.map(x, x.size() == 1, x + x).exists(x, x == 'aa')`,
+	`self.ints.map(n, n * 2).exists(n, n == 6)`, `self.nums.all(x, x > 0.5)`, `self.nums.map(x, x * 2.0)[0] == 2.0`, `self.ints[0] == 1 && self.ints[self.n - 1] == 3`, `self.ints[self.ints[0]] == 2`, `self.strs[0] == 'a'`,
+	`self.items.all(i, i.name.size() > 0 && i.value.size() > 0)`, `self.items.exists(i, i.o.x == 'r' && i.o.y == 2)`, `self.items.filter(i, i.n > 1).all(i, i.name == 'b')`, `self.items.filter(i, i.n > 1)[0].name == 'b'`, `self.items.map(i, i.name).exists(n, n == 'b')`, `self.items.map(i, i.o).exists(o, o.y == 1)`,
+	`self.items.all(i, self.items.exists_one(j, i.name == j.name))`, `self.items.all(i, i.tags.all(t, t in ['t', 'u', 'v']))`, `self.items.all(i, i.name in ['a', 'b'])`, `self.items.exists_one(i, i.name in ['b', 'c'])`, `self.items.filter(i, !(i.name in ['b', 'c'])).size() == 1`,
+	`'b' in self.strs && !('c' in self.strs)`, `2 in self.ints`, `2.5 in self.nums`, `self.n in [1, 2, 3] && self.d in [1.0, 2.5]`, `self.items.map(i, i.name).exists(n, n in self.strs)`, `'b' in self.items.map(i, i.name)`, `'a' in self.set && self.t in [self.s, self.t]`, `!(self.n in [])`,
+	`self.map.all(k, k in self.counts)`, `self.map.all(k, self.map[k].size() == 1)`, `self.map.k == 'v' && has(self.map.k) && !has(self.map.q)`, `self.map['k'] == 'v' && 'l' in self.map`, `self.map.size() == 2 && size(self.counts) == 2 && size(self.s) > 2 && size(self.strs) == 3`, `self.counts.all(k, self.counts[k] > 0)`, `self.map[self.map.exists(k, k == 'z') ? 'z' : 'k'] == 'v'`,
+	`self.b ? self.n == 3 : self.m == 3`, `(self.b ? self.s : self.t).size() > 3`, `(self.b ? self.o : self.o).x == 'x'`, `(self.n > 5 ? self.o.z.x : self.b ? self.o.x : self.t) == 'x'`, `(self.n > 5 ? 'lit' : self.t) == 'x'`, `(self.b ? has(self.o.x) : has(self.o.y))`, `(self.b ? self.ints : self.ints)[self.b ? 0 : 1] == 1`, `(self.b ? 1.5 : self.d) == 1.5`, `[self.s, self.t].all(x, x.size() > 0)`, `[1, 2, self.n].exists(x, x == 3)`, `['a', 'b'].all(x, x in self.strs)`, `[self.o, self.o].all(o, o.x == 'x')`,
+	`self == oldSelf`, `self.o == oldSelf.o && !(self.items != oldSelf.items)`, `self.strs == oldSelf.strs && self.set == oldSelf.set && self.map == oldSelf.map && self.nums == oldSelf.nums`, `self.when == oldSelf.when && self.port == oldSelf.port && self.any == oldSelf.any`, `self.n >= oldSelf.n && self.s == oldSelf.s`, `self.items.all(i, oldSelf.items.exists(o, o.name == i.name && o == i))`, `oldSelf.map.all(k, k in self.map && self.map[k] == oldSelf.map[k])`, `self.items.size() <= oldSelf.items.size() + 1`, `oldSelf.items.all(o, self.items.filter(i, i.name == o.name).size() == 1)`,
+	`self.strs.all(x, self.ints.all(n, n > 0 || x != ''))`, `self.strs.map(x, 'lit').all(x, x == 'lit')`, `self.strs.map(x, 1)[0] == 1`, `self.items.map(i, i.tags.filter(t, t == 'u')).exists(l, l.size() == 1)`, `self.items.map(i, i.tags).exists(l, 'u' in l)`, `true`, `'a' < 'b' && 1 < 2 && 1.0 < 2.0 && 1 == 1`, `self.strs.all(self, self.size() > 0)`,
+	`self.items.exists_one(k, (k.name == 'a') == (k.value in ['A']) && k.n == 1)`, `self.strs.exists_one(k, self.s.contains(k) == (k in ['a']) && k == 'a')`,
+}
+
+// optionalRules hold for fullDoc, whether or not it was there before; their oldSelf is optional.
+var optionalRules = []string{
+	`!oldSelf.hasValue() || oldSelf.value() == self`, `oldSelf.hasValue() ? oldSelf.value().n <= self.n : self.n == 3`, `!oldSelf.hasValue() || oldSelf.value().items.all(o, self.items.exists(i, i.name == o.name))`, `self.n == 3`,
+}
+
+// TestCompiledRules: common rules are compiled, and hold where they should at cel-go's cost.
+func TestCompiledRules(t *testing.T) {
+	c := newCELCase(t)
+	full := mustParse(t, fullDoc)
+	check := func(text string, optional bool, old *object.Value) {
+		r, err := c.compile(text, optional)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if r.compiled == nil {
+			t.Errorf("%s: not compiled", text)
+			return
+		}
+		if compiled, program := c.compare(t, text, r, full, old); !compiled || !program {
+			t.Errorf("%s: holds: %t, for cel-go %t", text, compiled, program)
+		}
+		for _, doc := range sparseDocs(t, text) {
+			c.compare(t, text, r, doc, full)
+			if r.transition {
+				c.compare(t, text, r, full, doc)
+			}
+		}
+	}
+	for _, text := range compiledRules {
+		check(text, false, full)
+	}
+	for _, text := range optionalRules {
+		check(text, true, full)
+		check(text, true, nil)
+	}
+}
+
+// sparseDocs each lack a field of fullDoc that the rule names, or have something else there.
+func sparseDocs(t testing.TB, text string) []*object.Value {
+	var docs []*object.Value
+	full := mustParse(t, fullDoc)
+	for name := range full.Fields() {
+		if !strings.Contains(text, "."+name) {
+			continue
+		}
+		for _, instead := range []string{"", `null`, `"a"`, `1`, `2.5`, `[]`, `["a","a"]`, `{}`, `{"k":"v"}`, `[{"name":"a"},{"name":"b","n":"x"}]`, `[null]`, `{"k":null}`} {
+			v := full.Clone()
+			if instead == "" {
+				v.Remove(name)
+			} else {
+				v.Set(name, *mustParse(t, instead))
+			}
+			docs = append(docs, &v)
+		}
+	}
+	return docs
+}
+
+// writer makes up rules that are valid CEL mostly.
+type writer struct {
+	*rand.Rand
+	vars []writtenVar
+}
+
+type writtenVar struct{ name, kind string }
+
+// expr is an expression of the kind: bool, int, double, string, strs, ints, nums, items, item, o.
+func (w *writer) expr(kind string, depth int) string {
+	options := map[string][]string{
+		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)"},
+		"int":    {"self.n", "self.m", "1", "-2", "0", "self.o.y", "self.counts.k", "self.ints[0]"},
+		"double": {"self.d", "self.e", "1.5", "-0.5"},
+		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b"},
+		"strs":   {"self.strs", "['a','b']", "self.set"},
+		"ints":   {"self.ints", "[1,2,3]"},
+		"nums":   {"self.nums", "[1.0,2.5]"},
+		"items":  {"self.items"},
+		"item":   {"self.items[0]"},
+		"o":      {"self.o"},
+	}[kind]
+	for _, v := range w.vars {
+		switch {
+		case v.kind == kind:
+			options = append(options, v.name, v.name, v.name)
+		case v.kind == "item":
+			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)"}}[kind]...)
+		}
+	}
+	if depth == 0 {
+		return options[w.IntN(len(options))]
+	}
+	e := func(kind string) string { return w.expr(kind, depth-1) }
+	deeper := []func() string{func() string { return "(" + e("bool") + " ? " + e(kind) + " : " + e(kind) + ")" }}
+	switch kind {
+	case "bool":
+		deeper = append(deeper,
+			func() string { return "(" + e("bool") + pick(w.Rand, " && ", " || ") + e("bool") + ")" },
+			func() string { return "!" + e("bool") },
+			func() string {
+				k := pick(w.Rand, "int", "double", "string")
+				return "(" + e(k) + pick(w.Rand, " < ", " <= ", " > ", " >= ", " == ", " != ") + e(k) + ")"
+			},
+			func() string { return "(" + e("bool") + pick(w.Rand, " == ", " != ") + e("bool") + ")" },
+			func() string {
+				return e("string") + "." + pick(w.Rand, "startsWith", "endsWith", "contains") + "(" + e("string") + ")"
+			},
+			func() string { return e("string") + pick(w.Rand, ".matches('^a')", ".matches('b.*[cd]')") },
+			func() string {
+				return "(" + e("string") + " in " + pick(w.Rand, e("strs"), "['a','b']", "self.map", "["+e("string")+"]") + ")"
+			},
+			func() string { return "(" + e("int") + " in " + pick(w.Rand, e("ints"), "[1,2]") + ")" },
+			func() string { return "(" + e("double") + " in " + e("nums") + ")" },
+			func() string { return w.loop(pick(w.Rand, "all", "exists", "exists_one"), "", depth) },
+			func() string {
+				return "(" + pick(w.Rand, "self.strs == oldSelf.strs", "self.set == oldSelf.set", "self.o == oldSelf.o", "self.items != oldSelf.items", "self.map == oldSelf.map", "self.nums == oldSelf.nums", "self == oldSelf", "self.port == oldSelf.port", "self.when != oldSelf.when") + ")"
+			})
+	case "int":
+		deeper = append(deeper,
+			func() string {
+				return "(" + e("int") + pick(w.Rand, " + ", " - ", " * ", " / ", " % ") + e("int") + ")"
+			},
+			func() string { return "-(" + e("int") + ")" },
+			func() string {
+				return pick(w.Rand, e("string"), e("strs"), e("ints"), e("items"), "self.map") + ".size()"
+			},
+			func() string { return e("ints") + "[" + e("int") + "]" })
+	case "double":
+		deeper = append(deeper, func() string { return "(" + e("double") + pick(w.Rand, " + ", " - ", " * ", " / ") + e("double") + ")" })
+	case "string":
+		deeper = append(deeper,
+			func() string { return "(" + e("string") + " + " + e("string") + ")" },
+			func() string { return e("string") + pick(w.Rand, ".lowerAscii()", ".upperAscii()") },
+			func() string { return e("strs") + "[" + e("int") + "]" },
+			func() string { return "self.map[" + e("string") + "]" },
+			func() string { return e("item") + pick(w.Rand, ".name", ".o.x", ".value") },
+			func() string { return e("o") + ".x" })
+	case "strs", "ints", "nums", "items":
+		of := map[string]string{"strs": "string", "ints": "int", "nums": "double", "items": "item"}[kind]
+		deeper = append(deeper,
+			func() string { return w.loop("filter", kind, depth) },
+			func() string { return w.loop("map", of, depth) },
+			func() string { return "[" + e(of) + ", " + e(of) + "]" })
+	case "item":
+		deeper = append(deeper, func() string { return e("items") + "[" + e("int") + "]" })
+	}
+	return deeper[w.IntN(len(deeper))]()
+}
+
+// loop is a macro: over a kind of list for filter, to one of elements of a kind for map.
+func (w *writer) loop(macro, kind string, depth int) string {
+	over := pick(w.Rand, "strs", "ints", "nums", "items", "map")
+	if macro == "filter" {
+		over = kind
+	}
+	list := "self.map"
+	if over != "map" {
+		list = w.expr(over, depth-1)
+	}
+	name := fmt.Sprintf("v%d", len(w.vars))
+	w.vars = append(w.vars, writtenVar{name, map[string]string{"strs": "string", "ints": "int", "nums": "double", "items": "item", "map": "string"}[over]})
+	defer func() { w.vars = w.vars[:len(w.vars)-1] }()
+	body := w.expr("bool", depth-1)
+	switch {
+	case macro == "map" && w.IntN(2) == 0:
+		body += ", " + w.expr(kind, depth-1)
+	case macro == "map":
+		body = w.expr(kind, depth-1)
+	}
+	return list + "." + macro + "(" + name + ", " + body + ")"
+}
+
+// randomDoc is fullDoc with other values here and there.
+func randomDoc(t testing.TB, r *rand.Rand) *object.Value {
+	v := mustParse(t, fullDoc)
+	for name, choices := range map[string][]string{
+		"s": {`"a"`, `""`, `"ünïcödé and more of it"`, `3`}, "t": {`null`, `"b"`}, "n": {`0`, `1`, `9223372036854775807`, `1.0`}, "m": {`-1`, `2`, `-9223372036854775808`}, "d": {`0`, `-0.5`, `1e300`}, "b": {`false`},
+		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`},
+		"map": {`{}`, `{"k":"a"}`}, "counts": {`{}`}, "o": {`{}`, `{"x":"y"}`, `null`}, "port": {`"http"`, `80`}, "when": {`"2021-01-01T00:00:00Z"`, `"2020-01-01T01:00:00+01:00"`},
+	} {
+		switch i := r.IntN(3 * len(choices)); {
+		case i < len(choices):
+			v.Set(name, *mustParse(t, choices[i]))
+		case i == 3*len(choices)-1 && r.IntN(4) == 0:
+			v.Remove(name)
+		}
+	}
+	return v
+}
+
+// compareRandom compares one rule that is made up, and its opposite, on some documents.
+func (c *celCase) compareRandom(t testing.TB, seed uint64) (compiled, decided, undecided int) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	text := (&writer{Rand: random}).expr("bool", 1+random.IntN(4))
+	if len(text) > 4000 {
+		return 0, 0, 0
+	}
+	for _, text := range []string{text, "!(" + text + ")"} {
+		r, err := c.compile(text, false)
+		if err != nil {
+			if !strings.Contains(err.Error(), "expression of type 'dyn'") && !strings.Contains(err.Error(), "no matching overload") {
+				t.Fatalf("%s: %v", text, err)
+			}
+			continue
+		}
+		if r.compiled != nil {
+			compiled++
+		}
+		for range 8 {
+			ours, theirs := c.compare(t, text, r, randomDoc(t, random), randomDoc(t, random))
+			switch {
+			case ours:
+				decided++
+			case theirs:
+				undecided++
+			}
+		}
+	}
+	return compiled, decided, undecided
+}
+
+// TestCompiledRulesAsCELGo: rules that are made up hold as for cel-go, and most that hold are found to.
+func TestCompiledRulesAsCELGo(t *testing.T) {
+	c := newCELCase(t)
+	var compiled, decided, undecided int
+	const rules = 300
+	for seed := range uint64(rules) {
+		a, b, u := c.compareRandom(t, seed)
+		compiled, decided, undecided = compiled+a, decided+b, undecided+u
+	}
+	t.Logf("%d of %d compiled; %d hold, %d others hold for cel-go alone", compiled, 2*rules, decided, undecided)
+	if compiled < 2*rules*2/3 || undecided > decided/2 {
+		t.Errorf("%d of %d compiled; %d hold, %d others hold for cel-go alone", compiled, 2*rules, decided, undecided)
+	}
+}
+
+// FuzzCompiledRules is TestCompiledRulesAsCELGo without end.
+func FuzzCompiledRules(f *testing.F) {
+	c := newCELCase(f)
+	f.Add(uint64(452)) // an infinity in a list
+	f.Fuzz(func(t *testing.T, seed uint64) { c.compareRandom(t, seed) })
+}

@@ -1,0 +1,325 @@
+package rule
+
+import (
+	"cmp"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/cel-go/common/overloads"
+
+	"pintle.dev/object"
+)
+
+// function is a call of a function whose arguments are all evaluated.
+func (c *compiler) function(overload string, args []term) term {
+	switch overload {
+	case overloads.InList:
+		return c.inList(args[0], args[1])
+	case overloads.InMap:
+		return c.inMap(args[0], args[1])
+	case overloads.Matches, overloads.MatchesString:
+		return c.matches(args[0], args[1])
+	}
+	for _, a := range args {
+		if len(args) == 2 && a.kind() != args[0].kind() {
+			return c.no()
+		}
+	}
+	switch {
+	case len(args) == 1:
+		return c.unary(overload, args[0])
+	case len(args) != 2:
+	case args[0].kind() == intKind:
+		return c.ints(overload, args[0].int, args[1].int)
+	case args[0].kind() == doubleKind:
+		return c.doubles(overload, args[0].double, args[1].double)
+	case args[0].kind() == stringKind:
+		return c.strings(overload, args[0].string, args[1].string)
+	}
+	return c.no()
+}
+
+func (c *compiler) unary(overload string, a term) term {
+	switch overload {
+	case overloads.LogicalNot:
+		return boolTerm(func(f *frame) bool { v := a.bool(f); f.cost++; return !v })
+	case overloads.NotStrictlyFalse:
+		return boolTerm(func(f *frame) bool { v := a.bool(f); f.cost++; return v })
+	case overloads.NegateInt64:
+		return intTerm(func(f *frame) int64 {
+			v := a.int(f)
+			f.cost++
+			if v == math.MinInt64 {
+				f.fail()
+			}
+			return -v
+		})
+	case overloads.NegateDouble:
+		return doubleTerm(func(f *frame) float64 { v := a.double(f); f.cost++; return -v })
+	case overloads.SizeString, overloads.SizeStringInst:
+		return intTerm(func(f *frame) int64 { s := a.string(f); f.cost++; return int64(utf8.RuneCountInString(s)) })
+	case overloads.SizeList, overloads.SizeListInst, overloads.SizeMap, overloads.SizeMapInst:
+		return intTerm(func(f *frame) int64 { v := a.value(f); f.cost++; return int64(v.Len()) })
+	case "string_lower_ascii":
+		return stringTerm(func(f *frame) string { return mapped(f, a.string(f), lowerASCII) })
+	case "string_upper_ascii":
+		return stringTerm(func(f *frame) string { return mapped(f, a.string(f), upperASCII) })
+	}
+	return c.no()
+}
+
+// mapped is s with each character changed.
+func mapped(f *frame, s string, change func(rune) rune) string {
+	f.charge(traversal(utf8.RuneCountInString(s)))
+	return strings.Map(change, s)
+}
+
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
+}
+
+func upperASCII(r rune) rune {
+	if 'a' <= r && r <= 'z' {
+		return r - ('a' - 'A')
+	}
+	return r
+}
+
+func (c *compiler) ints(overload string, a, b func(*frame) int64) term {
+	switch overload {
+	case overloads.AddInt64:
+		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) { return x + y, (x+y > x) == (y > 0) }))
+	case overloads.SubtractInt64:
+		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) { return x - y, (x-y < x) == (y > 0) }))
+	case overloads.MultiplyInt64:
+		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) {
+			if x == 0 || y == 0 {
+				return 0, true
+			}
+			p := x * y
+			return p, p/y == x && (x != -1 || y != math.MinInt64) && (y != -1 || x != math.MinInt64)
+		}))
+	case overloads.DivideInt64:
+		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) {
+			if y == 0 || x == math.MinInt64 && y == -1 {
+				return 0, false
+			}
+			return x / y, true
+		}))
+	case overloads.ModuloInt64:
+		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) {
+			if y == 0 || x == math.MinInt64 && y == -1 {
+				return 0, false
+			}
+			return x % y, true
+		}))
+	case overloads.LessInt64, overloads.LessEqualsInt64, overloads.GreaterInt64, overloads.GreaterEqualsInt64:
+		return ordered(overload, a, b, func(f *frame, _, _ int64) { f.cost++ })
+	}
+	return c.no()
+}
+
+func (c *compiler) doubles(overload string, a, b func(*frame) float64) term {
+	switch overload {
+	case overloads.AddDouble:
+		return doubleTerm(arithmetic(a, b, func(x, y float64) (float64, bool) { return x + y, true }))
+	case overloads.SubtractDouble:
+		return doubleTerm(arithmetic(a, b, func(x, y float64) (float64, bool) { return x - y, true }))
+	case overloads.MultiplyDouble:
+		return doubleTerm(arithmetic(a, b, func(x, y float64) (float64, bool) { return x * y, true }))
+	case overloads.DivideDouble:
+		return doubleTerm(arithmetic(a, b, func(x, y float64) (float64, bool) { return x / y, true }))
+	case overloads.LessDouble, overloads.LessEqualsDouble, overloads.GreaterDouble, overloads.GreaterEqualsDouble:
+		return ordered(overload, a, b, func(f *frame, x, y float64) {
+			f.cost++
+			if x != x || y != y { // what is not a number has no order
+				f.fail()
+			}
+		})
+	}
+	return c.no()
+}
+
+// arithmetic is an operation that reports whether it has a result.
+func arithmetic[T int64 | float64](a, b func(*frame) T, op func(x, y T) (T, bool)) func(*frame) T {
+	return func(f *frame) T {
+		x, y := a(f), b(f)
+		f.cost++
+		v, ok := op(x, y)
+		if !ok {
+			f.fail()
+		}
+		return v
+	}
+}
+
+func (c *compiler) strings(overload string, a, b func(*frame) string) term {
+	switch overload {
+	case overloads.AddString:
+		return stringTerm(func(f *frame) string {
+			x, y := a(f), b(f)
+			f.charge(traversal(utf8.RuneCountInString(x) + utf8.RuneCountInString(y)))
+			if f.failed {
+				return ""
+			}
+			return x + y
+		})
+	case overloads.StartsWithString:
+		return boolTerm(func(f *frame) bool {
+			x, y := a(f), b(f)
+			f.charge(traversal(utf8.RuneCountInString(y)))
+			return strings.HasPrefix(x, y)
+		})
+	case overloads.EndsWithString:
+		return boolTerm(func(f *frame) bool {
+			x, y := a(f), b(f)
+			f.charge(traversal(utf8.RuneCountInString(y)))
+			return strings.HasSuffix(x, y)
+		})
+	case overloads.ContainsString:
+		return boolTerm(func(f *frame) bool {
+			x, y := a(f), b(f)
+			f.charge(traversal(utf8.RuneCountInString(x)) * traversal(utf8.RuneCountInString(y)))
+			return strings.Contains(x, y)
+		})
+	case overloads.LessString, overloads.LessEqualsString, overloads.GreaterString, overloads.GreaterEqualsString:
+		return ordered(overload, a, b, chargeStrings)
+	}
+	return c.no()
+}
+
+// chargeStrings is the cost of comparing two strings.
+func chargeStrings(f *frame, x, y string) {
+	f.charge(traversal(min(utf8.RuneCountInString(x), utf8.RuneCountInString(y))))
+}
+
+// ordered compares two values, at the cost that charge adds.
+func ordered[T cmp.Ordered](overload string, a, b func(*frame) T, charge func(f *frame, x, y T)) term {
+	var holds func(x, y T) bool
+	switch {
+	case strings.HasPrefix(overload, "less_equals"):
+		holds = func(x, y T) bool { return x <= y }
+	case strings.HasPrefix(overload, "less"):
+		holds = func(x, y T) bool { return x < y }
+	case strings.HasPrefix(overload, "greater_equals"):
+		holds = func(x, y T) bool { return x >= y }
+	default:
+		holds = func(x, y T) bool { return x > y }
+	}
+	return boolTerm(func(f *frame) bool {
+		x, y := a(f), b(f)
+		charge(f, x, y)
+		return holds(x, y)
+	})
+}
+
+// matches knows patterns that are literals.
+func (c *compiler) matches(a, pattern term) term {
+	text, ok := pattern.literal.(string)
+	if !ok || a.kind() != stringKind {
+		return c.no()
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		return c.no() // cel-go refuses the rule
+	}
+	perUnit := uint64(math.Ceil(float64(utf8.RuneCountInString(text)) * 0.25))
+	return boolTerm(func(f *frame) bool {
+		s := a.string(f)
+		f.charge(traversal(1+utf8.RuneCountInString(s)) * perUnit)
+		return !f.failed && re.MatchString(s)
+	})
+}
+
+// inList is membership in a list. That in a list of constants is made a set by cel-go, and costs nothing.
+func (c *compiler) inList(a, list term) term {
+	fixed, _ := list.literal.(*object.Value)
+	switch {
+	case fixed != nil && fixed.Len() == 0:
+		return constant(false) // whatever a is: cel-go does not look
+	case list.kind() != listKind || list.typ.elem == nil || list.typ.elem.kind != a.kind():
+		return c.no()
+	case fixed != nil:
+		return c.inSet(a, fixed)
+	}
+	switch item := list.typ.elem; a.kind() {
+	case boolKind:
+		return contains(a.bool, list, item, (*object.Value).Bool)
+	case intKind:
+		return contains(a.int, list, item, intOf)
+	case doubleKind:
+		return contains(a.double, list, item, (*object.Value).Float)
+	case stringKind:
+		return contains(a.string, list, item, (*object.Value).Str)
+	}
+	return c.no()
+}
+
+func (c *compiler) inSet(a term, list *object.Value) term {
+	switch a.kind() {
+	case intKind:
+		return inSet(a.int, list, intOf)
+	case doubleKind:
+		return inSet(a.double, list, (*object.Value).Float)
+	case stringKind:
+		return inSet(a.string, list, (*object.Value).Str)
+	}
+	return c.no()
+}
+
+func inSet[T comparable](a func(*frame) T, list *object.Value, value func(*object.Value) T) term {
+	var set []T
+	for _, v := range list.Items() {
+		set = append(set, value(v))
+	}
+	return boolTerm(func(f *frame) bool { return slices.Contains(set, a(f)) })
+}
+
+func intOf(v *object.Value) int64 {
+	i, _ := v.Int()
+	return i
+}
+
+// contains looks for a value among all items of a list, which have to be of type item up to where it is found.
+func contains[T comparable](a func(*frame) T, list term, item *Type, value func(*object.Value) T) term {
+	return boolTerm(func(f *frame) bool {
+		x, l := a(f), list.value(f)
+		f.charge(uint64(l.Len()))
+		for i := range l.Len() {
+			v := l.Index(i)
+			if !item.admits(v) {
+				f.fail()
+				return false
+			}
+			if value(v) == x {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (c *compiler) inMap(key, m term) term {
+	if key.kind() != stringKind || m.kind() != mapKind {
+		return c.no()
+	}
+	values := m.typ.elem
+	return boolTerm(func(f *frame) bool {
+		k, v := key.string(f), m.value(f)
+		f.cost++
+		of := v.Get(k)
+		if of == nil {
+			return false
+		}
+		if of.IsNull() || !values.admits(of) {
+			f.fail()
+		}
+		return true
+	})
+}

@@ -1,0 +1,360 @@
+package rule
+
+import (
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	apiservercel "k8s.io/apiserver/pkg/cel"
+
+	"pintle.dev/object"
+)
+
+// Compile compiles a checked expression whose self is of the given type. So is oldSelf, or an optional of it. It returns
+// nil when there is something in the expression that only cel-go knows.
+func Compile(checked *ast.AST, self *Type) *Rule {
+	c := &compiler{checked: checked, self: self}
+	t := c.expr(checked.Expr())
+	if c.unknown || t.kind() != boolKind {
+		return nil
+	}
+	return &Rule{holds: t.bool, slots: c.slots}
+}
+
+type compiler struct {
+	checked *ast.AST
+	self    *Type
+	scope   []binding // the innermost last
+	slots   int       // variables so far
+
+	// unknown says that there is something that only cel-go knows. What is compiled from then on is never run.
+	unknown bool
+}
+
+// binding is a variable of a macro.
+type binding struct {
+	name string
+	term term
+	slot int  // where it is in the frame
+	accu bool // it is the accumulator, not the element
+}
+
+// no gives up. The term is one of a scalar, so that those above need not look out for it.
+func (c *compiler) no() term {
+	c.unknown = true
+	return constant(false)
+}
+
+func (c *compiler) expr(e ast.Expr) term {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		return c.literal(e.AsLiteral())
+	case ast.IdentKind:
+		return c.ident(e)
+	case ast.SelectKind:
+		if c.checked.ReferenceMap()[e.ID()] == nil {
+			return c.selection(e.AsSelect())
+		}
+	case ast.ListKind:
+		return c.list(e.AsList())
+	case ast.CallKind:
+		return c.call(e)
+	case ast.ComprehensionKind:
+		return c.fold(e.AsComprehension())
+	}
+	return c.no()
+}
+
+func (c *compiler) literal(v ref.Val) term {
+	switch v := v.(type) {
+	case types.Bool:
+		return constant(bool(v))
+	case types.Int:
+		return constant(int64(v))
+	case types.Double:
+		return constant(float64(v))
+	case types.String:
+		return constant(string(v))
+	}
+	return c.no()
+}
+
+// lookup is the innermost variable of that name; nil when there is none.
+func (c *compiler) lookup(name string) *binding {
+	for i := len(c.scope) - 1; i >= 0; i-- {
+		if c.scope[i].name == name {
+			return &c.scope[i]
+		}
+	}
+	return nil
+}
+
+// isOptional reports whether e is not a value but an optional of one.
+func (c *compiler) isOptional(e ast.Expr) bool {
+	return c.checked.GetType(e.ID()).TypeName() == types.OptionalType.TypeName()
+}
+
+// isOptionalOld reports whether e is oldSelf itself, as an optional.
+func (c *compiler) isOptionalOld(e ast.Expr) bool {
+	return e.Kind() == ast.IdentKind && e.AsIdent() == cel.OldScopedVarName && c.lookup(cel.OldScopedVarName) == nil && c.isOptional(e)
+}
+
+func (c *compiler) ident(e ast.Expr) term {
+	r := c.checked.ReferenceMap()[e.ID()]
+	if r == nil || r.Value != nil || r.Name != e.AsIdent() {
+		return c.no()
+	}
+	if b := c.lookup(r.Name); b != nil {
+		return b.term
+	}
+	var t term
+	switch {
+	case r.Name == cel.ScopedVarName:
+		t = read(c.self, func(f *frame) *object.Value { f.cost++; return f.self })
+	case r.Name == cel.OldScopedVarName && !c.isOptional(e):
+		t = read(c.self, func(f *frame) *object.Value { f.cost++; return f.old })
+	default:
+		return c.no()
+	}
+	t.attribute, t.ident = true, 1
+	return t
+}
+
+// base is what it costs to start with the value of a term instead of qualifying it further.
+func (t term) base() uint64 {
+	if t.attribute {
+		return 0
+	}
+	return 1
+}
+
+func (c *compiler) selection(s ast.SelectExpr) term {
+	of := c.expr(s.Operand())
+	name, member := s.FieldName(), (*Type)(nil)
+	switch of.kind() {
+	case objectKind:
+		var ok bool
+		if name, ok = apiservercel.Unescape(name); ok {
+			member = of.typ.fields[name]
+		}
+	case mapKind:
+		member = of.typ.elem
+	}
+	if member == nil {
+		return c.no()
+	}
+	if s.IsTestOnly() {
+		return c.has(of, name, member)
+	}
+	cost := 1 + of.base()
+	t := read(member, func(f *frame) *object.Value {
+		f.cost += cost
+		m := of.value(f).Get(name)
+		if m.IsNull() {
+			f.fail()
+		}
+		return m
+	})
+	t.attribute, t.ident = true, 1
+	if of.attribute {
+		t.ident = of.ident
+	}
+	return t
+}
+
+// has is the macro: whether there is a member that CEL could read.
+func (c *compiler) has(of term, name string, member *Type) term {
+	if of.attribute && of.ident == 0 {
+		return c.no() // of a branch, whose cost is odd
+	}
+	cost, isMap := of.base(), of.kind() == mapKind
+	return boolTerm(func(f *frame) bool {
+		f.cost += cost
+		m := of.value(f).Get(name)
+		if m == nil || m.IsNull() && !isMap {
+			return false
+		}
+		if m.IsNull() || !member.admits(m) {
+			f.fail()
+		}
+		return true
+	})
+}
+
+// list is a list that is written out. One of constants alone is made beforehand and costs nothing.
+func (c *compiler) list(l ast.ListExpr) term {
+	if len(l.OptionalIndices()) > 0 {
+		return c.no()
+	}
+	items := make([]func(*frame) object.Value, 0, l.Size())
+	fixed := true
+	var elem *Type
+	for _, e := range l.Elements() {
+		t := c.expr(e)
+		if elem == nil {
+			elem = t.typ
+		} else if !elem.same(t.typ) {
+			return c.no()
+		}
+		fixed = fixed && t.literal != nil
+		items = append(items, t.boxed())
+	}
+	if c.unknown {
+		return c.no()
+	}
+	typ := &Type{kind: listKind, elem: elem}
+	build := func(f *frame) *object.Value {
+		values := make([]object.Value, len(items))
+		for i, item := range items {
+			values[i] = item(f)
+		}
+		v := object.NewList(values...)
+		return &v
+	}
+	if fixed {
+		v := build(new(frame))
+		return term{typ: typ, literal: v, value: func(*frame) *object.Value { return v }}
+	}
+	return term{typ: typ, value: func(f *frame) *object.Value {
+		f.cost += 10
+		return build(f)
+	}}
+}
+
+// index is a list's item or a map's value.
+func (c *compiler) index(of, at term) term {
+	cost := 1 + of.base()
+	if at.attribute {
+		cost -= at.ident
+	}
+	var step func(*frame) *object.Value
+	switch {
+	case of.kind() == listKind && at.kind() == intKind:
+		step = func(f *frame) *object.Value {
+			l := of.value(f)
+			i := at.int(f)
+			if i < 0 || i >= int64(l.Len()) {
+				f.fail()
+				return nil
+			}
+			return l.Index(int(i))
+		}
+	case of.kind() == mapKind && at.kind() == stringKind:
+		step = func(f *frame) *object.Value { return of.value(f).Get(at.string(f)) }
+	default:
+		return c.no()
+	}
+	t := read(of.typ.elem, func(f *frame) *object.Value {
+		v := step(f)
+		f.cost += cost
+		if v.IsNull() {
+			f.fail()
+		}
+		return v
+	})
+	t.attribute, t.ident = true, 1
+	if of.attribute {
+		t.ident = of.ident
+	}
+	return t
+}
+
+// conditional is ?:, whose branches cost no more than what comes after their names.
+func (c *compiler) conditional(when, then, or term) term {
+	if when.kind() != boolKind || !then.typ.same(or.typ) {
+		return c.no()
+	}
+	t := term{typ: then.typ, attribute: true}
+	choose := func(f *frame) bool {
+		if when.bool(f) {
+			f.cost -= then.ident
+			return true
+		}
+		f.cost -= or.ident
+		return false
+	}
+	switch t.kind() {
+	case boolKind:
+		t.bool = either(choose, then.bool, or.bool)
+	case intKind:
+		t.int = either(choose, then.int, or.int)
+	case doubleKind:
+		t.double = either(choose, then.double, or.double)
+	case stringKind:
+		t.string = either(choose, then.string, or.string)
+	default:
+		t.value = either(choose, then.value, or.value)
+	}
+	return t
+}
+
+func either[T any](choose func(*frame) bool, then, or func(*frame) T) func(*frame) T {
+	return func(f *frame) T {
+		if choose(f) {
+			return then(f)
+		}
+		return or(f)
+	}
+}
+
+// overload is the one function that a call is certain to mean; "" when that depends on the values.
+func (c *compiler) overload(e ast.Expr) string {
+	if r := c.checked.ReferenceMap()[e.ID()]; r != nil && len(r.OverloadIDs) == 1 {
+		return r.OverloadIDs[0]
+	}
+	return ""
+}
+
+func (c *compiler) call(e ast.Expr) term {
+	call := e.AsCall()
+	if call.IsMemberFunction() && len(call.Args()) == 0 && c.isOptionalOld(call.Target()) {
+		return c.old(call.FunctionName())
+	}
+	if t, ok := c.appended(e); ok {
+		return t
+	}
+	var args []term
+	if call.IsMemberFunction() {
+		args = append(args, c.expr(call.Target()))
+	}
+	for _, a := range call.Args() {
+		args = append(args, c.expr(a))
+	}
+	if c.unknown {
+		return c.no()
+	}
+	switch name := call.FunctionName(); name {
+	case operators.Conditional:
+		return c.conditional(args[0], args[1], args[2])
+	case operators.Index:
+		return c.index(args[0], args[1])
+	case operators.LogicalAnd, operators.LogicalOr:
+		return c.logical(name, args[0], args[1])
+	case operators.Equals, operators.NotEquals:
+		return c.equality(args[0], args[1], name == operators.NotEquals)
+	}
+	return c.function(c.overload(e), args)
+}
+
+// old is what an optional oldSelf is asked for.
+func (c *compiler) old(function string) term {
+	switch function {
+	case "hasValue":
+		return boolTerm(func(f *frame) bool { f.cost += 2; return f.old != nil })
+	case "value":
+		return read(c.self, func(f *frame) *object.Value { f.cost += 2; return f.old })
+	}
+	return c.no()
+}
+
+// logical is && and ||, which cost nothing.
+func (c *compiler) logical(op string, a, b term) term {
+	if a.kind() != boolKind || b.kind() != boolKind {
+		return c.no()
+	}
+	if op == operators.LogicalAnd {
+		return boolTerm(func(f *frame) bool { return a.bool(f) && b.bool(f) })
+	}
+	return boolTerm(func(f *frame) bool { return a.bool(f) || b.bool(f) })
+}

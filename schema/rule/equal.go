@@ -1,0 +1,155 @@
+package rule
+
+import (
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	apiservercel "k8s.io/apiserver/pkg/cel"
+	"k8s.io/apiserver/pkg/cel/common"
+
+	"pintle.dev/object"
+)
+
+// equality is == and, when not is set, !=.
+func (c *compiler) equality(a, b term, not bool) term {
+	if a.kind() != b.kind() {
+		return c.no()
+	}
+	switch a.kind() {
+	case boolKind:
+		return equals(a.bool, b.bool, not, func(f *frame, _, _ bool) { f.cost++ })
+	case intKind:
+		return equals(a.int, b.int, not, func(f *frame, _, _ int64) { f.cost++ })
+	case doubleKind:
+		return equals(a.double, b.double, not, func(f *frame, _, _ float64) { f.cost++ })
+	case stringKind:
+		return equals(a.string, b.string, not, chargeStrings)
+	}
+	if a.typ != b.typ || a.typ.schema == nil {
+		return c.no()
+	}
+	typ := a.typ
+	return boolTerm(func(f *frame) bool {
+		x, y := a.value(f), b.value(f)
+		if f.failed {
+			return false
+		}
+		f.charge(traversal(min(typ.size(x), typ.size(y))))
+		equal, ok := typ.equal(x, y)
+		if !ok {
+			f.fail()
+		}
+		return equal != not
+	})
+}
+
+func equals[T comparable](a, b func(*frame) T, not bool, charge func(f *frame, x, y T)) term {
+	return boolTerm(func(f *frame) bool {
+		x, y := a(f), b(f)
+		charge(f, x, y)
+		return (x == y) != not
+	})
+}
+
+// upstream is v as upstream has its values in CEL.
+func (t *Type) upstream(v *object.Value) ref.Val {
+	return common.UnstructuredToVal(v.ToAny(), t.schema)
+}
+
+func isError(v ref.Val) bool { return types.IsUnknownOrError(v) }
+
+// size is what counts of a value in the cost of comparing it.
+func (t *Type) size(v *object.Value) int {
+	if t.kind != opaqueKind {
+		return v.Len()
+	}
+	if s, ok := t.upstream(v).(traits.Sizer); ok {
+		return int(s.Size().(types.Int))
+	}
+	return 1
+}
+
+// equal reports whether a and b are equal as CEL sees it. It is not ok when one of them is not what its type says.
+func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
+	if t.kind == opaqueKind {
+		return t.equalUpstream(a, b)
+	}
+	if !t.admits(a) || !t.admits(b) {
+		return false, false
+	}
+	switch t.kind {
+	case boolKind:
+		return a.Bool() == b.Bool(), true
+	case intKind, stringKind:
+		return object.Equal(a, b), true
+	case doubleKind:
+		return a.Float() == b.Float(), true
+	}
+	if a.Len() != b.Len() {
+		return false, true
+	}
+	switch {
+	case t.kind == objectKind:
+		return t.equalFields(a, b)
+	case t.kind == mapKind:
+		return t.equalValues(a, b)
+	case t.unordered:
+		return t.equalUpstream(a, b)
+	}
+	for i := range a.Len() {
+		if equal, ok = t.elem.equal(a.Index(i), b.Index(i)); !equal || !ok {
+			return equal, ok
+		}
+	}
+	return true, true
+}
+
+// equalUpstream leaves it to upstream's values.
+func (t *Type) equalUpstream(a, b *object.Value) (equal, ok bool) {
+	x, y := t.upstream(a), t.upstream(b)
+	if isError(x) || isError(y) {
+		return false, false
+	}
+	eq, ok := types.Equal(x, y).(types.Bool)
+	return bool(eq), ok
+}
+
+// equalFields compares objects, in which null is absent. What the schema does not declare is for upstream to compare.
+func (t *Type) equalFields(a, b *object.Value) (equal, ok bool) {
+	equal = true
+	for name, x := range a.Fields() {
+		field := t.fields[name]
+		if plain, ok := apiservercel.Unescape(name); field == nil || !ok || plain != name {
+			return t.equalUpstream(a, b)
+		}
+		y := b.Get(name)
+		switch {
+		case x.IsNull() != y.IsNull():
+			equal = false
+		case !x.IsNull():
+			same, ok := field.equal(x, y)
+			if !ok {
+				return false, false
+			}
+			equal = equal && same
+		}
+	}
+	return equal, true
+}
+
+func (t *Type) equalValues(a, b *object.Value) (equal, ok bool) {
+	equal = true
+	for name, x := range a.Fields() {
+		y := b.Get(name)
+		if y == nil {
+			equal = false
+			continue
+		}
+		same, ok := t.elem.equal(x, y)
+		if !ok {
+			return false, false
+		}
+		equal = equal && same
+	}
+	return equal, true
+}

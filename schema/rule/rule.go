@@ -1,0 +1,85 @@
+// Package rule runs CEL rules on documents: a checked expression is compiled once into closures that read an
+// object.Value where it lies. It knows the part of CEL that rules of CustomResourceDefinitions are mostly made of, and
+// says of the rest that it does not (Compile gives nil). What a rule that does not hold means is not its business: the
+// caller asks cel-go, which words the errors.
+//
+// Invariants:
+//
+//	R1 When Holds says a rule holds, cel-go's program of it gives true for the same values, at exactly the cost told.
+//	R2 Whatever cel-go makes an error of (a field that is absent, data that is not of its type, an overflow, a limit)
+//	   and whatever is not known for certain makes Holds say no: absorbed errors are for cel-go to absorb.
+//	R3 A Rule does not change and may be shared.
+//
+// Package schema compares it with cel-go in its tests, for it has the programs of that.
+//
+// Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go
+// and fold.go have those of functions and macros, equal.go compares what is no scalar.
+package rule
+
+import (
+	"context"
+	"math"
+
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+
+	"pintle.dev/object"
+)
+
+// Rule is a compiled rule.
+type Rule struct {
+	holds func(*frame) bool
+	slots int
+}
+
+// Holds reports whether the rule certainly holds for self, which was old before (nil when there was nothing), and what
+// finding out cost in CEL's units. The cost means nothing when it does not hold.
+func (r *Rule) Holds(ctx context.Context, self, old *object.Value) (cost uint64, ok bool) {
+	f := &frame{ctx: ctx, self: self, old: old}
+	if f.vars = f.few[:]; r.slots > len(f.few) {
+		f.vars = make([]variable, r.slots)
+	}
+	ok = r.holds(f)
+	return f.cost, ok && !f.failed && f.cost <= celconfig.PerCallLimit
+}
+
+// frame is one evaluation.
+type frame struct {
+	ctx       context.Context
+	self, old *object.Value
+	cost      uint64
+	rounds    int // of all loops
+	vars      []variable
+	few       [4]variable
+
+	// failed says that cel-go has to decide (R2). Everything goes on with zero values then, until a loop or the end sees it.
+	failed bool
+}
+
+// variable is what a loop binds: the element it is at, or what it has accumulated, which is of one of three types.
+type variable struct {
+	at    *object.Value
+	flag  bool
+	count int64
+	list  object.Value
+}
+
+// charge adds a cost that depends on the data.
+func (f *frame) charge(n uint64) {
+	if f.cost += n; f.cost > celconfig.PerCallLimit {
+		f.failed = true
+	}
+}
+
+// fail gives up.
+func (f *frame) fail() { f.failed = true }
+
+// proceed reports whether a loop may go on to its next round.
+func (f *frame) proceed() bool {
+	if f.rounds++; f.rounds%celconfig.CheckFrequency == 0 && f.ctx.Err() != nil || f.cost > celconfig.PerCallLimit {
+		f.failed = true
+	}
+	return !f.failed
+}
+
+// traversal is what it costs to go through a string of n characters, or what CEL likens to it.
+func traversal(n int) uint64 { return uint64(math.Ceil(float64(n) * 0.1)) }

@@ -1,0 +1,117 @@
+package rule
+
+import (
+	"k8s.io/apiserver/pkg/cel/common"
+
+	"pintle.dev/object"
+)
+
+// kind is what the values of a Type are to CEL.
+type kind uint8
+
+const (
+	opaqueKind kind = iota // whatever only upstream's values know: times, int-or-string, what is preserved
+	boolKind
+	intKind
+	doubleKind
+	stringKind
+	listKind
+	mapKind    // of additionalProperties
+	objectKind // of properties
+)
+
+// Type is a schema as CEL's values are read by it.
+type Type struct {
+	kind   kind
+	elem   *Type            // of a list's items or a map's values
+	fields map[string]*Type // of an object, by their names in JSON
+	schema common.Schema    // nil when the values are made by a rule
+
+	// unordered says that lists are equal in whatever order their items are: those of type set and map.
+	unordered bool
+}
+
+// Types of what rules make.
+var (
+	boolType   = &Type{kind: boolKind}
+	intType    = &Type{kind: intKind}
+	doubleType = &Type{kind: doubleKind}
+	stringType = &Type{kind: stringKind}
+)
+
+// TypeOf is the Type of a schema. That of a resource has to declare apiVersion, kind and metadata.
+func TypeOf(s common.Schema) *Type {
+	t := &Type{schema: s}
+	if s.IsXIntOrString() {
+		return t
+	}
+	switch s.Type() {
+	case "boolean":
+		t.kind = boolKind
+	case "integer":
+		t.kind = intKind
+	case "number":
+		t.kind = doubleKind
+	case "string":
+		switch s.Format() {
+		case "duration", "date", "date-time", "byte":
+		default:
+			t.kind = stringKind
+		}
+	case "array":
+		if s.Items() == nil {
+			return t
+		}
+		switch s.XListType() {
+		case "map", "set":
+			t.unordered = true
+			fallthrough
+		case "atomic", "":
+			t.kind, t.elem = listKind, TypeOf(s.Items())
+		}
+	case "object":
+		if properties := s.Properties(); properties != nil {
+			t.kind, t.fields = objectKind, make(map[string]*Type, len(properties))
+			for name, p := range properties {
+				t.fields[name] = TypeOf(p)
+			}
+		} else if a := s.AdditionalProperties(); a != nil && a.Schema() != nil {
+			t.kind, t.elem = mapKind, TypeOf(a.Schema())
+		}
+	}
+	return t
+}
+
+// same reports whether terms of t and u are read alike.
+func (t *Type) same(u *Type) bool {
+	switch {
+	case t == u:
+		return true
+	case t == nil || u == nil || t.kind != u.kind:
+		return false
+	case t.scalar():
+		return true
+	}
+	return t.schema == nil && u.schema == nil && t.elem.same(u.elem)
+}
+
+func (t *Type) scalar() bool { return boolKind <= t.kind && t.kind <= stringKind }
+
+// admits reports whether v itself, not what is in it, can be read as a t that is not null.
+func (t *Type) admits(v *object.Value) bool {
+	switch t.kind {
+	case boolKind:
+		return v.Kind() == object.Bool
+	case intKind:
+		return v.Kind() == object.Number && !v.IsFloat()
+	case doubleKind:
+		return v.Kind() == object.Number
+	case stringKind:
+		return v.Kind() == object.String
+	case listKind:
+		return v.Kind() == object.List
+	case mapKind, objectKind:
+		return v.Kind() == object.Map
+	}
+	return !isError(t.upstream(v))
+}
