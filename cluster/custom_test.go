@@ -3,6 +3,8 @@ package cluster
 import (
 	"io"
 	"net/http"
+	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -127,5 +129,70 @@ func TestDeleteInvalidDefinition(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still there: %d %s", code, body)
 		}
+	}
+}
+
+// TestEndingDefinition: while objects keep a definition that is being deleted, its kind can be read and deleted, and says so;
+// a watch goes on and sees the last object go. What is still there cannot be created anew, nor can a definition.
+func TestEndingDefinition(t *testing.T) {
+	sys := startTest(t, Config{})
+	const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+	const base = "/apis/example.com/v1/namespaces/default/widgets"
+	const held = `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w","finalizers":["example.com/hold"]}}`
+	steps := func(list ...[4]string) {
+		t.Helper()
+		for _, s := range list {
+			code, body := call(t, sys, s[0], s[1], s[2])
+			if !strings.Contains(strconv.Itoa(code)+" "+body, s[3]) {
+				t.Errorf("%s %s: %d %s, want %s", s[0], s[1], code, body, s[3])
+			}
+		}
+	}
+	steps([4]string{"POST", crds, widgets, "201 "}, [4]string{"POST", base, held, "201 "})
+	watched := make(chan string)
+	go func() {
+		_, body := call(t, sys, "GET", base+"?watch=true&timeoutSeconds=30", "")
+		watched <- body
+	}()
+	steps(
+		[4]string{"GET", "/apis/example.com/v1", "", `"verbs":["delete","deletecollection","get","list","patch","create","update","watch"]`},
+		[4]string{"DELETE", crds + "/widgets.example.com", "", "200 "},
+		[4]string{"GET", "/apis/example.com/v1", "", `"verbs":["delete","deletecollection","get","list","watch"]`},
+		[4]string{"POST", base, strings.Replace(held, `"w"`, `"v"`, 1), "create not allowed while custom resource definition is terminating"},
+		[4]string{"POST", crds, widgets, `object is being deleted: customresourcedefinitions.apiextensions.k8s.io \"widgets.example.com\" already exists`},
+		[4]string{"POST", crds + "?dryRun=All", widgets, "409 "},
+		[4]string{"PATCH", base + "/w", `{"metadata":{"finalizers":null}}`, "200 "},
+	)
+	if body := <-watched; !strings.Contains(body, `"type":"DELETED"`) {
+		t.Errorf("the watch saw %s", body)
+	}
+}
+
+// TestDefinitionOfBuiltIn: a definition may bear the name of what is built in. When it goes, those objects stay.
+func TestDefinitionOfBuiltIn(t *testing.T) {
+	sys := startTest(t, Config{})
+	const crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/leases.coordination.k8s.io"
+	const lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l"
+	leases := strings.NewReplacer("widgets", "leases", "example.com", "coordination.k8s.io", "Widget", "Lease",
+		`"metadata":{`, `"metadata":{"annotations":{"api-approved.kubernetes.io":"https://example.com/1"},`).Replace(widgets)
+	if code, body := call(t, sys, "PUT", lease, `{"metadata":{"name":"l"}}`); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if code, body := call(t, sys, "POST", path.Dir(crd), leases); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if code, body := call(t, sys, "DELETE", crd, ""); code != 200 {
+		t.Fatalf("%d %s", code, body)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if code, _ := call(t, sys, "GET", crd, ""); code == 404 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the definition is still there")
+		}
+	}
+	if code, body := call(t, sys, "GET", lease, ""); code != 200 {
+		t.Errorf("the lease: %d %s", code, body)
 	}
 }

@@ -22,7 +22,7 @@ import (
 func (s *System) startControllers(_, run context.Context) error {
 	// What ends custom resource definitions is part of the API server, as upstream has it.
 	server := s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters)
-	s.work(run, "custom resource definitions", controller.NewSet(server, crd.New(server)).Run)
+	s.work(run, "custom resource definitions", controller.NewSet(server, crd.New(server, s.catalog)).Run)
 	if s.config.NoControllers {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 		}
 		v := d.Storage()
 		kinds = append(kinds, controller.Kind{
-			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Groups: otherGroups(d),
+			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Custom: d.Custom, Groups: otherGroups(d),
 		})
 	}
 	return kinds, snapshot.Changed()

@@ -1,6 +1,6 @@
 // Package crd ends CustomResourceDefinitions that are being deleted: it deletes the objects they define, which may have
 // finalizers of their own, and takes the definition's finalizer off when none is left. New objects are refused meanwhile
-// by the kind itself. And when a definition goes, or gives up a name, it has those looked at again that wanted the name:
+// by the kind itself. Objects of a resource that is built in are not what a definition of that name defines: they stay. And when a definition goes, or gives up a name, it has those looked at again that wanted the name:
 // which names a definition gets is decided in the write that stores it, so it is enough to write it once more.
 package crd
 
@@ -26,12 +26,13 @@ import (
 const again = 200 * time.Millisecond
 
 type reconciler struct {
-	client client.Client
+	client  client.Client
+	catalog controller.Catalog
 }
 
-// New returns the controller.
-func New(c client.Client) *controller.Controller {
-	r := &reconciler{client: controller.Fresh(c)}
+// New returns the controller. It learns from catalog which resources are built in.
+func New(c client.Client, catalog controller.Catalog) *controller.Controller {
+	r := &reconciler{controller.Fresh(c), catalog}
 	return controller.New("customresourcedefinition", r).For(api.CustomResourceDefinitions)
 }
 
@@ -67,34 +68,78 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 	if !slices.Contains(crd.Metadata.Finalizers, apiextensionsv1.CustomResourceCleanupFinalizer) {
 		return controller.Result{}, nil
 	}
-	if c := terminating(crd); c != nil {
-		return controller.Result{}, r.write(ctx, crd, "status", c) // the change brings the controller here again
-	}
-	left, err := r.empty(ctx, v, api.Resource{Group: crd.Spec.Group, Name: crd.Spec.Names.Plural})
-	if err != nil {
-		return controller.Result{}, err
-	}
-	if left {
-		return controller.Result{RequeueAfter: again}, nil
+	end := r.spared(crd)
+	if end == nil {
+		if status := crd.with(deleting); status != nil {
+			return controller.Result{}, r.write(ctx, crd, map[string]any{"status": status}) // the change brings the controller here again
+		}
+		left, err := r.empty(ctx, v, crd.resource())
+		if err != nil {
+			return controller.Result{}, err
+		}
+		if left {
+			return controller.Result{RequeueAfter: again}, nil
+		}
+		end = &completed
 	}
 	rest := slices.DeleteFunc(crd.Metadata.Finalizers, func(f string) bool { return f == apiextensionsv1.CustomResourceCleanupFinalizer })
-	// Through status, as upstream does it: a spec that is no longer valid must not keep its definition for ever.
-	return controller.Result{}, r.write(ctx, crd, "status", map[string]any{"metadata": map[string]any{"finalizers": rest}})
+	patch := map[string]any{"metadata": map[string]any{"finalizers": rest}}
+	if status := crd.with(*end); status != nil {
+		patch["status"] = status
+	}
+	return controller.Result{}, r.write(ctx, crd, patch)
 }
 
-// terminating is the patch that says that the deletion of objects has begun; nil when the status says so already.
-func terminating(d *definition) map[string]any {
-	crd := apiextensionsv1.CustomResourceDefinition{}
-	crd.Status.Conditions = d.Status.Conditions
-	c := apiextensionsv1.CustomResourceDefinitionCondition{
+type condition = apiextensionsv1.CustomResourceDefinitionCondition
+
+// What the condition Terminating says of the objects, in upstream's words.
+var (
+	deleting = condition{
 		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionTrue,
 		Reason: "InstanceDeletionInProgress", Message: "CustomResource deletion is in progress",
 	}
+	completed = condition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionFalse,
+		Reason: "InstanceDeletionCompleted", Message: "removed all instances",
+	}
+	neverEstablished = condition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionFalse,
+		Reason: "NeverEstablished", Message: "resource was never established",
+	}
+	overlapping = condition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionFalse,
+		Reason: "OverlappingBuiltInResource", Message: "instances overlap with built-in resources in storage",
+	}
+)
+
+func (d *definition) resource() api.Resource {
+	return api.Resource{Group: d.Spec.Group, Name: d.Spec.Names.Plural}
+}
+
+// spared says why a definition has no objects that go with it; nil when it may have some.
+func (r *reconciler) spared(d *definition) *condition {
+	kinds, _ := r.catalog()
+	if slices.ContainsFunc(kinds, func(k controller.Kind) bool { return k.Resource == d.resource() && !k.Custom }) {
+		return &overlapping
+	}
+	established := func(c condition) bool {
+		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
+	}
+	if !slices.ContainsFunc(d.Status.Conditions, established) {
+		return &neverEstablished
+	}
+	return nil
+}
+
+// with is the patch of the status that makes c one of the conditions; nil when it is one already.
+func (d *definition) with(c condition) map[string]any {
+	crd := apiextensionsv1.CustomResourceDefinition{}
+	crd.Status.Conditions = slices.Clone(d.Status.Conditions)
 	if apihelpers.IsCRDConditionEquivalent(&c, apihelpers.FindCRDCondition(&crd, c.Type)) {
 		return nil
 	}
 	apihelpers.SetCRDCondition(&crd, c)
-	return map[string]any{"status": map[string]any{"conditions": crd.Status.Conditions}}
+	return map[string]any{"conditions": crd.Status.Conditions}
 }
 
 // reconsider writes the other definitions of a group that wait for a name.
@@ -131,8 +176,9 @@ func (r *reconciler) empty(ctx context.Context, v client.View, res api.Resource)
 	return left, errors.Join(errs...)
 }
 
-// write patches the version of a definition that was looked at.
-func (r *reconciler) write(ctx context.Context, crd *definition, subresource string, patch map[string]any) error {
+// write patches the version of a definition that was looked at: through status, as upstream does it, as a spec that is no
+// longer valid must not keep its definition for ever.
+func (r *reconciler) write(ctx context.Context, crd *definition, patch map[string]any) error {
 	meta, ok := patch["metadata"].(map[string]any)
 	if !ok {
 		meta = map[string]any{}
@@ -144,7 +190,7 @@ func (r *reconciler) write(ctx context.Context, crd *definition, subresource str
 		return err
 	}
 	_, err = r.client.Commit(ctx, client.Change{
-		Verb: api.Patch, Resource: api.CustomResourceDefinitions, Subresource: subresource, Key: api.Key{Name: crd.Metadata.Name}, Patch: p.Body, PatchType: p.Type,
+		Verb: api.Patch, Resource: api.CustomResourceDefinitions, Subresource: "status", Key: api.Key{Name: crd.Metadata.Name}, Patch: p.Body, PatchType: p.Type,
 	})
 	if err != nil && !api.IsNotFound(err) && !api.IsConflict(err) {
 		return fmt.Errorf("updating custom resource definition %s: %w", crd.Metadata.Name, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -22,6 +23,7 @@ func definitionOf(name, group string, finalizers ...string) *apiextensionsv1.Cus
 		ObjectMeta: metav1.ObjectMeta{Name: name, Finalizers: finalizers},
 	}
 	crd.Spec.Group, crd.Spec.Names.Plural = group, "configmaps"
+	crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue}}
 	return crd
 }
 
@@ -34,7 +36,9 @@ func instance(name string, finalizers ...string) *corev1.ConfigMap {
 
 func reconcile(t *testing.T, a *controllertest.API, name string) controller.Result {
 	t.Helper()
-	r := &reconciler{client: a}
+	r := &reconciler{a, func() ([]controller.Kind, <-chan struct{}) {
+		return []controller.Kind{{Resource: api.Leases}, {Resource: api.ConfigMaps, Custom: true}}, nil
+	}}
 	res, err := r.Reconcile(context.Background(), controller.Request{Key: api.Key{Name: name}})
 	if err != nil {
 		t.Fatal(err)
@@ -102,5 +106,53 @@ func TestNamesAreReconsidered(t *testing.T) {
 	}
 	if reconcile(t, a, "vs.example.com"); len(a.Commits()) != 1 {
 		t.Errorf("a definition is no reason to look at itself again: %+v", a.Commits()[1:])
+	}
+}
+
+// TestWhatHasNoObjects: what bears a built-in's name does not take that one's objects along, and what was never
+// established has none. Another finalizer keeps the definitions, so that their last condition can be read.
+func TestWhatHasNoObjects(t *testing.T) {
+	ctx := context.Background()
+	for _, tt := range []struct {
+		name, reason string
+		change       func(crd *apiextensionsv1.CustomResourceDefinition)
+		status       apiextensionsv1.ConditionStatus
+	}{
+		{"configmaps.", "InstanceDeletionInProgress", func(*apiextensionsv1.CustomResourceDefinition) {}, apiextensionsv1.ConditionTrue},
+		{"leases.coordination.k8s.io", "OverlappingBuiltInResource", func(crd *apiextensionsv1.CustomResourceDefinition) {
+			crd.Spec.Group, crd.Spec.Names.Plural = api.Leases.Group, api.Leases.Name
+		}, apiextensionsv1.ConditionFalse},
+		{"configmaps.", "NeverEstablished", func(crd *apiextensionsv1.CustomResourceDefinition) {
+			crd.Status.Conditions = nil
+		}, apiextensionsv1.ConditionFalse},
+	} {
+		crd := definitionOf(tt.name, "", "example.com/hold", apiextensionsv1.CustomResourceCleanupFinalizer)
+		tt.change(crd)
+		lease := &coordinationv1.Lease{
+			TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"}, ObjectMeta: metav1.ObjectMeta{Name: "l", Namespace: "default"},
+		}
+		a := controllertest.New(crd, lease)
+		key := api.Key{Name: tt.name}
+		if _, err := a.Commit(ctx, client.Change{Verb: api.Delete, Resource: api.CustomResourceDefinitions, Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		reconcile(t, a, tt.name)
+		rec, err := a.Get(ctx, api.CustomResourceDefinitions, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := client.Decode[apiextensionsv1.CustomResourceDefinition](rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := apihelpers.FindCRDCondition(now, apiextensionsv1.Terminating); c == nil || c.Reason != tt.reason || c.Status != tt.status {
+			t.Errorf("%s: conditions %v, want %s", tt.name, now.Status.Conditions, tt.reason)
+		}
+		if over := len(now.Finalizers) == 1; over != (tt.status == apiextensionsv1.ConditionFalse) {
+			t.Errorf("%s: finalizers %v", tt.reason, now.Finalizers)
+		}
+		if _, err := a.Get(ctx, api.Leases, api.Key{Namespace: "default", Name: "l"}); err != nil {
+			t.Errorf("%s: a built-in's object: %v", tt.reason, err)
+		}
 	}
 }
