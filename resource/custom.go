@@ -70,6 +70,7 @@ func FromCRD(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 	d, err := k.define()
 	if err == nil {
 		d.Declared = fmt.Sprint(rec.UID(), crd.Metadata.Generation, crd.Status.AcceptedNames, k.loose)
+		d.Ending.Store(rec.Is(api.Deleting))
 	}
 	return d, err
 }
@@ -162,7 +163,7 @@ func (k *customKind) define() (*Definition, error) {
 		Resource: api.Resource{Group: k.group, Name: k.names.Plural},
 		Kind:     k.names.Kind, ListKind: k.names.ListKind, Singular: k.names.Singular,
 		ShortNames: k.names.ShortNames, Categories: k.names.Categories, Namespaced: k.namespaced,
-		Custom: true, PinnedUpdate: true, Settled: new(atomic.Bool),
+		Custom: true, PinnedUpdate: true, Settled: new(atomic.Bool), Ending: new(atomic.Bool),
 	}
 	slices.SortStableFunc(k.versions, func(a, b *customVersion) int {
 		return -version.CompareKubeAwareVersionStrings(a.spec.Name, b.spec.Name)

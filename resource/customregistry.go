@@ -117,7 +117,12 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 		if old := c.registry.ByResource(d.Resource); old == nil || old.Custom {
 			is.resource = d.Resource
 			if old != nil && old.Declared == d.Declared {
-				d = nil // what changed is the definition's status or metadata: watches of the kind go on
+				// What changed is the definition's status or metadata: watches of the kind go on.
+				if ending := d.Ending.Load(); old.Ending.Swap(ending) != ending {
+					d = old // put again, discovery looks at it anew
+				} else {
+					d = nil
+				}
 			}
 		} else {
 			d = nil

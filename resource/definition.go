@@ -44,6 +44,9 @@ type Definition struct {
 
 	// Declared tells one state of a CustomResourceDefinition from others that define the kind differently; "" for built-ins.
 	Declared string
+	// Ending says that the CustomResourceDefinition is being deleted, so that discovery lists only what takes away; nil for
+	// built-ins. It changes without a new Definition: watches go on, to see the objects go.
+	Ending *atomic.Bool
 	// Settled is set once every stored object has been seen to be of this Generation, so that the indexes can be relied
 	// on; nil for built-ins, whose can always.
 	Settled *atomic.Bool

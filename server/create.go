@@ -80,19 +80,33 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 		if err != nil {
 			return nil, err
 		}
-		if v.Get(q.d.Resource, rec.Key()) != nil {
-			return nil, api.AlreadyExists(q.resource(), m.Name)
+		if old := v.Get(q.d.Resource, rec.Key()); old != nil {
+			return nil, q.alreadyExists(m.Name, old)
 		}
 		return &api.Response{Code: http.StatusCreated, Record: rec}, nil
 	}
 	err = q.commit(ctx, rec, 0, append(w.Guards, claims...))
 	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) && conflict.Resource == q.d.Resource && conflict.Key == rec.Key() && !generated {
-		return nil, api.AlreadyExists(q.resource(), m.Name)
+		v, err := q.s.view(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		return nil, q.alreadyExists(m.Name, v.Get(q.d.Resource, rec.Key()))
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &api.Response{Code: http.StatusCreated, Record: rec}, nil
+}
+
+// alreadyExists refuses to create what there is already, or was until now (nil). It says when that is on its way out:
+// trying again may help then.
+func (q *request) alreadyExists(name string, old *api.Record) error {
+	err := api.AlreadyExists(q.resource(), name)
+	if old != nil && old.Is(api.Deleting) {
+		err.Status.Message = "object is being deleted: " + err.Status.Message
+	}
+	return err
 }
 
 // stampNew fills in what a new object gets from the server and forgets what only the server may say.

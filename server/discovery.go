@@ -255,7 +255,7 @@ func (g *discoveryGroup) resourceList(versionName string) *metav1.APIResourceLis
 		known := aliases(def, v)
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name: def.Resource.Name, SingularName: def.Singular, Namespaced: def.Namespaced, Kind: def.KindOf(v),
-			Verbs: discoveryVerbs(def), ShortNames: known.shortNames, Categories: known.categories, StorageVersionHash: storageVersionHash(def),
+			Verbs: verbsNow(def), ShortNames: known.shortNames, Categories: known.categories, StorageVersionHash: storageVersionHash(def),
 		})
 		for _, s := range discoverySubresources(def, v) {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
@@ -302,6 +302,14 @@ func discoveryVerbs(def *resource.Definition) []string {
 		return []string{"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"}
 	}
 	return []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+}
+
+// verbsNow are those that discovery lists: of what is being deleted with its definition, none that adds or changes.
+func verbsNow(def *resource.Definition) []string {
+	if def.Ending != nil && def.Ending.Load() {
+		return []string{"delete", "deletecollection", "get", "list", "watch"}
+	}
+	return discoveryVerbs(def)
 }
 
 func verbNames(vs []api.Verb) []string {

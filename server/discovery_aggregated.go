@@ -44,7 +44,7 @@ func aggregatedResource(def *resource.Definition, v *resource.Version) apidiscov
 	r := apidiscoveryv2.APIResourceDiscovery{
 		Resource: def.Resource.Name, SingularResource: def.Singular, Scope: apidiscoveryv2.ScopeCluster,
 		ResponseKind: own(metav1.GroupVersionKind{Kind: def.KindOf(v)}),
-		Verbs:        discoveryVerbs(def), ShortNames: known.shortNames, Categories: known.categories,
+		Verbs:        verbsNow(def), ShortNames: known.shortNames, Categories: known.categories,
 	}
 	if def.Namespaced {
 		r.Scope = apidiscoveryv2.ScopeNamespace
