@@ -56,6 +56,7 @@ var ControllerGroups = []string{GroupServiceAccounts, GroupServiceAccounts + ":"
 const (
 	groupApps         = "apps"
 	groupCoordination = "coordination.k8s.io"
+	groupDiscovery    = "discovery.k8s.io"
 )
 
 // aboutOneself is what anyone authenticated may ask: upstream's system:basic-user.
@@ -93,6 +94,14 @@ var componentRules = map[string][]rule{
 	ControllerUser("endpoint-controller"): recordEvents(
 		on("", to("services", "pods"), api.Get, api.List, api.Watch),
 		on("", to("endpoints"), api.Get, api.List, api.Watch, api.Create, api.Update, api.Delete),
+	),
+	ControllerUser("endpointslice-controller"): recordEvents(
+		on("", to("services", "pods", "nodes"), api.Get, api.List, api.Watch),
+		on(groupDiscovery, to("endpointslices"), api.Get, api.List, api.Watch, api.Create, api.Update, api.Delete),
+	),
+	ControllerUser("endpointslicemirroring-controller"): recordEvents(
+		on("", to("services", "endpoints"), api.Get, api.List, api.Watch),
+		on(groupDiscovery, to("endpointslices"), api.Get, api.List, api.Watch, api.Create, api.Update, api.Delete),
 	),
 	ControllerUser("generic-garbage-collector"): recordEvents(
 		anything(api.Get, api.List, api.Watch, api.Patch, api.Update, api.Delete),

@@ -11,6 +11,7 @@ import (
 	"pintle.dev/controller"
 	"pintle.dev/controller/deployment"
 	"pintle.dev/controller/endpoints"
+	"pintle.dev/controller/endpointslice"
 	"pintle.dev/controller/expiry"
 	"pintle.dev/controller/gc"
 	"pintle.dev/controller/namespace"
@@ -46,6 +47,8 @@ func Controllers(cfg Config) []*controller.Controller {
 		recording(cfg, "deployment-controller", deployment.New),
 		recording(cfg, "replicaset-controller", replicaset.New),
 		recording(cfg, "endpoint-controller", endpoints.New),
+		recording(cfg, "endpointslice-controller", endpointslice.New),
+		recording(cfg, "endpointslicemirroring-controller", endpointslice.NewMirroring),
 		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)
 		}),
