@@ -33,3 +33,7 @@ var (
 // IndexNamesConflict is an internal index of CustomResourceDefinitions: the API group of those that want a name that
 // another definition of the group holds.
 const IndexNamesConflict = "namesConflict"
+
+// IndexMigrates is an internal index of the StorageVersionMigrations that have not ended: what each migrates, as
+// RESOURCE.GROUP, or RESOURCE of the core group.
+const IndexMigrates = "migrates"

@@ -236,7 +236,7 @@ func TestMigrationResumes(t *testing.T) {
 func TestMigrationEnds(t *testing.T) {
 	sys := startTest(t, Config{})
 	want(t, sys, "POST", migrations, migrationOf("none", "example.com", "gadgets"), 201)
-	if got := summary(migrated(t, sys, "none")); got != "Failed=True StorageVersionMigrationFailed (resource does not exist in discovery)" {
+	if got := summary(migrated(t, sys, "none")); got != "Running=False MigrationCompleted (Migration completed); Failed=True StorageVersionMigrationFailed (resource does not exist in discovery)" {
 		t.Error(got)
 	}
 	want(t, sys, "POST", migrations, migrationOf("secrets", "", "secrets"), 201)
@@ -250,10 +250,11 @@ func TestMigrationEnds(t *testing.T) {
 	want(t, sys, "POST", "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"c"}}`, 201)
 	want(t, sys, "POST", "/apis/events.k8s.io/v1/namespaces/default/events", `{"metadata":{"name":"e"},"eventTime":"2026-01-01T00:00:00.000000Z","action":"a","reason":"r","type":"Normal",
 		"reportingController":"x/y","reportingInstance":"z","regarding":{"namespace":"default"}}`, 201)
-	for _, m := range [][2]string{{"", "configmaps"}, {"", "events"}, {"", "namespaces"}, {"scheduling.k8s.io", "priorityclasses"}} {
-		want(t, sys, "POST", migrations, migrationOf(m[1], m[0], m[1]), 201)
-		if got := summary(migrated(t, sys, m[1])); got != wellDone {
-			t.Errorf("%s: %s", m[1], got)
+	for _, m := range [][2]string{{"", "configmaps"}, {"", "events"}, {"events.k8s.io", "events"}, {"", "namespaces"}, {"scheduling.k8s.io", "priorityclasses"}} {
+		name := strings.Trim(m[1]+"."+m[0], ".")
+		want(t, sys, "POST", migrations, migrationOf(name, m[0], m[1]), 201)
+		if got := summary(migrated(t, sys, name)); got != wellDone {
+			t.Errorf("%s: %s", name, got)
 		}
 	}
 	for _, tt := range []struct{ body, want string }{

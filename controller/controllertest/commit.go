@@ -387,11 +387,30 @@ func (d document) index() (xs []api.Index) {
 			}
 		}
 	}
+	if d["kind"] == "StorageVersionMigration" {
+		xs = append(xs, d.migrates()...)
+	}
 	if o, ok := d["involvedObject"].(map[string]any); ok {
 		v, _ := o["uid"].(string)
 		xs = append(xs, api.Index{Name: "involvedObject.uid", Value: v})
 	}
 	return xs
+}
+
+// migrates is the entry of a StorageVersionMigration that has not ended.
+func (d document) migrates() []api.Index {
+	status, _ := d["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	for _, c := range conditions {
+		if c, ok := c.(map[string]any); ok && c["status"] == "True" && (c["type"] == "Succeeded" || c["type"] == "Failed") {
+			return nil
+		}
+	}
+	spec, _ := d["spec"].(map[string]any)
+	of, _ := spec["resource"].(map[string]any)
+	group, _ := of["group"].(string)
+	name, _ := of["resource"].(string)
+	return []api.Index{{Name: api.IndexMigrates, Value: api.Resource{Group: group, Name: name}.String()}}
 }
 
 // probeRecord is a record that only has a key, to search with.

@@ -15,6 +15,8 @@ import (
 // definitionManager owns the fields of a CustomResourceDefinition that are written here: upstream's name.
 const definitionManager = "migration-runner-controller"
 
+type condition = apiextensionsv1.CustomResourceDefinitionCondition
+
 // definition is what is read of a CustomResourceDefinition.
 type definition struct {
 	Metadata metav1.ObjectMeta `json:"metadata"`
@@ -25,15 +27,15 @@ type definition struct {
 		} `json:"versions"`
 	} `json:"spec"`
 	Status struct {
-		Conditions []apiextensionsv1.CustomResourceDefinitionCondition `json:"conditions"`
+		Conditions []condition `json:"conditions"`
 	} `json:"status"`
 }
 
 // beginDefinition says in the status of the resource's CustomResourceDefinition, if it has one, that its objects are
 // being migrated, to what the definition says now.
 func (r *migrator) beginDefinition(ctx context.Context, m *migration) error {
-	return r.updateDefinition(ctx, m, func(crd *definition, _ map[string]any) apiextensionsv1.CustomResourceDefinitionCondition {
-		return apiextensionsv1.CustomResourceDefinitionCondition{
+	return r.updateDefinition(ctx, resourceOf(m).String(), func(*definition, map[string]any) *condition {
+		return &condition{
 			Status: apiextensionsv1.ConditionTrue, Reason: reasonRunning, Message: fmt.Sprintf("Migration %s is running", m.Name),
 		}
 	})
@@ -43,8 +45,8 @@ func (r *migrator) beginDefinition(ctx context.Context, m *migration) error {
 // has been since it began; had the definition changed meanwhile, nobody could tell. (Upstream takes the other versions
 // away after a failure, too, with objects that are stored in them.)
 func (r *migrator) finishDefinition(ctx context.Context, m *migration, success bool) error {
-	return r.updateDefinition(ctx, m, func(crd *definition, status map[string]any) apiextensionsv1.CustomResourceDefinitionCondition {
-		c := apiextensionsv1.CustomResourceDefinitionCondition{
+	return r.updateDefinition(ctx, resourceOf(m).String(), func(crd *definition, status map[string]any) *condition {
+		c := &condition{
 			Status: apiextensionsv1.ConditionFalse, Reason: "MigrationFailed", Message: "The migration has failed",
 		}
 		if !success {
@@ -65,7 +67,20 @@ func (r *migrator) finishDefinition(ctx context.Context, m *migration, success b
 	})
 }
 
-func (d *definition) condition() *apiextensionsv1.CustomResourceDefinitionCondition {
+// abandonDefinition says of a definition that is said to be migrated, while there is no such migration, that it is not:
+// the migration was deleted. (Upstream leaves it saying so until the next one.)
+func (r *migrator) abandonDefinition(ctx context.Context, name string) error {
+	return r.updateDefinition(ctx, name, func(crd *definition, _ map[string]any) *condition {
+		if at := crd.condition(); at == nil || at.Status != apiextensionsv1.ConditionTrue {
+			return nil
+		}
+		return &condition{
+			Status: apiextensionsv1.ConditionFalse, Reason: "MigrationFailed", Message: "The migration was deleted before it ended",
+		}
+	})
+}
+
+func (d *definition) condition() *condition {
 	for i := range d.Status.Conditions {
 		if c := &d.Status.Conditions[i]; c.Type == apiextensionsv1.StorageMigrating {
 			return c
@@ -74,10 +89,10 @@ func (d *definition) condition() *apiextensionsv1.CustomResourceDefinitionCondit
 	return nil
 }
 
-// updateDefinition sets the condition StorageMigrating to what change makes it, which may change more of the status. It
-// is decided anew as long as others change the definition.
-func (r *migrator) updateDefinition(ctx context.Context, m *migration, change func(crd *definition, status map[string]any) apiextensionsv1.CustomResourceDefinitionCondition) error {
-	key := api.Key{Name: m.Spec.Resource.Resource + "." + m.Spec.Resource.Group}
+// updateDefinition sets the condition StorageMigrating of a definition, if there is one of that name, to what change makes
+// it, which may change more of the status; nil leaves all as it is. It is decided anew as long as others change the definition.
+func (r *migrator) updateDefinition(ctx context.Context, name string, change func(crd *definition, status map[string]any) *condition) error {
+	key := api.Key{Name: name}
 	for {
 		v, err := r.client.View(ctx, 0)
 		if err != nil {
@@ -93,10 +108,13 @@ func (r *migrator) updateDefinition(ctx context.Context, m *migration, change fu
 		}
 		status := map[string]any{}
 		next := change(crd, status)
+		if next == nil {
+			return nil
+		}
 		next.Type, next.ObservedGeneration = apiextensionsv1.StorageMigrating, crd.Metadata.Generation
 		all := apiextensionsv1.CustomResourceDefinition{}
 		all.Status.Conditions = crd.Status.Conditions
-		apihelpers.SetCRDCondition(&all, next)
+		apihelpers.SetCRDCondition(&all, *next)
 		apihelpers.FindCRDCondition(&all, next.Type).ObservedGeneration = next.ObservedGeneration // which the line above leaves
 		status["conditions"] = all.Status.Conditions
 		p, err := client.MergePatch(map[string]any{"metadata": map[string]any{"resourceVersion": rec.Revision().String()}, "status": status})

@@ -2,9 +2,12 @@
 // unchanged, so that the server stores it in the version that is stored now, and then tells the CustomResourceDefinition
 // that no other version is stored any more, so that the others can be given up.
 //
-// An object that is stored as it should be is left alone: such a write changes nothing. A migration notes the revision
-// it began at. What was written later, by others or by itself, need not be written again, so that it goes on where it
-// was after a restart. Of the migrations of one resource only one runs at a time, the oldest first.
+// A migration notes a revision at which the new version is stored already. What was written later, by others or by
+// itself, is stored as it should be (resource.Definition.Stands) and need not be written again, so that a migration goes
+// on where it was after a restart. An object that is stored as it should be is left alone: such a write changes nothing.
+//
+// What is reconciled is a resource, by the name that its CustomResourceDefinition has or would have: of the migrations
+// of one resource only one runs at a time, the oldest first, and the end of one, or its deletion, is looked at again.
 package storageversionmigrator
 
 import (
@@ -14,12 +17,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	storagemigrationv1 "k8s.io/api/storagemigration/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,8 +36,8 @@ const (
 	workers = 5
 	// inFlight is how many objects of a migration are written at a time: what waits together is stored together.
 	inFlight = 16
-	// again is when a migration looks anew whether it is its turn.
-	again = time.Second
+	// batch is how many objects are written before a migration is looked at again: it may have been deleted.
+	batch = 512
 )
 
 // Reasons and messages of conditions are upstream's.
@@ -54,7 +58,28 @@ type migrator struct {
 // New returns the controller. It learns from catalog what there is to migrate, and in which version it is stored.
 func New(c client.Client, catalog controller.Catalog) *controller.Controller {
 	return controller.New("storage-version-migrator-controller", &migrator{controller.Fresh(c), catalog}).
-		For(api.StorageVersionMigrations).Workers(workers)
+		Watches(api.StorageVersionMigrations, migrated).
+		Watches(api.CustomResourceDefinitions, self, hasMigrated).Workers(workers)
+}
+
+// migrated is the resource of a migration that has not ended, or just did.
+func migrated(e api.Event) []controller.Request {
+	for _, rec := range []*api.Record{e.New, e.Old} {
+		if rec == nil {
+			continue
+		}
+		if r := rec.IndexValue(api.IndexMigrates); r != "" {
+			return []controller.Request{{Key: api.Key{Name: r}}}
+		}
+	}
+	return nil
+}
+
+func self(e api.Event) []controller.Request { return []controller.Request{{Key: e.Record().Key()}} }
+
+// hasMigrated passes definitions that say something of a migration, which may be gone.
+func hasMigrated(e api.Event) bool {
+	return e.New != nil && bytes.Contains(e.New.JSON(), []byte(`"`+apiextensionsv1.StorageMigrating+`"`))
 }
 
 // Reconcile implements controller.Reconciler.
@@ -63,21 +88,25 @@ func (r *migrator) Reconcile(ctx context.Context, req controller.Request) (contr
 	if err != nil {
 		return controller.Result{}, err
 	}
-	m, err := client.StorageVersionMigrations.In(v, req.Key)
-	if err != nil || m == nil || ended(m) {
+	m, err := next(v, req.Name)
+	if err != nil {
 		return controller.Result{}, err
 	}
-	if turn, err := isTurnOf(v, m); err != nil || !turn {
-		return controller.Result{RequeueAfter: again}, err
+	if m == nil {
+		return controller.Result{}, r.abandonDefinition(ctx, req.Name)
 	}
-	if _, ok := r.kind(m); !ok {
+	k, ok := r.kind(m)
+	if !ok {
 		return controller.Result{}, r.end(ctx, m, "resource does not exist in discovery")
 	}
 	if !is(m, storagemigrationv1.MigrationRunning) || m.Status.ResourceVersion == "" {
 		// The change brings the controller here again.
-		return controller.Result{}, r.begin(ctx, m, v.Revision())
+		return controller.Result{}, r.begin(ctx, m)
 	}
-	failure, err := r.migrate(ctx, m)
+	failure, err := r.migrate(ctx, m, k)
+	if errors.Is(err, errDeleted) {
+		return controller.Result{}, nil // which brings the controller here again
+	}
 	if err != nil {
 		return controller.Result{}, err
 	}
@@ -94,55 +123,61 @@ func is(m *migration, c storagemigrationv1.MigrationConditionType) bool {
 	return meta.IsStatusConditionTrue(m.Status.Conditions, string(c))
 }
 
-func ended(m *migration) bool {
-	return is(m, storagemigrationv1.MigrationSucceeded) || is(m, storagemigrationv1.MigrationFailed)
-}
-
-// isTurnOf reports whether no other migration of the resource comes before m: one that runs, else the oldest.
-func isTurnOf(v client.View, m *migration) (bool, error) {
-	for rec := range v.All(api.StorageVersionMigrations, "") {
-		o, err := client.StorageVersionMigrations.Decode(rec)
+// next is the migration of a resource whose turn it is: the one that runs, else the oldest; nil when none is left.
+func next(v client.View, resource string) (*migration, error) {
+	var first *migration
+	for rec := range v.ByIndex(api.StorageVersionMigrations, api.Index{Name: api.IndexMigrates, Value: resource}) {
+		m, err := client.StorageVersionMigrations.Decode(rec)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if o.Name == m.Name || o.Spec.Resource != m.Spec.Resource || ended(o) {
-			continue
-		}
-		runs, other := is(m, storagemigrationv1.MigrationRunning), is(o, storagemigrationv1.MigrationRunning)
-		older := cmp.Or(o.CreationTimestamp.Compare(m.CreationTimestamp.Time), cmp.Compare(o.Name, m.Name)) < 0
-		if other && !runs || other == runs && older {
-			return false, nil
+		if first == nil || before(m, first) {
+			first = m
 		}
 	}
-	return true, nil
+	return first, nil
 }
 
-// kind is what m is about, as it is served now.
+func before(m, o *migration) bool {
+	if runs := is(m, storagemigrationv1.MigrationRunning); runs != is(o, storagemigrationv1.MigrationRunning) {
+		return runs
+	}
+	return cmp.Or(m.CreationTimestamp.Compare(o.CreationTimestamp.Time), cmp.Compare(m.Name, o.Name)) < 0
+}
+
+func resourceOf(m *migration) api.Resource {
+	return api.Resource{Group: m.Spec.Resource.Group, Name: m.Spec.Resource.Resource}
+}
+
+// kind is what m is about, as it is served now. Some kinds are known in several groups.
 func (r *migrator) kind(m *migration) (controller.Kind, bool) {
 	kinds, _ := r.catalog()
 	for _, k := range kinds {
-		if k.Resource == (api.Resource{Group: m.Spec.Resource.Group, Name: m.Spec.Resource.Resource}) {
+		if res := resourceOf(m); k.Resource == res || k.Resource.Name == res.Name && slices.Contains(k.Groups, res.Group) {
 			return k, true
 		}
 	}
 	return controller.Kind{}, false
 }
 
-// begin says that the migration runs, of all objects up to a revision.
-func (r *migrator) begin(ctx context.Context, m *migration, at api.Revision) error {
+// begin says that the migration runs, of all objects up to a revision: one at which the version that the definition says
+// is stored has been the stored one.
+func (r *migrator) begin(ctx context.Context, m *migration) error {
 	if err := r.beginDefinition(ctx, m); err != nil {
 		return err
 	}
-	m.Status.ResourceVersion = cmp.Or(m.Status.ResourceVersion, at.String())
+	v, err := r.client.View(ctx, 0)
+	if err != nil {
+		return err
+	}
+	m.Status.ResourceVersion = cmp.Or(m.Status.ResourceVersion, v.Revision().String())
 	setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionTrue, reasonRunning, "The migration is running")
 	return r.updateStatus(ctx, m)
 }
 
 // end says how the migration ended: as a failure with a message, or well.
 func (r *migrator) end(ctx context.Context, m *migration, failure string) error {
-	if is(m, storagemigrationv1.MigrationRunning) {
-		setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionFalse, reasonCompleted, "Migration completed")
-	}
+	setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionFalse, reasonCompleted, "Migration completed")
 	if failure != "" {
 		setCondition(m, storagemigrationv1.MigrationFailed, metav1.ConditionTrue, reasonFailed, failure)
 	} else {
@@ -169,48 +204,39 @@ func (r *migrator) updateStatus(ctx context.Context, m *migration) error {
 	return nil
 }
 
-// migrate writes the objects of m's resource that need it until none is left that is stored in another version. failure
-// is why an object cannot be written at all; err is worth another attempt.
-func (r *migrator) migrate(ctx context.Context, m *migration) (failure, err error) {
+// errDeleted ends the work for a migration that is gone.
+var errDeleted = errors.New("the migration was deleted")
+
+// migrate writes the objects of m's resource that are as old as m. failure is why an object cannot be written at all;
+// err is errDeleted, or worth another attempt.
+func (r *migrator) migrate(ctx context.Context, m *migration, k controller.Kind) (failure, err error) {
 	checkpoint, err := strconv.ParseUint(m.Status.ResourceVersion, 10, 64)
 	if err != nil {
 		return err, nil
 	}
-	seen := api.Revision(0) // by the last round: what has not changed since is as the server stores it
-	for first := true; ; first = false {
-		k, ok := r.kind(m)
-		if !ok {
-			return errors.New("unable to obtain GVR from discovery"), nil
+	v, err := r.client.View(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	var todo []*api.Record
+	for rec := range v.All(k.Resource, "") {
+		if rec.Revision() <= api.Revision(checkpoint) {
+			todo = append(todo, rec)
 		}
-		v, err := r.client.View(ctx, 0)
+	}
+	for recs := range slices.Chunk(todo, batch) {
+		now, err := r.client.View(ctx, 0)
 		if err != nil {
 			return nil, err
 		}
-		var todo []*api.Record
-		for rec := range v.All(k.Resource, "") {
-			if first && rec.Revision() <= api.Revision(checkpoint) || rec.Revision() > seen && !storedIn(rec, k) {
-				todo = append(todo, rec)
-			}
+		if rec := now.Get(api.StorageVersionMigrations, api.Key{Name: m.Name}); rec == nil || rec.UID() != string(m.UID) {
+			return nil, errDeleted
 		}
-		seen = v.Revision()
-		if len(todo) == 0 {
-			return nil, nil
-		}
-		if failure, err := r.rewriteAll(ctx, k.Resource, todo); failure != nil || err != nil {
+		if failure, err := r.rewriteAll(ctx, k.Resource, recs); failure != nil || err != nil {
 			return failure, err
 		}
 	}
-}
-
-// storedIn reports whether an object's bytes are of the version that its kind is stored in.
-func storedIn(rec *api.Record, k controller.Kind) bool {
-	at := k.Version
-	if k.Resource.Group != "" {
-		at = k.Resource.Group + "/" + at
-	}
-	doc, version := rec.JSON(), `"apiVersion":"`+at+`"`
-	// Custom resources begin with one, built-in ones with the other.
-	return bytes.HasPrefix(doc, []byte(`{`+version)) || bytes.HasPrefix(doc, []byte(`{"kind":"`+k.Kind+`",`+version))
+	return nil, nil
 }
 
 // rewriteAll writes objects as they are, several at a time, up to the first that fails.

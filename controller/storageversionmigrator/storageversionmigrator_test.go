@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 )
 
 // The objects are config maps, which the API in memory can hold, as if a definition had made them.
-const crdName = "configmaps."
+const crdName = "configmaps"
 
 func definitionOf(generation int64) *apiextensionsv1.CustomResourceDefinition {
 	crd := &apiextensionsv1.CustomResourceDefinition{
@@ -43,7 +44,7 @@ func migrationOf(name string, day int, conditions ...metav1.Condition) *migratio
 	return m
 }
 
-func condition(c storagemigrationv1.MigrationConditionType, s metav1.ConditionStatus) metav1.Condition {
+func conditionOf(c storagemigrationv1.MigrationConditionType, s metav1.ConditionStatus) metav1.Condition {
 	return metav1.Condition{Type: string(c), Status: s}
 }
 
@@ -55,14 +56,26 @@ func catalog() ([]controller.Kind, <-chan struct{}) {
 	return []controller.Kind{{Resource: api.ConfigMaps, Version: "v1", Kind: "ConfigMap", Namespaced: true}}, nil
 }
 
-func reconcile(t *testing.T, a *controllertest.API, name string) (controller.Result, error) {
+// interrupted is an API in which something happens before the first write.
+type interrupted struct {
+	*controllertest.API
+	once  sync.Once
+	first func(*controllertest.API)
+}
+
+func (i *interrupted) Commit(ctx context.Context, c client.Change) (*api.Record, error) {
+	i.once.Do(func() { i.first(i.API) })
+	return i.API.Commit(ctx, c)
+}
+
+func reconcile(t *testing.T, a client.Client) (controller.Result, error) {
 	t.Helper()
-	return (&migrator{a, catalog}).Reconcile(context.Background(), controller.Request{Key: api.Key{Name: name}})
+	return (&migrator{a, catalog}).Reconcile(context.Background(), controller.Request{Key: api.Key{Name: crdName}})
 }
 
 func TestTurns(t *testing.T) {
-	running := condition(storagemigrationv1.MigrationRunning, metav1.ConditionTrue)
-	done := condition(storagemigrationv1.MigrationSucceeded, metav1.ConditionTrue)
+	running := conditionOf(storagemigrationv1.MigrationRunning, metav1.ConditionTrue)
+	done := conditionOf(storagemigrationv1.MigrationSucceeded, metav1.ConditionTrue)
 	other := migrationOf("other", 1)
 	other.Spec.Resource.Resource = "secrets"
 	for _, tt := range []struct {
@@ -85,16 +98,15 @@ func TestTurns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range tt.all {
-				if m.Spec.Resource.Resource != "configmaps" || ended(m) {
-					continue
-				}
-				if turn, err := isTurnOf(v, m); err != nil || turn != (m.Name == tt.want) {
-					t.Errorf("%s: %t %v", m.Name, turn, err)
-				}
+			if m, err := next(v, crdName); err != nil || m.Name != tt.want {
+				t.Errorf("%v %v, want %s", m, err, tt.want)
 			}
-			if res, err := reconcile(t, a, tt.want); err != nil || res.RequeueAfter != 0 || len(a.Commits()) == 0 {
-				t.Errorf("%s does not begin: %+v %v", tt.want, res, err)
+			if _, err := reconcile(t, a); err != nil {
+				t.Fatal(err)
+			}
+			m, err := a.Get(t.Context(), api.StorageVersionMigrations, api.Key{Name: tt.want})
+			if err != nil || !strings.Contains(string(m.JSON()), `"Running"`) {
+				t.Errorf("%s does not begin: %s %v", tt.want, m.JSON(), err)
 			}
 		})
 	}
@@ -127,7 +139,7 @@ func TestEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := controllertest.New(definitionOf(3), configMap("a"), configMap("b"), migrationOf("m", 1))
-			if _, err := reconcile(t, a, "m"); err != nil {
+			if _, err := reconcile(t, a); err != nil {
 				t.Fatal(err)
 			}
 			if got := readDefinition(t, a); got.condition != "MigrationRunning: Migration m is running (3)" {
@@ -144,7 +156,7 @@ func TestEnds(t *testing.T) {
 				}
 				return nil
 			})
-			if _, err := reconcile(t, a, "m"); (err != nil) != tt.err {
+			if _, err := reconcile(t, a); (err != nil) != tt.err {
 				t.Fatalf("error %v", err)
 			}
 			v, err := a.View(t.Context(), 0)
@@ -165,6 +177,82 @@ func TestEnds(t *testing.T) {
 				t.Errorf("the definition says %s, stored %v, want %s, %v", got.condition, got.stored, tt.condition, tt.stored)
 			}
 		})
+	}
+}
+
+// TestDeleted: a definition does not go on saying that it is migrated when the migration is deleted, and no more is written.
+func TestDeleted(t *testing.T) {
+	remove := func(a *controllertest.API) {
+		if _, err := a.Commit(t.Context(), client.Change{Verb: api.Delete, Resource: api.StorageVersionMigrations, Key: api.Key{Name: "m"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		during  bool // the first objects are written
+		waiting bool // another migration of the resource waits
+		want    string
+	}{
+		{"before objects are written", false, false, "MigrationFailed: The migration was deleted before it ended (3)"},
+		{"while objects are written", true, false, "MigrationFailed: The migration was deleted before it ended (3)"},
+		{"another goes on", true, true, "MigrationRunning: Migration n is running (3)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := controllertest.New(definitionOf(3), migrationOf("m", 1))
+			for i := range 2 * batch {
+				a.Create(configMap(fmt.Sprint("c", i)))
+			}
+			if tt.waiting {
+				a.Create(migrationOf("n", 2))
+			}
+			if _, err := reconcile(t, a); err != nil {
+				t.Fatal(err)
+			}
+			if tt.during {
+				if _, err := reconcile(t, &interrupted{API: a, first: remove}); err != nil {
+					t.Fatal(err)
+				}
+				written := 0
+				for _, c := range a.Commits() {
+					if c.Resource == api.ConfigMaps {
+						written++
+					}
+				}
+				if written != batch {
+					t.Errorf("%d objects written, want no more than a batch", written)
+				}
+			} else {
+				remove(a)
+			}
+			if _, err := reconcile(t, a); err != nil {
+				t.Fatal(err)
+			}
+			if got := readDefinition(t, a); got.condition != tt.want || !slices.Equal(got.stored, []string{"v0", "v1"}) {
+				t.Errorf("the definition says %s, stored %v", got.condition, got.stored)
+			}
+		})
+	}
+}
+
+// TestTriggers: what happens to a migration brings its resource to be looked at, but for what is over already.
+func TestTriggers(t *testing.T) {
+	a := controllertest.New()
+	waiting := a.Create(migrationOf("m", 1))
+	ended := a.Create(migrationOf("e", 1, conditionOf(storagemigrationv1.MigrationSucceeded, metav1.ConditionTrue)))
+	for _, tt := range []struct {
+		name string
+		e    api.Event
+		want int
+	}{
+		{"new", api.Event{New: waiting}, 1},
+		{"ends", api.Event{Old: waiting, New: ended}, 1},
+		{"deleted", api.Event{Old: waiting}, 1},
+		{"over", api.Event{New: ended}, 0},
+		{"over and deleted", api.Event{Old: ended}, 0},
+	} {
+		if got := migrated(tt.e); len(got) != tt.want || tt.want > 0 && got[0].Name != crdName {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -36,14 +35,28 @@ func StorageVersionMigrations() *resource.Definition {
 			}}, resource.Older[storagemigrationv1beta1.StorageVersionMigration](group, "v1beta1")},
 			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
 			PinnedUpdate: true,
+			Index:        []resource.IndexField{{Name: api.IndexMigrates, Internal: true, Values: migrates}},
 		},
 		Prepare:  prepare,
 		Validate: validate,
-		Cells: func(m *migration) []any {
-			gr := schema.GroupResource{Group: m.Spec.Resource.Group, Resource: m.Spec.Resource.Resource}
-			return []any{m.Name, gr.String()}
-		},
+		Cells:    func(m *migration) []any { return []any{m.Name, resourceOf(m)} },
 	}.Define()
+}
+
+func resourceOf(m *migration) string {
+	return api.Resource{Group: m.Spec.Resource.Group, Name: m.Spec.Resource.Resource}.String()
+}
+
+func migrates(o *resource.Object) []string {
+	m := o.Value.(*migration)
+	if is(&m.Status, storagemigrationv1.MigrationSucceeded) || is(&m.Status, storagemigrationv1.MigrationFailed) {
+		return nil
+	}
+	return []string{resourceOf(m)}
+}
+
+func is(s *storagemigrationv1.StorageVersionMigrationStatus, c storagemigrationv1.MigrationConditionType) bool {
+	return meta.IsStatusConditionTrue(s.Conditions, string(c))
 }
 
 func prepare(_ context.Context, w *resource.Write, m, old *migration) {
@@ -94,9 +107,6 @@ func validateStatus(s, old *storagemigrationv1.StorageVersionMigrationStatus, at
 	errs = append(errs, metav1validation.ValidateConditions(s.Conditions, conditions)...)
 	if old.ResourceVersion != "" {
 		errs = append(errs, rules.Fixed(version, s.ResourceVersion, old.ResourceVersion)...)
-	}
-	is := func(s *storagemigrationv1.StorageVersionMigrationStatus, c storagemigrationv1.MigrationConditionType) bool {
-		return meta.IsStatusConditionTrue(s.Conditions, string(c))
 	}
 	const succeeded, failed = storagemigrationv1.MigrationSucceeded, storagemigrationv1.MigrationFailed
 	if is(s, succeeded) && is(s, failed) {
