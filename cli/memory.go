@@ -8,19 +8,23 @@ import (
 	"runtime/metrics"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A large heap of records that live long may grow by a quarter before it is collected; a small one by heapSlack bytes,
-// as collecting a few megabytes over and over would cost more than it frees. A collection also looks through all stacks,
-// which takes as long as stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of
-// others dearer if collections did not become fewer.
+// A large heap of records that live long may grow by a quarter before it is collected, and by half in a burst of writes,
+// which is when one collection follows another within busyTime; a small one by heapSlack bytes, as collecting a few
+// megabytes over and over would cost more than it frees. A collection also looks through all stacks, which takes as long as
+// stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of others dearer if
+// collections did not become fewer.
 const (
 	heapSlack     = 12 << 20
 	stackWeight   = 3
 	mostForStacks = 16 << 20 // more room than that is not worth the memory
 	leastPercent  = 25
+	busyPercent   = 50
+	busyTime      = time.Second
 	mostPercent   = 400
 	startPercent  = 100 // the least while a server starts: what it loads stays, as collecting would find out over and over
 )
@@ -32,15 +36,24 @@ func tuneCollector() (started func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}
-	var least atomic.Int64
-	least.Store(startPercent)
+	var loaded atomic.Bool
 	percent := 100
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
+	var last time.Time
 	var adjust func(*[16]byte)
 	adjust = func(*[16]byte) {
+		now := time.Now()
+		least := leastPercent
+		switch {
+		case !loaded.Load():
+			least = startPercent
+		case now.Sub(last) < busyTime:
+			least = busyPercent
+		}
+		last = now
 		metrics.Read(sample)
-		want := gcPercent(sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64())
-		if want = max(want, int(least.Load())); want*10 < percent*9 || want*9 > percent*10 {
+		want := gcPercent(least, sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64())
+		if want*10 < percent*9 || want*9 > percent*10 {
 			percent = want
 			debug.SetGCPercent(want)
 		}
@@ -49,16 +62,16 @@ func tuneCollector() (started func()) {
 	}
 	adjust(nil)
 	return func() {
-		least.Store(leastPercent)
+		loaded.Store(true)
 		debug.FreeOSMemory()
 	}
 }
 
 // gcPercent is how much may be allocated before the next collection, in percent of what is looked through in each, which
 // is what GOGC relates to.
-func gcPercent(live, stacks, globals uint64) int {
+func gcPercent(least int, live, stacks, globals uint64) int {
 	room := heapSlack + min(stackWeight*stacks, mostForStacks)
-	return int(min(max(room*100/max(live+stacks+globals, 1), leastPercent), mostPercent))
+	return max(int(min(room*100/max(live+stacks+globals, 1), mostPercent)), least)
 }
 
 // forgetStart unmaps the program's own code and constants, the pages of which are the greater part of what a server at

@@ -9,19 +9,21 @@ import (
 
 func TestGCPercent(t *testing.T) {
 	for _, c := range []struct {
+		least                 int
 		live, stacks, globals uint64
 		want                  int
 	}{
-		{0, 0, 0, 400},
-		{1 << 20, 0, 0, 400},
-		{12 << 20, 0, 0, 100},
-		{24 << 20, 0, 0, 50},
-		{23 << 20, 0, 1 << 20, 50},
-		{8 << 20, 4 << 20, 0, 200}, // room of 12 MiB, and 12 for the stacks
-		{36 << 20, 20 << 20, 0, 50},
-		{1 << 30, 20 << 20, 0, 25},
+		{25, 0, 0, 0, 400},
+		{25, 1 << 20, 0, 0, 400},
+		{50, 12 << 20, 0, 0, 100},
+		{25, 24 << 20, 0, 0, 50},
+		{25, 23 << 20, 0, 1 << 20, 50},
+		{25, 8 << 20, 4 << 20, 0, 200}, // room of 12 MiB, and 12 for the stacks
+		{25, 36 << 20, 20 << 20, 0, 50},
+		{25, 1 << 30, 20 << 20, 0, 25},
+		{50, 1 << 30, 20 << 20, 0, 50},
 	} {
-		if got := gcPercent(c.live, c.stacks, c.globals); got != c.want {
+		if got := gcPercent(c.least, c.live, c.stacks, c.globals); got != c.want {
 			t.Errorf("live heap of %d bytes, %d of stacks, %d of globals: %d %%, want %d", c.live, c.stacks, c.globals, got, c.want)
 		}
 	}

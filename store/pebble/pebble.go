@@ -163,7 +163,7 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 		CacheSize:                   1 << 20,
 		MemTableSize:                2 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       32,
+		L0CompactionThreshold:       64,
 		L0StopWritesThreshold:       200,
 		LBaseMaxBytes:               256 << 20,
 		MaxManifestFileSize:         4 << 20,
