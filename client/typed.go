@@ -25,8 +25,13 @@ type Kind[T any] struct {
 // Of returns typed access to a resource: client.Of[corev1.Pod](api.Pods, "v1").
 func Of[T any](r api.Resource, version string) Kind[T] { return Kind[T]{r, version} }
 
-// encoding/json's semantics, but names match in case, as upstream decodes.
-var decodeOptions = json.JoinOptions(jsonv1.DefaultOptionsV1(), json.MatchCaseInsensitiveNames(false))
+// encoding/json's semantics, but names match in case, as upstream decodes, and what is read is not read before to see
+// whether it is JSON: a record is.
+var decodeOptions = json.JoinOptions(
+	jsonv1.DefaultOptionsV1(),
+	json.MatchCaseInsensitiveNames(false),
+	jsonv1.ReportErrorsWithLegacySemantics(false),
+)
 
 // Decode reads a record into a new T. Members T does not have are ignored, so T may be a projection: a small struct of
 // just the fields that are wanted, at a third of the cost of the whole object.
