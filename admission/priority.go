@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
+	"pintle.dev/object"
 	"pintle.dev/resource"
 )
 
@@ -80,15 +81,28 @@ func (p priority) class(ctx context.Context, name string) (*schedulingv1.Priorit
 	// Few classes exist. Of several global defaults, which only a race can leave behind, the lowest counts.
 	var lowest *schedulingv1.PriorityClass
 	for rec := range v.All(api.PriorityClasses, "") {
+		if !globalDefault(rec) {
+			continue
+		}
 		c, err := decodeClass(rec)
 		if err != nil {
 			return nil, err
 		}
-		if c.GlobalDefault && (lowest == nil || c.Value < lowest.Value) {
+		if lowest == nil || c.Value < lowest.Value {
 			lowest = c
 		}
 	}
 	return lowest, nil
+}
+
+// globalDefault picks out of a class whether it is for pods that name none, which every new pod asks.
+func globalDefault(rec *api.Record) bool {
+	for name, value := range object.Members(rec.JSON()) {
+		if string(name) == "globalDefault" {
+			return string(value) == "true"
+		}
+	}
+	return false
 }
 
 func decodeClass(rec *api.Record) (*schedulingv1.PriorityClass, error) {
@@ -113,12 +127,8 @@ func (p priority) Validate(ctx context.Context, w *resource.Write) error {
 		return err
 	}
 	for rec := range v.All(api.PriorityClasses, "") {
-		c, err := decodeClass(rec)
-		if err != nil {
-			return err
-		}
-		if c.GlobalDefault && c.Name != class.Name {
-			return forbidden(w, fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", c.Name))
+		if rec.Name() != class.Name && globalDefault(rec) {
+			return forbidden(w, fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", rec.Name()))
 		}
 	}
 	return nil
