@@ -60,18 +60,22 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	slots := make(chan struct{}, binders)
+	bindings := make(chan func())
+	defer close(bindings)
+	for range binders {
+		wg.Go(func() {
+			for bind := range bindings {
+				bind()
+			}
+		})
+	}
 	for {
 		t, err := s.queue.next(ctx)
 		if err != nil {
 			return err
 		}
 		if bind := s.attempt(ctx, t); bind != nil {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				bind()
-			})
+			bindings <- bind
 		}
 	}
 }

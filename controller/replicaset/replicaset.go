@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,6 +31,8 @@ const (
 	burst = 500
 	// firstBatch is how many pods are created before it is known whether the API takes them.
 	firstBatch = 1
+	// writers is how many pods are created or deleted at a time.
+	writers = 64
 	// interval is the least time between two reconciles of a ReplicaSet: while hundreds of pods come up, each answers
 	// for many of them.
 	interval = 20 * time.Millisecond
@@ -267,21 +270,24 @@ func (r *reconciler) delete(ctx context.Context, rs *appsv1.ReplicaSet, pods []r
 	})
 }
 
-// concurrently calls f for 0 to n-1 at the same time, so that the writes share the store's commits, and returns the
-// first error.
+// concurrently calls f for 0 to n-1, writers at a time so that the writes share the store's commits, and returns the first
+// error. A few goroutines do it all: each would have to grow its stack for what a write needs.
 func concurrently(n int, f func(i int) error) error {
 	if n == 1 {
 		return f(0)
 	}
 	var (
 		wg    sync.WaitGroup
+		taken atomic.Int64
 		once  sync.Once
 		first error
 	)
-	for i := range n {
+	for range min(n, writers) {
 		wg.Go(func() {
-			if err := f(i); err != nil {
-				once.Do(func() { first = err })
+			for i := int(taken.Add(1)) - 1; i < n; i = int(taken.Add(1)) - 1 {
+				if err := f(i); err != nil {
+					once.Do(func() { first = err })
+				}
 			}
 		})
 	}
