@@ -233,10 +233,11 @@ func (s *Store) process(group []*request) []wake {
 	case first.drop != nil:
 		return s.dropTable(first)
 	}
-	st := stage{store: s, next: s.revision}
+	st := stage{store: s, next: s.revision, heads: s.heads}
 	for _, r := range group {
 		st.add(r)
 	}
+	st.done()
 	if len(st.batches) == 0 {
 		return nil
 	}
@@ -278,6 +279,19 @@ type stage struct {
 	batches  []Batch
 	requests []*request
 	heads    map[object]api.Revision // of what the group has changed so far; 0: deleted
+}
+
+// mostHeads is how many changes a group may have for the next one to use its map again: to clear a map takes as long as it
+// has ever been large.
+const mostHeads = 256
+
+// done leaves the map to the next group, once all of this one are added.
+func (st *stage) done() {
+	if len(st.heads) > mostHeads {
+		st.heads = nil
+	}
+	clear(st.heads)
+	st.store.heads, st.heads = st.heads, nil
 }
 
 // head is the revision an object will have once the group's commits so far are published.

@@ -76,6 +76,8 @@ type Store struct {
 	leading bool
 	closing bool
 
+	heads map[object]api.Revision // empty; whoever leads has it
+
 	waking sync.Mutex // keeps the wakes of different groups in order
 
 	once    sync.Once
