@@ -3,7 +3,7 @@ package schema
 import apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 // Each calls see with s and every schema in it. What structural schemas cannot have is in there too: schemas of
-// v1beta1 need not be structural.
+// v1beta1 need not be structural. What see is shown may be a copy, which is overwritten once it returns.
 func Each(s *apiextensionsv1.JSONSchemaProps, see func(*apiextensionsv1.JSONSchemaProps)) {
 	if s == nil {
 		return
@@ -27,7 +27,11 @@ func Each(s *apiextensionsv1.JSONSchemaProps, see func(*apiextensionsv1.JSONSche
 		}
 	}
 	for _, named := range []map[string]apiextensionsv1.JSONSchemaProps{s.Properties, s.PatternProperties, s.Definitions} {
-		for _, s := range named {
+		if len(named) == 0 {
+			continue
+		}
+		var s apiextensionsv1.JSONSchemaProps // one for all: it is large, and escapes
+		for _, s = range named {
 			Each(&s, see)
 		}
 	}

@@ -115,12 +115,13 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	if w.Version != nil && w.Version.Name == betaVersion {
 		return judge(ctx, crd, old, validateBeta)
 	}
-	if small, ok := skeleton(crd); ok {
+	if small, seen, ok := skeleton(crd); ok {
 		var was *definition
 		if old != nil {
 			was = replaced(old)
 		}
 		if len(judge(ctx, small, was, validateCurrent)) == 0 {
+			accepted.add(seen)
 			return nil
 		}
 	}

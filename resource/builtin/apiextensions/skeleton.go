@@ -1,30 +1,82 @@
 package apiextensions
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiserver/pkg/cel"
 )
 
 // skeleton is what upstream still has to judge of a definition whose schemas are sound: everything but the schemas, and of
-// those what CEL rules see. Its validation is a small part of the definition's. What is left out can only make rules look
-// dearer than they are, as upstream estimates sizes: what it accepts of a skeleton it accepts of the whole. ok is false
-// when a schema may not be sound, or when other parts of the definition refer to schemas.
-func skeleton(crd *definition) (_ *definition, ok bool) {
+// those what CEL rules see, unless it was accepted before. Its validation is a small part of the definition's. What is left
+// out can only make rules look dearer than they are, as upstream estimates sizes: what it accepts of a skeleton it accepts
+// of the whole, and seen is then to be remembered. ok is false when a schema may not be sound, or when other parts of the
+// definition refer to schemas.
+func skeleton(crd *definition) (_ *definition, seen []ruling, ok bool) {
 	if crd.Spec.PreserveUnknownFields {
-		return nil, false
+		return nil, nil, false
 	}
-	return withSchemas(crd, func(v *apiextensionsv1.CustomResourceDefinitionVersion) *props {
-		if s := v.Schema.OpenAPIV3Schema; len(v.SelectableFields) == 0 && sound(s) {
-			if b := bones(s, ""); b != nil {
+	d, ok := withSchemas(crd, func(v *apiextensionsv1.CustomResourceDefinitionVersion) *props {
+		s := v.Schema.OpenAPIV3Schema
+		if len(v.SelectableFields) > 0 || !sound(s) {
+			return nil
+		}
+		if b := bones(s, ""); b != nil {
+			if r := rulingOf(b); !accepted.has(r) {
+				seen = append(seen, r)
 				return b
 			}
-			return &props{Type: "object"}
 		}
-		return nil
+		return &props{Type: "object"}
 	})
+	return d, seen, ok
+}
+
+// ruling stands for the skeleton of a schema with rules.
+type ruling [sha256.Size]byte
+
+func rulingOf(s *props) ruling {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("encoding what a schema's rules see: %v", err)) // it was decoded
+	}
+	return sha256.Sum256(text)
+}
+
+// accepted are the skeletons that upstream has accepted lately. The versions of a definition mostly have the same rules, an
+// operator's definitions many of them, and who applies definitions anew or changes their conversion has them judged again:
+// to compile a rule costs as much as all else that a definition takes.
+var accepted rulings
+
+type rulings struct {
+	mu  sync.Mutex
+	set map[ruling]struct{}
+}
+
+// maxRulings bounds what is remembered, at 32 bytes each; then it starts anew.
+const maxRulings = 4096
+
+func (r *rulings) has(k ruling) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.set[k]
+	return ok
+}
+
+func (r *rulings) add(ks []ruling) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.set == nil || len(r.set)+len(ks) > maxRulings {
+		r.set = map[ruling]struct{}{}
+	}
+	for _, k := range ks {
+		r.set[k] = struct{}{}
+	}
 }
 
 // replaced is a definition as something to compare a skeleton with: its schemas are none that a skeleton has.

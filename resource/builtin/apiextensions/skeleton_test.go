@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"pintle.dev/resource"
 )
 
 // usual are schemas as operators have them, which the quick way must take.
@@ -43,7 +45,7 @@ func definitionOf(t testing.TB, schema string) *definition {
 
 // quickly reports whether the skeleton of a definition, in place of old unless that is nil, is accepted.
 func quickly(crd, old *definition) bool {
-	small, ok := skeleton(crd)
+	small, _, ok := skeleton(crd)
 	if !ok {
 		return false
 	}
@@ -62,9 +64,33 @@ func TestUsualSchemasAreJudgedByTheirSkeleton(t *testing.T) {
 	}
 }
 
+func TestAcceptedRulesAreNotJudgedAgain(t *testing.T) {
+	schemas := func(rule string) *props {
+		t.Helper()
+		crd := definitionOf(t, below(`{"type":"object","properties":{"a":{"type":"string"}},"x-kubernetes-validations":[{"rule":"`+rule+`"}]}`))
+		w := &resource.Write{New: &resource.Object{Value: crd}}
+		if errs := validate(context.Background(), w, crd, nil); (len(errs) > 0) != (rule == "no rule") {
+			t.Fatalf("%s: %v", rule, errs)
+		}
+		small, _, ok := skeleton(crd)
+		if !ok {
+			t.Fatal("no skeleton")
+		}
+		return small.Spec.Versions[0].Schema.OpenAPIV3Schema
+	}
+	if s := schemas("self.a == 'once accepted'"); len(s.Properties) > 0 {
+		t.Error("a rule that was accepted is judged again")
+	}
+	for range 2 {
+		if s := schemas("no rule"); len(s.Properties) == 0 {
+			t.Error("a rule that was refused is taken for accepted")
+		}
+	}
+}
+
 func TestSkeletonHasWhatRulesSee(t *testing.T) {
 	crd := definitionOf(t, usual[2])
-	small, ok := skeleton(crd)
+	small, _, ok := skeleton(crd)
 	if !ok {
 		t.Fatal("no skeleton")
 	}
