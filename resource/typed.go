@@ -117,6 +117,8 @@ func as[T any](o *Object) *T {
 // TypedCodec reads and writes the JSON of a Go type of k8s.io/api. *T must be a metav1.Object with TypeMeta.
 type TypedCodec[T any] struct {
 	APIVersion, Kind string
+	// Marshalers write parts of T that are large, and dear to write by reflection; nil for most.
+	Marshalers *json.Marshalers
 }
 
 // decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes.
@@ -185,7 +187,11 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 	}
 	reflect.ValueOf(v).Elem().FieldByName("TypeMeta").Set(reflect.ValueOf(metav1.TypeMeta{APIVersion: c.APIVersion, Kind: c.Kind}))
 	buf := appendWriter(dst)
-	err := json.MarshalWrite(&buf, v, encodeOptions)
+	options := encodeOptions
+	if c.Marshalers != nil {
+		options = json.JoinOptions(options, json.WithMarshalers(c.Marshalers))
+	}
+	err := json.MarshalWrite(&buf, v, options)
 	return buf, err
 }
 
