@@ -72,17 +72,30 @@ func TestBetaDefinitionsAreJudged(t *testing.T) {
 	beta := func(name, spec string) string {
 		return `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","metadata":{"name":"` + name + `"},"spec":{"group":"example.com","names":{"plural":"as","kind":"A"},` + spec + `}}`
 	}
+	const (
+		v1     = `{"name":"v1","served":true,"storage":true`
+		v2     = `{"name":"v2","served":true,"storage":false`
+		column = `[{"name":"A","type":"string","JSONPath":".a"}]`
+	)
 	for _, tt := range []struct {
 		name, spec string
 		code       int
 		want       string
 	}{
 		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"type":"object","properties":{"a":{"type":"integer","default":1}}}},"preserveUnknownFields":false`, 422,
-			`must not be set (cannot set default values in apiextensions.k8s.io/v1beta1 CRDs, must use apiextensions.k8s.io/v1)`},
+			`spec.validation.openAPIV3Schema.properties[a].default: Forbidden: must not be set (cannot set default values in apiextensions.k8s.io/v1beta1 CRDs, must use apiextensions.k8s.io/v1)`},
 		{"bs.example.com", `"version":"v1"`, 422, `metadata.name: Invalid value: \"bs.example.com\": must be spec.names.plural+\".\"+spec.group`},
 		{"as.example.com", `"scope":"Everywhere","version":"v1"`, 422, `spec.scope: Unsupported value: \"Everywhere\"`},
 		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"properties":{"a":{"$ref":"#"}}}}`, 422, `$ref`},
 		{"as.example.com", `"version":"v1","validation":{"openAPIV3Schema":{"properties":{"a":{"x-kubernetes-int-or-string":true}}}}`, 422, `type: Required value`},
+		{"as.example.com", `"version":"v2","versions":[` + v1 + `}]`, 422, `spec.version: Invalid value: \"v2\": must match the first version in spec.versions`},
+		{"as.example.com", `"validation":{},"versions":[` + v1 + `,"schema":{}},` + v2 + `}]`, 422, `spec.validation: Forbidden: top-level and per-version schemas are mutually exclusive`},
+		{"as.example.com", `"subresources":{"status":{}},"versions":[` + v1 + `},` + v2 + `,"subresources":{}}]`, 422, `spec.subresources: Forbidden: top-level and per-version subresources are mutually exclusive`},
+		{"as.example.com", `"versions":[` + v1 + `,"additionalPrinterColumns":` + column + `},` + v2 + `,"additionalPrinterColumns":` + column + `}]`, 422,
+			`per-version additionalPrinterColumns may not all be set to identical values (top-level additionalPrinterColumns should be used instead)`},
+		{"as.example.com", `"versions":[` + v1 + `,"schema":{}}]`, 422, `per-version schemas may not all be set to identical values (top-level validation should be used instead)`},
+		{"as.example.com", `"version":"v1","preserveUnknownFields":false,"validation":{"openAPIV3Schema":{"type":"object"}},"conversion":{"strategy":"Webhook","conversionReviewVersions":["v9"],"webhookClientConfig":{"url":"https://a/b"}}`, 422,
+			`must include at least one of v1, v1beta1`},
 		{"as.example.com", `"version":"v1","surprise":1`, 201, `"version":"v1"`},
 	} {
 		code, body := call(t, sys, "POST", betaDefinitions, beta(tt.name, tt.spec))
@@ -90,8 +103,9 @@ func TestBetaDefinitionsAreJudged(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", tt.spec, code, body, tt.code, tt.want)
 		}
 	}
-	want(t, sys, "POST", betaDefinitions+"?fieldValidation=Strict", strings.ReplaceAll(beta("cs.example.com", `"version":"v2","versions":[{"name":"v1","served":true,"storage":true,"schema":{}}],"validation":{}`), `"as"`, `"cs"`), 400,
-		`spec.version: Invalid value: \"v2\": must match the first version in spec.versions`, `spec.versions[0].schema: Forbidden`)
+	const doubled = `{"spec":{"versions":[` + v1 + `,"schema":{}},` + v2 + `}],"validation":{}}}`
+	want(t, sys, "PATCH", betaDefinitions+"/as.example.com", doubled, 422, `top-level and per-version schemas are mutually exclusive`)
+	want(t, sys, "APPLY", betaDefinitions+"/as.example.com?fieldManager=m&force=true", `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition",`+doubled[1:], 422, `top-level and per-version schemas are mutually exclusive`)
 	want(t, sys, "PATCH", betaDefinitions+"/as.example.com", `{"spec":{"scope":"Cluster"}}`, 422, `spec.scope: Invalid value`, `field is immutable`)
 
 	r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+betaDefinitions, nil)

@@ -196,7 +196,8 @@ type MessageCodec interface {
 // yields the typed object of the storage version and Encode writes that of the requested one.
 type Codec interface {
 	// Decode reads JSON that a client sent, or, with stored set, that Encode wrote before. problems are what strict
-	// field validation complains about (unknown and duplicate fields), in upstream's words.
+	// field validation complains about (unknown and duplicate fields), in upstream's words. An *api.Error is the answer to
+	// the client: it refuses what the version can say and the object in flight cannot.
 	Decode(data []byte, stored bool) (o *Object, problems []string, err error)
 	// Encode writes the object as JSON: apiVersion and kind first, without managedFields, members in a canonical
 	// order, so that equal objects have equal bytes. Metadata.resourceVersion is written as it stands.

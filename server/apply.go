@@ -184,6 +184,9 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 		}
 	}
 	o, unknown, err := q.decodeApplied(done.Value)
+	if e := refused(err); e != nil {
+		return nil, e
+	}
 	if err != nil || len(unknown) > 0 {
 		// Of a typed kind it shows here whether all that is applied fits the schema.
 		if misfit := q.misfit(config); misfit != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -25,6 +26,9 @@ type typeMeta = struct {
 
 // decodeError words, as upstream does, why a body is no object of the request's kind.
 func (q *request) decodeError(data []byte, err error) error {
+	if e := refused(err); e != nil {
+		return e
+	}
 	var t typeMeta
 	if terr := json.Unmarshal(data, &t); terr != nil {
 		return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
@@ -39,6 +43,15 @@ func (q *request) decodeError(data []byte, err error) error {
 		return mismatch
 	}
 	return q.unhandled(t, err.Error())
+}
+
+// refused is what a codec itself answers to what it read; nil when it only could not read it.
+func refused(err error) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
 }
 
 // unhandled is the 400 for a body that is not what it says, or not what belongs here.

@@ -92,6 +92,9 @@ func (q *request) patched(rec *api.Record) (*resource.Object, error) {
 		return nil, err
 	}
 	o, unknown, mismatch, err := q.decodePatched(target)
+	if e := refused(err); e != nil {
+		return nil, e
+	}
 	if err != nil {
 		return nil, q.invalidPatch(rec, err.Error())
 	}

@@ -3,6 +3,8 @@ package apiextensions
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	internal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -10,9 +12,11 @@ import (
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"pintle.dev/api"
 	"pintle.dev/resource"
 )
 
@@ -32,11 +36,13 @@ func (betaCodec) Decode(data []byte, stored bool) (*resource.Object, []string, e
 		return nil, nil, err
 	}
 	beta := o.Value.(*apiextensionsv1beta1.CustomResourceDefinition)
-	problems = append(problems, overruled(&beta.Spec)...)
 	apiextensionsv1beta1.SetObjectDefaults_CustomResourceDefinition(beta)
 	in, crd := new(internal.CustomResourceDefinition), new(definition)
 	if err := apiextensionsv1beta1.Convert_v1beta1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(beta, in, nil); err != nil {
 		return nil, nil, err
+	}
+	if errs := twice(&in.Spec); len(errs) > 0 && !stored {
+		return nil, nil, api.Invalid(api.CustomResourceDefinitions.Group, "CustomResourceDefinition", in.Name, errs)
 	}
 	if err := apiextensionsv1.Convert_apiextensions_CustomResourceDefinition_To_v1_CustomResourceDefinition(in, crd, nil); err != nil {
 		return nil, nil, err
@@ -47,28 +53,42 @@ func (betaCodec) Decode(data []byte, stored bool) (*resource.Object, []string, e
 	return o, problems, err
 }
 
-// overruled names what a definition says twice and differently: v1, which is stored, has but one place for it. Upstream
-// refused these.
-func overruled(spec *apiextensionsv1beta1.CustomResourceDefinitionSpec) (problems []string) {
-	if len(spec.Versions) > 0 && spec.Version != "" && spec.Version != spec.Versions[0].Name {
-		problems = append(problems, fmt.Sprintf("spec.version: Invalid value: %q: must match the first version in spec.versions", spec.Version))
-	}
-	for i := range spec.Versions {
-		v := &spec.Versions[i]
-		for _, f := range []struct {
-			all, one      string
-			stated, again bool
-		}{
-			{"validation", "schema", spec.Validation != nil, v.Schema != nil},
-			{"subresources", "subresources", spec.Subresources != nil, v.Subresources != nil},
-			{"additionalPrinterColumns", "additionalPrinterColumns", spec.AdditionalPrinterColumns != nil, v.AdditionalPrinterColumns != nil},
-		} {
-			if f.stated && f.again {
-				problems = append(problems, fmt.Sprintf("spec.versions[%d].%s: Forbidden: spec.%s and per-version ones are mutually exclusive", i, f.one, f.all))
-			}
+// twice is what a definition must not say, as it would say it in two places or for each version alike: v1, which is stored,
+// has but one place for it.
+func twice(spec *internal.CustomResourceDefinitionSpec) (errs field.ErrorList) {
+	at, versions := field.NewPath("spec"), spec.Versions
+	for _, f := range []struct {
+		field, what string
+		top         bool
+		of          func(*internal.CustomResourceDefinitionVersion) (value any, given bool)
+	}{
+		{"validation", "schemas", spec.Validation != nil, func(v *internal.CustomResourceDefinitionVersion) (any, bool) { return v.Schema, v.Schema != nil }},
+		{"subresources", "subresources", spec.Subresources != nil, func(v *internal.CustomResourceDefinitionVersion) (any, bool) {
+			return v.Subresources, v.Subresources != nil
+		}},
+		{"additionalPrinterColumns", "additionalPrinterColumns", len(spec.AdditionalPrinterColumns) > 0, func(v *internal.CustomResourceDefinitionVersion) (any, bool) {
+			return v.AdditionalPrinterColumns, len(v.AdditionalPrinterColumns) > 0
+		}},
+	} {
+		some, alike := false, len(versions) > 0
+		for i := range versions {
+			value, given := f.of(&versions[i])
+			first, _ := f.of(&versions[0])
+			some = some || given
+			alike = alike && given && equality.Semantic.DeepEqual(value, first)
+		}
+		if f.top && some {
+			errs = append(errs, field.Forbidden(at.Child(f.field), fmt.Sprintf("top-level and per-version %s are mutually exclusive", f.what)))
+		}
+		if alike {
+			errs = append(errs, field.Invalid(at.Child("versions"), versions,
+				fmt.Sprintf("per-version %s may not all be set to identical values (top-level %s should be used instead)", f.what, f.field)))
 		}
 	}
-	return problems
+	if len(versions) > 0 && spec.Version != "" && spec.Version != versions[0].Name {
+		errs = append(errs, field.Invalid(at.Child("version"), spec.Version, "must match the first version in spec.versions"))
+	}
+	return errs
 }
 
 // Encode implements resource.Codec.
@@ -107,6 +127,7 @@ func validateBeta(ctx context.Context, in, was *internal.CustomResourceDefinitio
 		}
 		old = in.DeepCopy()
 		old.Status = internal.CustomResourceDefinitionStatus{}
+		old.Spec.Conversion = nil // nothing excuses versions of reviews that are not known
 	}
 	if was == nil || !validation.HasSchemaWith(&was.Spec, hasDefault) {
 		errs = append(errs, forbidDefaults(&in.Spec)...)
@@ -122,10 +143,15 @@ func hasDefault(s *internal.JSONSchemaProps) bool {
 func forbidDefaults(spec *internal.CustomResourceDefinitionSpec) field.ErrorList {
 	var errs field.ErrorList
 	check := func(p *field.Path, v *internal.CustomResourceValidation) {
-		if v != nil && v.OpenAPIV3Schema != nil && hasDefault(v.OpenAPIV3Schema) {
-			errs = append(errs, field.Forbidden(p.Child("openAPIV3Schema").Child("default"),
-				"must not be set (cannot set default values in apiextensions.k8s.io/v1beta1 CRDs, must use apiextensions.k8s.io/v1)"))
+		if v == nil {
+			return
 		}
+		eachAt(p.Child("openAPIV3Schema"), v.OpenAPIV3Schema, func(p *field.Path, s *internal.JSONSchemaProps) {
+			if s.Default != nil {
+				errs = append(errs, field.Forbidden(p.Child("default"),
+					"must not be set (cannot set default values in apiextensions.k8s.io/v1beta1 CRDs, must use apiextensions.k8s.io/v1)"))
+			}
+		})
 	}
 	at := field.NewPath("spec")
 	check(at.Child("validation"), spec.Validation)
@@ -133,6 +159,45 @@ func forbidDefaults(spec *internal.CustomResourceDefinitionSpec) field.ErrorList
 		check(at.Child("versions").Index(i).Child("schema"), spec.Versions[i].Schema)
 	}
 	return errs
+}
+
+// eachAt calls see with s and every schema in it, and where they are.
+func eachAt(p *field.Path, s *internal.JSONSchemaProps, see func(*field.Path, *internal.JSONSchemaProps)) {
+	if s == nil {
+		return
+	}
+	see(p, s)
+	list := func(name string, list []internal.JSONSchemaProps) {
+		for i := range list {
+			eachAt(p.Child(name).Index(i), &list[i], see)
+		}
+	}
+	named := func(name string, m map[string]internal.JSONSchemaProps) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			of := m[k]
+			eachAt(p.Child(name).Key(k), &of, see)
+		}
+	}
+	named("properties", s.Properties)
+	named("patternProperties", s.PatternProperties)
+	named("definitions", s.Definitions)
+	list("allOf", s.AllOf)
+	list("anyOf", s.AnyOf)
+	list("oneOf", s.OneOf)
+	eachAt(p.Child("not"), s.Not, see)
+	if s.Items != nil {
+		eachAt(p.Child("items"), s.Items.Schema, see)
+		list("items", s.Items.JSONSchemas)
+	}
+	if s.AdditionalProperties != nil {
+		eachAt(p.Child("additionalProperties"), s.AdditionalProperties.Schema, see)
+	}
+	if s.AdditionalItems != nil {
+		eachAt(p.Child("additionalItems"), s.AdditionalItems.Schema, see)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Dependencies)) {
+		eachAt(p.Child("dependencies").Key(k), s.Dependencies[k].Schema, see)
+	}
 }
 
 // loosened is old, changed so that upstream's rules for updates of definitions from before v1, which are those of v1beta1,
