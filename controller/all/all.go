@@ -9,6 +9,7 @@ import (
 
 	"pintle.dev/client"
 	"pintle.dev/controller"
+	"pintle.dev/controller/backends"
 	"pintle.dev/controller/deployment"
 	"pintle.dev/controller/endpoints"
 	"pintle.dev/controller/endpointslice"
@@ -43,11 +44,16 @@ const eventGrace = time.Second
 
 // Controllers returns a fresh controller of each kind, to be run as one controller.Set.
 func Controllers(cfg Config) []*controller.Controller {
+	behindServices := backends.NewPods()
 	return []*controller.Controller{
 		recording(cfg, "deployment-controller", deployment.New),
 		recording(cfg, "replicaset-controller", replicaset.New),
-		recording(cfg, "endpoint-controller", endpoints.New),
-		recording(cfg, "endpointslice-controller", endpointslice.New),
+		recording(cfg, "endpoint-controller", func(c client.Client, rec *client.Recorder) *controller.Controller {
+			return endpoints.New(c, rec, behindServices)
+		}),
+		recording(cfg, "endpointslice-controller", func(c client.Client, rec *client.Recorder) *controller.Controller {
+			return endpointslice.New(c, rec, behindServices)
+		}),
 		recording(cfg, "endpointslicemirroring-controller", endpointslice.NewMirroring),
 		recording(cfg, "generic-garbage-collector", func(c client.Client, rec *client.Recorder) *controller.Controller {
 			return gc.New(c, cfg.Catalog, rec)

@@ -2,7 +2,8 @@
 // EndpointSlices: which Services an event of a pod concerns, which pods a Service selects, and when what is published
 // last had reason to change.
 //
-// Pods are projections (Pod), decoded once per version, and only those that a Service selects. Nothing is published here.
+// Pods are projections (Pod), decoded once per version for all controllers, and only those that a Service selects. Nothing is
+// published here.
 package backends
 
 import (
@@ -18,9 +19,15 @@ import (
 	"pintle.dev/controller"
 )
 
+// Pods are the pods that Services select, by Service: the controllers of one process share them.
+type Pods = controller.Projection[Pod]
+
+// NewPods returns a projection that holds none yet.
+func NewPods() *Pods { return controller.NewProjection[Pod]() }
+
 // Index is what one controller knows of the Services that have a selector.
 type Index struct {
-	pods *controller.Projection[Pod]
+	pods *Pods
 
 	mu       sync.Mutex
 	services map[string]map[string]*service // by namespace and name
@@ -34,8 +41,8 @@ type service struct {
 }
 
 // New returns an Index that knows nothing yet.
-func New() *Index {
-	return &Index{pods: controller.NewProjection[Pod](), services: map[string]map[string]*service{}}
+func New(pods *Pods) *Index {
+	return &Index{pods: pods, services: map[string]map[string]*service{}}
 }
 
 // Watch makes c feed the Index and reconcile the Services that a pod belongs to, or did.

@@ -27,7 +27,7 @@ func selecting(name, app string) *corev1.Service {
 
 // TestIndex finds the Services that an event of a pod concerns: by its labels before and after.
 func TestIndex(t *testing.T) {
-	x, a := New(), controllertest.New()
+	x, a := New(NewPods()), controllertest.New()
 	for _, s := range []*corev1.Service{selecting("x1", "x"), selecting("x2", "x"), selecting("y", "y"), selecting("all-by-hand", "")} {
 		x.service(api.Event{New: a.Create(s)})
 	}
@@ -76,7 +76,7 @@ func TestIndex(t *testing.T) {
 }
 
 func TestTrigger(t *testing.T) {
-	x, a := New(), controllertest.New()
+	x, a := New(NewPods()), controllertest.New()
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	svc := selecting("s", "x")
 	svc.CreationTimestamp = metav1.NewTime(at(100))

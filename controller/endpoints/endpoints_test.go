@@ -158,7 +158,7 @@ func TestEndpointsFollow(t *testing.T) {
 		rec := client.NewRecorder(c, "endpoint-controller", "")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- controller.Run(ctx, c, []*controller.Controller{New(c, rec)}) }()
+		go func() { done <- controller.Run(ctx, c, []*controller.Controller{New(c, rec, backends.NewPods())}) }()
 		get := func(name string) *corev1.Endpoints {
 			t.Helper()
 			time.Sleep(time.Second)

@@ -38,9 +38,9 @@ type reconciler struct {
 }
 
 // New returns the controller of the EndpointSlices of Services with a selector. Its events are written to rec.
-func New(c client.Client, rec *client.Recorder) *controller.Controller {
+func New(c client.Client, rec *client.Recorder, pods *backends.Pods) *controller.Controller {
 	r := &reconciler{
-		client: controller.Fresh(c), events: rec, backends: backends.New(),
+		client: controller.Fresh(c), events: rec, backends: backends.New(pods),
 		slices: controller.NewProjection[discoveryv1.EndpointSlice](),
 	}
 	return r.backends.Watch(controller.New("endpointslice", r).For(api.Services)).

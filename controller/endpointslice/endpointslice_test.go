@@ -16,6 +16,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/client"
 	"pintle.dev/controller"
+	"pintle.dev/controller/backends"
 	"pintle.dev/controller/controllertest"
 )
 
@@ -42,6 +43,10 @@ func run(t *testing.T, build func(client.Client, *client.Recorder) *controller.C
 			t.Error(err)
 		}
 	})
+}
+
+func newController(c client.Client, rec *client.Recorder) *controller.Controller {
+	return New(c, rec, backends.NewPods())
 }
 
 // slices are those of a Service, once the controllers have come to rest.
@@ -86,7 +91,7 @@ func (r *running) delete(res api.Resource, name string) {
 }
 
 func TestController(t *testing.T) {
-	run(t, New, func(r *running) {
+	run(t, newController, func(r *running) {
 		r.api.Create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{corev1.LabelTopologyZone: "z"}}})
 		r.api.Create(newService(numbered("", 80)))
 		r.api.Create(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "by-hand"}})
@@ -144,7 +149,7 @@ func TestController(t *testing.T) {
 
 // A pod whose node is not there yet is left out, told of, and tried again.
 func TestNodeComesLater(t *testing.T) {
-	run(t, New, func(r *running) {
+	run(t, newController, func(r *running) {
 		r.api.Create(newService(numbered("", 80)))
 		r.api.Create(&corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", Labels: map[string]string{"app": "x"}},
