@@ -7,6 +7,7 @@ import (
 	appsv1beta1 "k8s.io/api/apps/v1beta1"
 	coordinationv1beta1 "k8s.io/api/coordination/v1beta1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1beta1 "k8s.io/api/discovery/v1beta1"
 	eventsv1beta1 "k8s.io/api/events/v1beta1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -121,6 +122,16 @@ func testOlderOthers(t *testing.T, c *kubernetes.Clientset, ns string) {
 	}, metav1.CreateOptions{})
 	if err != nil || *lease.Spec.HolderIdentity != me {
 		t.Errorf("lease %+v, %v", lease, err)
+	}
+	slice, err := c.DiscoveryV1beta1().EndpointSlices(ns).Create(ctx, &discoveryv1beta1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Name: "s"}, AddressType: discoveryv1beta1.AddressTypeIPv4,
+		Endpoints: []discoveryv1beta1.Endpoint{{Addresses: []string{"10.0.0.1"}, Topology: map[string]string{corev1.LabelTopologyZone: "z", "a": "b"}}},
+	}, metav1.CreateOptions{})
+	if err != nil || slice.Endpoints[0].Topology[corev1.LabelTopologyZone] != "z" || slice.Endpoints[0].Topology["a"] != "b" {
+		t.Errorf("endpoint slice %+v, %v", slice, err)
+	}
+	if s, err := c.DiscoveryV1().EndpointSlices(ns).Get(ctx, "s", metav1.GetOptions{}); err != nil || *s.Endpoints[0].Zone != "z" || len(s.Endpoints[0].DeprecatedTopology) != 1 {
+		t.Errorf("in v1 %+v, %v", s, err)
 	}
 	about := corev1.ObjectReference{Kind: "Pod", Namespace: ns, Name: "p"}
 	event, err := c.EventsV1beta1().Events(ns).Create(ctx, &eventsv1beta1.Event{
