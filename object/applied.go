@@ -13,7 +13,7 @@ var errDuplicate = errors.New("duplicate entries for key")
 // appliedFields are the fields a document states as an apply configuration: its scalars, its atomic maps and lists, its
 // items, empty maps and nulls, and members that the schema does not declare by name (of a map of strings, say). Maps and
 // lists that the schema declares are not in the set themselves, unlike in what Compare calls added. With strict set,
-// items of one identity are an error; otherwise they are in the set as one.
+// items of one identity are an error, inside of what is atomic as well; otherwise they are in the set as one.
 func appliedFields(v *Value, s Shape, strict bool) (Fields, error) {
 	d := diffs.Get().(*diff)
 	defer func() {
@@ -59,11 +59,13 @@ func stated(m *Value, field, s Shape) bool {
 
 // applied writes what a value of an apply configuration states below itself as members of fieldsV1, each followed by a comma.
 func (d *diff) applied(v *Value, s Shape, strict bool) error {
-	if s != nil && s.Atomic() {
-		return nil
-	}
-	switch v.kind {
-	case Map:
+	switch {
+	case v.kind < List:
+	case s != nil && s.Atomic(), v.kind == List && !granular(s):
+		if strict {
+			return d.identifiable(v, s, strict)
+		}
+	case v.kind == Map:
 		for i, members := 0, v.children(); i < len(members); i++ {
 			m := &members[i]
 			field := memberShape(m, s)
@@ -72,10 +74,8 @@ func (d *diff) applied(v *Value, s Shape, strict bool) error {
 				return fmt.Errorf(".%s%w", m.name, err)
 			}
 		}
-	case List:
-		if granular(s) {
-			return d.appliedItems(v.children(), s, strict)
-		}
+	default:
+		return d.appliedItems(v.children(), s, strict)
 	}
 	return nil
 }

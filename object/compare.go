@@ -124,7 +124,7 @@ func (d *diff) member(e element, before, after *Value, s Shape) error {
 			return nil
 		}
 		if before.kind >= List && sameInMemory(before, after) {
-			return d.identifiable(after, s)
+			return d.identifiable(after, s, false)
 		}
 	}
 	var err error
@@ -269,39 +269,56 @@ func (d *diff) close(stack *[]fieldNode, base int, e element, member bool) {
 	*stack = append(*stack, fieldNode{element: e, below: below})
 }
 
-// identifiable fails as comparing a value with itself does: on items without identity.
-func (d *diff) identifiable(v *Value, s Shape) error {
-	if s == nil || s.Atomic() {
+// identifiable fails on items of granular lists at v or below that have no identity, as comparing v with itself does.
+// With strict set it also looks into what is owned as a whole, and fails on items of one identity.
+func (d *diff) identifiable(v *Value, s Shape, strict bool) error {
+	if v.kind < List || s == nil || s.Atomic() && !strict {
 		return nil
 	}
 	children := v.children()
-	if v.kind == Map {
+	switch {
+	case v.kind == Map:
 		for i := range children {
 			if m := &children[i]; m.kind >= List {
-				if err := d.identifiable(m, s.Field(m.name)); err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
+				if err := d.identifiable(m, s.Field(m.name), strict); err != nil {
+					return fmt.Errorf(".%s%w", m.name, err)
 				}
 			}
 		}
 		return nil
-	}
-	if !granular(s) {
+	case granular(s):
+		return d.identifiableItems(children, s, strict)
+	case !strict:
 		return nil
 	}
+	item := s.Item()
+	for i := range children {
+		if err := d.identifiable(&children[i], item, strict); err != nil {
+			return fmt.Errorf("[%d]%w", i, err)
+		}
+	}
+	return nil
+}
+
+func (d *diff) identifiableItems(items []Value, s Shape, strict bool) error {
 	base := len(d.items)
-	distinct, err := d.identify(children, s, s.Keys())
+	distinct, err := d.identify(items, s, s.Keys())
 	if err != nil {
-		return err
+		return fmt.Errorf(": %w", err)
 	}
 	item := s.Item()
 	for i := base; i < len(d.items); {
-		n := run(d.items[i:], distinct)
-		if v := d.items[i].value; n == 1 && v.kind >= List {
-			if err := d.identifiable(v, item); err != nil {
-				return err
+		it := d.items[i] // deeper lists may move the stack
+		same := run(d.items[i:], distinct)
+		if same > 1 && strict {
+			return fmt.Errorf(": %w %s", errDuplicate, it.String())
+		}
+		if same == 1 && it.value.kind >= List {
+			if err := d.identifiable(it.value, item, strict); err != nil {
+				return fmt.Errorf("%s%w", it.String(), err)
 			}
 		}
-		i += n
+		i += same
 	}
 	clear(d.items[base:])
 	d.items = d.items[:base]

@@ -2,10 +2,12 @@ package object
 
 import (
 	"fmt"
+	"math"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 
+	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
 )
 
@@ -49,37 +51,66 @@ func TestJSONPatchWork(t *testing.T) {
 
 // TestStrategicMergeLongLists: merging takes time in proportion to the lists, not to their product.
 func TestStrategicMergeLongLists(t *testing.T) {
-	const n = 30000
 	pod := func(fields string) string { return `{"spec":{"template":{"spec":{` + fields + `}}}}` }
-	target := pod(`"containers":[` + numbered(`{"name":"c%d","image":"i"}`, n) + `]`)
-	for what, patch := range map[string]string{
-		"changes":    pod(`"containers":[` + numbered(`{"name":"c%d","image":"j"}`, n) + `]`),
-		"order":      pod(`"$setElementOrder/containers":[` + numbered(`{"name":"c%d"}`, n) + `],"containers":[` + numbered(`{"name":"c%d","image":"j"}`, n) + `]`),
-		"deletes":    pod(`"containers":[` + numbered(`{"name":"c%d","$patch":"delete"}`, n-1) + `]`),
-		"additions":  pod(`"containers":[` + numbered(`{"name":"d%d"}`, n) + `]`),
-		"finalizers": `{"metadata":{"finalizers":[` + numbered(`"x/%d"`, n) + `]}}`,
+	target := func(n int) string {
+		return `{"metadata":{"finalizers":[` + numbered(`"y/%d"`, n) + `]},` + pod(`"containers":[` + numbered(`{"name":"c%d","image":"i"}`, n) + `]`)[1:]
+	}
+	shape := shapeOf(&appsv1.Deployment{})
+	for what, c := range map[string]struct {
+		patch func(n int) string
+		want  func(n int) int // containers afterwards
+	}{
+		"changes": {func(n int) string { return pod(`"containers":[` + numbered(`{"name":"c%d","image":"j"}`, n) + `]`) }, func(n int) int { return n }},
+		"order": {func(n int) string {
+			return pod(`"$setElementOrder/containers":[` + numbered(`{"name":"c%d"}`, n) + `],"containers":[` + numbered(`{"name":"c%d","image":"j"}`, n) + `]`)
+		}, func(n int) int { return n }},
+		"deletes": {func(n int) string {
+			return pod(`"containers":[` + numbered(`{"name":"c%d","$patch":"delete"}`, n-1) + `]`)
+		}, func(int) int { return 1 }},
+		"additions":  {func(n int) string { return pod(`"containers":[` + numbered(`{"name":"d%d"}`, n) + `]`) }, func(n int) int { return 2 * n }},
+		"finalizers": {func(n int) string { return `{"metadata":{"finalizers":[` + numbered(`"x/%d"`, n) + `]}}` }, func(n int) int { return n }},
 	} {
-		v, err := Parse([]byte(target))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := Parse([]byte(patch))
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		if err := StrategicMerge(v, p, shapeOf(&appsv1.Deployment{})); err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("%s: took %v", what, took)
-		}
-		want := map[string]int{"deletes": 1, "additions": 2 * n}[what]
-		if want == 0 {
-			want = n
-		}
-		if got := v.Path("spec", "template", "spec", "containers").Len(); got != want {
-			t.Errorf("%s: %d containers, want %d", what, got, want)
+		grown := growth(t, 5000, func(n int) func() {
+			v, p := parsed(t, target(n)), parsed(t, c.patch(n))
+			return func() {
+				if err := StrategicMerge(v, p, shape); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if got := v.Path("spec", "template", "spec", "containers").Len(); got != c.want(n) {
+					t.Errorf("%s: %d containers, want %d", what, got, c.want(n))
+				}
+			}
+		})
+		if grown > square {
+			t.Errorf("%s: lists four times as long take %.1f times as long", what, grown)
 		}
 	}
 }
+
+// growth is how many times as much CPU what make prepares takes for 4n as for n: 4 when it goes by n, 16 when it goes by
+// its square. It is the CPU of one thread, the least of a few runs, so that other work on the machine hardly counts.
+func growth(t *testing.T, n int, make func(n int) (run func())) float64 {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	used := func() int64 {
+		var at unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &at); err != nil {
+			t.Fatal(err)
+		}
+		return at.Nano()
+	}
+	least := func(n int) int64 {
+		best := int64(math.MaxInt64)
+		for range 3 {
+			run := make(n)
+			start := used()
+			run()
+			best = min(best, used()-start)
+		}
+		return best
+	}
+	return float64(least(4*n)) / float64(least(n))
+}
+
+// square is a growth that is nearer to a square's than to a proportion's.
+const square = 10
