@@ -45,6 +45,7 @@ type evaluatedProperty struct {
 type celRule struct {
 	compiled                *rule.Rule // nil when only cel-go knows what is in it
 	program                 func() (celgo.Program, error)
+	message                 celgo.Program // of a messageExpression that reads quantities; else nil
 	transition, optionalOld bool
 }
 
@@ -142,6 +143,11 @@ func compileCEL(validations apiextensionsv1.ValidationRules, shape *celShape, t 
 			return nil, err
 		}
 		r.optionalOld = optional
+		if mentionsQuantities(v.MessageExpression) {
+			if checked, issues := envs[optional].Compile(v.MessageExpression); issues.Err() == nil {
+				r.message, _ = newProgram(envs[optional], checked) // upstream ignores one that it cannot compile
+			}
+		}
 		rules = append(rules, r)
 	}
 	return rules, nil
@@ -159,14 +165,17 @@ func compileRule(env *celgo.Env, text string, self *rule.Type) (r celRule, err e
 	for _, ref := range checked.NativeRep().ReferenceMap() {
 		r.transition = r.transition || ref.Name == cel.OldScopedVarName
 	}
-	r.program = sync.OnceValues(func() (celgo.Program, error) {
-		return env.Program(checked, celgo.CostLimit(celconfig.PerCallLimit), celgo.CostTracking(&cellibrary.CostEstimator{}),
-			celgo.InterruptCheckFrequency(celconfig.CheckFrequency))
-	})
+	r.program = sync.OnceValues(func() (celgo.Program, error) { return newProgram(env, checked) })
 	if r.compiled = rule.Compile(checked.NativeRep(), self); r.compiled == nil {
 		_, err = r.program()
 	}
 	return r, err
+}
+
+// newProgram is cel-go's program of an expression, which is guarded against huge quantities.
+func newProgram(env *celgo.Env, checked *celgo.Ast) (celgo.Program, error) {
+	return env.Program(checked, celgo.CostLimit(celconfig.PerCallLimit), celgo.CostTracking(&cellibrary.CostEstimator{}),
+		celgo.InterruptCheckFrequency(celconfig.CheckFrequency), celgo.CustomDecorator(guardQuantity))
 }
 
 // ruleEnv is the environment in which a rule with self of type t is compiled.
@@ -218,31 +227,42 @@ func ruled(n *structuralschema.NestedValueValidation) bool {
 	return false
 }
 
-// hold reports whether all rules hold for v, which was old (nil when there is nothing to compare with), within what is
-// left of the budget.
-func (e *evaluator) hold(ctx context.Context, v, old *object.Value, budget *int64) bool {
+// evaluation is one run of an evaluator.
+type evaluation struct {
+	ctx    context.Context
+	budget int64 // what is left of it
+	broken bool  // a rule does not hold
+
+	// thorough makes it go on after that, as upstream's validator does: to know beforehand what that will meet.
+	thorough bool
+	huge     string // a quantity with an exponent beyond MaxExponent that a rule wanted to read
+}
+
+// run evaluates all rules for v, which was old (nil when there is nothing to compare with). It returns false where
+// nothing more is to be found out.
+func (e *evaluator) run(ev *evaluation, v, old *object.Value) bool {
 	if e == nil || v.IsNull() {
 		return true
 	}
 	if old.IsNull() {
 		old = nil
 	}
-	if len(e.rules) > 0 && !e.run(ctx, v, old, budget) {
+	if len(e.rules) > 0 && !e.runHere(ev, v, old) {
 		return false
 	}
 	switch v.Kind() {
 	case object.List:
-		return e.holdItems(ctx, v, old, budget)
+		return e.runItems(ev, v, old)
 	case object.Map:
 		if e.additional != nil {
 			for name, m := range v.Fields() {
-				if !e.additional.hold(ctx, m, old.Get(name), budget) {
+				if !e.additional.run(ev, m, old.Get(name)) {
 					return false
 				}
 			}
 		}
 		for _, p := range e.properties {
-			if !p.hold(ctx, v.Get(p.name), old.Get(p.name), budget) {
+			if !p.run(ev, v.Get(p.name), old.Get(p.name)) {
 				return false
 			}
 		}
@@ -250,7 +270,7 @@ func (e *evaluator) hold(ctx context.Context, v, old *object.Value, budget *int6
 	return true
 }
 
-func (e *evaluator) holdItems(ctx context.Context, items, old *object.Value, budget *int64) bool {
+func (e *evaluator) runItems(ev *evaluation, items, old *object.Value) bool {
 	if e.items == nil {
 		return true
 	}
@@ -259,7 +279,7 @@ func (e *evaluator) holdItems(ctx context.Context, items, old *object.Value, bud
 		was = byKeys(old, e.keys)
 	}
 	for _, item := range items.Items() {
-		if !e.items.hold(ctx, item, was(item), budget) {
+		if !e.items.run(ev, item, was(item)) {
 			return false
 		}
 	}
@@ -293,12 +313,13 @@ func byKeys(list *object.Value, keys []string) func(*object.Value) *object.Value
 	}
 }
 
-// run evaluates the rules of this node.
-func (e *evaluator) run(ctx context.Context, v, old *object.Value, budget *int64) bool {
+// runHere evaluates the rules of this node.
+func (e *evaluator) runHere(ev *evaluation, v, old *object.Value) bool {
 	var vars *variables // made for the first rule that needs them
 	for i := range e.rules {
 		r := &e.rules[i]
-		if *budget <= 0 {
+		if ev.budget <= 0 {
+			ev.broken = true
 			return false
 		}
 		if r.transition && old == nil && !r.optionalOld {
@@ -307,23 +328,32 @@ func (e *evaluator) run(ctx context.Context, v, old *object.Value, budget *int64
 		var cost uint64
 		ok := false
 		if r.compiled != nil {
-			cost, ok = r.compiled.Holds(ctx, v, old)
+			cost, ok = r.compiled.Holds(ev.ctx, v, old)
 		}
 		if !ok {
 			if vars == nil {
 				vars = e.variables(v, old)
+				vars.huge = &ev.huge
 			}
-			cost, ok = r.holds(ctx, *vars)
+			cost, ok = r.holds(ev.ctx, *vars)
 		}
-		if !ok || cost > uint64(*budget) {
+		if cost > uint64(ev.budget) {
+			ev.broken = true
 			return false
 		}
-		*budget -= int64(cost)
+		ev.budget -= int64(cost)
+		if !ok {
+			ev.broken = true
+			if !ev.thorough {
+				return false
+			}
+			r.sayWhy(ev.ctx, *vars)
+		}
 	}
 	return true
 }
 
-// holds asks cel-go.
+// holds asks cel-go. The cost is known whether or not the rule holds.
 func (r *celRule) holds(ctx context.Context, vars variables) (cost uint64, ok bool) {
 	program, err := r.program()
 	if err != nil {
@@ -337,10 +367,18 @@ func (r *celRule) holds(ctx context.Context, vars variables) (cost uint64, ok bo
 		}
 	}
 	result, details, err := program.ContextEval(ctx, &vars)
-	if err != nil || result != celtypes.True || details == nil || details.ActualCost() == nil {
+	if details == nil || details.ActualCost() == nil {
 		return 0, false
 	}
-	return *details.ActualCost(), true
+	return *details.ActualCost(), err == nil && result == celtypes.True
+}
+
+// sayWhy runs the messageExpression of a rule that does not hold for the quantities it reads; what it says and where it
+// fails is upstream's business.
+func (r *celRule) sayWhy(ctx context.Context, vars variables) {
+	if r.message != nil {
+		_, _, _ = r.message.ContextEval(ctx, &vars)
+	}
 }
 
 // variables are the documents as upstream's values.
@@ -353,7 +391,10 @@ func (e *evaluator) variables(v, old *object.Value) *variables {
 }
 
 // variables are what a rule may name.
-type variables struct{ self, old ref.Val }
+type variables struct {
+	self, old ref.Val
+	huge      *string // what guardQuantity tells of
+}
 
 // ResolveName implements interpreter.Activation.
 func (v *variables) ResolveName(name string) (any, bool) {
@@ -362,6 +403,8 @@ func (v *variables) ResolveName(name string) (any, bool) {
 		return v.self, true
 	case cel.OldScopedVarName:
 		return v.old, v.old != nil
+	case hugeQuantityName:
+		return v.huge, v.huge != nil
 	}
 	return nil, false
 }

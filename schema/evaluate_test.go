@@ -71,13 +71,14 @@ func agreeOn(t *testing.T, s *Schema, doc, was *object.Value) {
 	said := 0
 	ctx := warning.WithWarningRecorder(t.Context(), forgiven(func(string) { said++ }))
 	errs, left := u.cel().Validate(ctx, nil, u.structural, now, old, celconfig.RuntimeCELCostBudget, options...)
-	budget := int64(celconfig.RuntimeCELCostBudget)
-	got, want := u.evaluator.hold(t.Context(), doc, was, &budget), len(errs) == 0 && said == 0
+	ev := &evaluation{ctx: t.Context(), budget: celconfig.RuntimeCELCostBudget}
+	u.evaluator.run(ev, doc, was)
+	got, want := !ev.broken, len(errs) == 0 && said == 0
 	if got != want {
 		t.Errorf("%s was %s: rules hold: %t, want %t: %v", text(doc), text(was), got, want, errs)
 	}
-	if got && budget != left {
-		t.Errorf("%s was %s: %d of the budget left, want %d", text(doc), text(was), budget, left)
+	if got && ev.budget != left {
+		t.Errorf("%s was %s: %d of the budget left, want %d", text(doc), text(was), ev.budget, left)
 	}
 }
 

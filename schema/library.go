@@ -253,8 +253,15 @@ func (w *walk) rules(ctx context.Context) field.ErrorList {
 			was = nil // it was stored before there were such rules: it is not compared with
 		}
 	}
-	if budget := int64(celconfig.RuntimeCELCostBudget); w.evaluator != nil && w.evaluator.hold(ctx, w.check.New, was, &budget) {
-		return nil
+	if w.evaluator != nil {
+		ev := &evaluation{ctx: ctx, budget: celconfig.RuntimeCELCostBudget, thorough: w.quantities}
+		w.evaluator.run(ev, w.check.New, was)
+		switch {
+		case !ev.broken:
+			return nil
+		case ev.huge != "":
+			return hugeQuantityIn(nil, ev.huge, nil)
+		}
 	}
 	w.convert()
 	var old any

@@ -7,8 +7,13 @@ import (
 	"regexp"
 	"strings"
 
+	celtypes "github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/interpreter"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	apiservercel "k8s.io/apiserver/pkg/cel"
 
 	"pintle.dev/object"
 )
@@ -34,13 +39,16 @@ func readsQuantities(p *apiextensionsv1.JSONSchemaProps) bool {
 	reads := false
 	Each(p, func(s *apiextensionsv1.JSONSchemaProps) {
 		for i := range s.XValidations {
-			// quantity and isQuantity may be apart from their parentheses by white space and comments.
 			r := &s.XValidations[i]
-			reads = reads || strings.Contains(r.Rule, "uantity") || strings.Contains(r.MessageExpression, "uantity")
+			reads = reads || mentionsQuantities(r.Rule) || mentionsQuantities(r.MessageExpression)
 		}
 	})
 	return reads
 }
+
+// mentionsQuantities reports whether there may be a call of quantity or isQuantity in an expression: they may be apart
+// from their parentheses by white space and comments.
+func mentionsQuantities(expression string) bool { return strings.Contains(expression, "uantity") }
 
 // CheckQuantities refuses a schema whose rules read quantities and that has one with an exponent beyond MaxExponent, in a
 // rule or among its values.
@@ -82,4 +90,49 @@ func hugeQuantityIn(at *field.Path, text string, errs field.ErrorList) field.Err
 		return errs
 	}
 	return append(errs, field.Invalid(at, fmt.Sprintf("%.40s", text), fmt.Sprintf("the exponent of a quantity must be between -%d and %d", MaxExponent, MaxExponent)))
+}
+
+// hugeQuantityName is what guardQuantity finds, by way of the variables, the place to leave a huge quantity in: a name
+// that no expression can have.
+const hugeQuantityName = "@hugeQuantity"
+
+// guardQuantity makes calls of quantity and isQuantity fail for an exponent beyond MaxExponent, which a rule may have put
+// together of harmless parts of a document.
+func guardQuantity(i interpreter.Interpretable) (interpreter.Interpretable, error) {
+	call, ok := i.(interpreter.InterpretableCall)
+	if !ok || len(call.Args()) != 1 || call.Function() != "quantity" && call.Function() != "isQuantity" {
+		return i, nil
+	}
+	return &guardedQuantity{call}, nil
+}
+
+// guardedQuantity takes over a call, with the same results: a quantity, or whether it is one.
+type guardedQuantity struct{ interpreter.InterpretableCall }
+
+// Exec implements interpreter.InterpretableV2.
+func (g *guardedQuantity) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	arg := g.Args()[0].Exec(frame)
+	text, ok := arg.(celtypes.String)
+	if !ok {
+		return celtypes.MaybeNoSuchOverloadErr(arg)
+	}
+	if HugeQuantity(string(text)) {
+		if at, ok := frame.ResolveName(hugeQuantityName); ok {
+			*at.(*string) = string(text)
+		}
+		return celtypes.NewErr("the exponent of a quantity must be between -%d and %d", MaxExponent, MaxExponent)
+	}
+	q, err := resource.ParseQuantity(string(text))
+	switch {
+	case g.Function() == "isQuantity":
+		return celtypes.Bool(err == nil)
+	case err != nil:
+		return celtypes.WrapErr(err)
+	}
+	return apiservercel.Quantity{Quantity: &q}
+}
+
+// Eval implements interpreter.Interpretable.
+func (g *guardedQuantity) Eval(vars interpreter.Activation) ref.Val {
+	return g.Exec(interpreter.AsFrame(vars))
 }

@@ -34,6 +34,27 @@ func TestRulesReadNoHugeQuantities(t *testing.T) {
 	}
 }
 
+// Nor do rules that put them together, wherever they do.
+func TestRulesMakeNoHugeQuantities(t *testing.T) {
+	const want = "the exponent of a quantity must be between -999 and 999"
+	for _, rules := range []string{
+		`[{"rule":"quantity('1e' + self.a).isGreaterThan(quantity('1'))"}]`,
+		`[{"rule":"isQuantity('1e' + self.a)"}]`,
+		`[{"rule":"self.a == ''"},{"rule":"isQuantity('1e-' + self.a)"}]`,
+		`[{"rule":"isQuantity('1e' + self.a) && self.a == ''"}]`,
+		`[{"rule":"self.a == ''","messageExpression":"string(quantity('1e' + self.a).isInteger())"}]`,
+	} {
+		s := mustCompile(t, `{"type":"object","properties":{"spec":{"type":"object","required":["a"],"properties":{"a":{"type":"string"}},"x-kubernetes-validations":`+rules+`}}}`)
+		errs := s.Validate(t.Context(), Check{New: mustParse(t, `{"metadata":{"name":"x"},"spec":{"a":"2000000000"}}`)})
+		if len(errs) != 1 || !strings.Contains(errs[0].Error(), want) {
+			t.Errorf("%s: %v, want %q", rules, errs, want)
+		}
+		if errs := s.Validate(t.Context(), Check{New: mustParse(t, `{"metadata":{"name":"x"},"spec":{"a":"3"}}`)}); len(errs) > 0 && strings.Contains(errs[0].Error(), want) {
+			t.Errorf("%s: %v", rules, errs)
+		}
+	}
+}
+
 func TestCheckQuantities(t *testing.T) {
 	for source, ok := range map[string]bool{
 		`{"rule":"quantity(self.a) > quantity('1e2000000000')"}`:               false,
