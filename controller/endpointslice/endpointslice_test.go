@@ -2,6 +2,7 @@ package endpointslice
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -205,5 +206,72 @@ func TestMirroring(t *testing.T) {
 		r.check("Service without a selector", "+ 10.0.0.3")
 		r.delete(api.Endpoints, "s")
 		r.check("endpoints deleted", "")
+	})
+}
+
+// Nothing is made for a Service that is being deleted, which the garbage collector would have to run after.
+func TestServiceBeingDeleted(t *testing.T) {
+	run(t, newController, func(r *running) {
+		s, now := newService(numbered("", 80)), metav1.Now()
+		s.Finalizers, s.DeletionTimestamp = []string{"example.com/held"}, &now
+		r.api.Create(s)
+		r.check("being deleted", "")
+	})
+}
+
+// A slice that somebody deleted, and that a finalizer holds, is as good as gone.
+func TestSliceBeingDeleted(t *testing.T) {
+	run(t, newController, func(r *running) {
+		r.api.Create(newService(numbered("", 80)))
+		held := r.check("no pods", "+")
+		r.patch(api.EndpointSlices, held.Name, "", `{"metadata":{"finalizers":["example.com/held"]}}`)
+		r.delete(api.EndpointSlices, held.Name)
+		list := r.slices("s")
+		if len(list) != 2 || (list[0].DeletionTimestamp == nil) == (list[1].DeletionTimestamp == nil) {
+			t.Errorf("slices %+v, want one being deleted and one in its place", list)
+		}
+	})
+}
+
+// A refused write is told of and tried again; one in a namespace that is going is neither.
+func TestRefusedWrites(t *testing.T) {
+	run(t, newController, func(r *running) {
+		refusal := api.NotFound(api.Namespaces, "ns")
+		refused := 0
+		r.api.Before(func(c client.Change) error {
+			if c.Resource != api.EndpointSlices || refusal == nil {
+				return nil
+			}
+			refused++
+			return refusal
+		})
+		told := func() int {
+			t.Helper()
+			events, err := client.Events.List(r.Context(), r.api, client.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(events)
+		}
+		r.api.Create(newService(numbered("", 80)))
+		r.check("namespace is gone", "")
+		if refused != 1 || told() > 0 {
+			t.Errorf("%d writes, %d events", refused, told())
+		}
+		refusal = api.Conflict(api.EndpointSlices, "x", errors.New("lost a race"))
+		r.patch(api.Services, "s", "", `{"metadata":{"labels":{"l":"u"}}}`)
+		r.check("lost a race", "")
+		if refused < 3 || told() > 0 {
+			t.Errorf("%d writes, %d events", refused, told())
+		}
+		refused, refusal = 0, api.NewError(403, metav1.StatusReasonForbidden, "no")
+		r.patch(api.Services, "s", "", `{"metadata":{"labels":{"l":"w"}}}`)
+		r.check("forbidden", "")
+		if refused < 2 || told() == 0 {
+			t.Errorf("%d writes, %d events", refused, told())
+		}
+		refusal = nil
+		time.Sleep(time.Hour) // more than any back-off
+		r.check("allowed", "+")
 	})
 }

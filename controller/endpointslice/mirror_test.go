@@ -53,6 +53,7 @@ func TestMirroredGroups(t *testing.T) {
 		{"one port in two subsets", []corev1.EndpointSubset{subsetOf("10.0.0.1", 80), subsetOf("10.0.0.2", 80)}, "IPv4 :p80-80 10.0.0.1 10.0.0.2", 0},
 		{"one address in two subsets", []corev1.EndpointSubset{subsetOf("10.0.0.1 10.0.0.2", 80), subsetOf("10.0.0.1", 81)}, "IPv4 :p80-80 10.0.0.1 10.0.0.2; IPv4 :p81-81 10.0.0.1", 0},
 		{"ready and not at once", []corev1.EndpointSubset{subsetOf("10.0.0.1", 80), subsetOf("!10.0.0.1", 80)}, "IPv4 :p80-80 !10.0.0.1", 0},
+		{"not ready and ready at once", []corev1.EndpointSubset{subsetOf("!10.0.0.1", 80), subsetOf("10.0.0.1", 80)}, "IPv4 :p80-80 !10.0.0.1", 0},
 		{"one address of two pods", []corev1.EndpointSubset{subsetOf("10.0.0.1@b 10.0.0.1@a", 80)}, "IPv4 :p80-80 10.0.0.1 10.0.0.1", 0},
 		{"too many, those that are ready first", []corev1.EndpointSubset{subsetOf("!9.0.0.1 "+strings.Join(many, " "), 80)}, "", 201},
 	} {
