@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	weighted "golang.org/x/sync/semaphore"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
@@ -24,23 +25,25 @@ const (
 	bodyPatience = time.Minute
 	// trustedLength is how much memory a declared length alone is given.
 	trustedLength = 64 << 10
-	// Bodies above largeBody bytes wait for each other, so that at most largeBudget bytes of them are worked on at once:
-	// a million empty objects in 3 MB take 50 times that when they are read.
-	largeBody   = 256 << 10
-	largeBudget = 2 * maxBody
+	// Bodies above largeBody bytes wait for each other: at most arrivingBudget bytes of them are in memory, so that many
+	// slow clients together cannot take more, and at most largeBudget are worked on at once: a million empty objects in
+	// 3 MB take 50 times that when they are read.
+	largeBody      = 256 << 10
+	arrivingBudget = 64 << 20
+	largeBudget    = 2 * maxBody
 )
 
-// acquireLarge waits until there is room for a large body; release ends its share.
-func (x *exchange) acquireLarge(n int) (release func(), err error) {
+// acquire waits until there is room for n bytes of a large body; release, which may be called again, gives it back.
+func (x *exchange) acquire(room *weighted.Weighted, n int) (release func(), err error) {
 	if n <= largeBody {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.s.bodyPatience)
 	defer cancel()
-	if err := x.s.large.Acquire(ctx, int64(n)); err != nil {
+	if err := room.Acquire(ctx, int64(n)); err != nil {
 		return nil, x.tooMany()
 	}
-	return sync.OnceFunc(func() { x.s.large.Release(int64(n)) }), nil
+	return sync.OnceFunc(func() { room.Release(int64(n)) }), nil
 }
 
 // tooMany is the 429 that asks to try again in a second.
@@ -54,25 +57,53 @@ func errTooLarge() error {
 		"Request entity too large: limit is %d", maxBody)
 }
 
-// readBody reads the body and its media type into the request.
-func (x *exchange) readBody(q *request) error {
+// readBody reads the body and its media type into the request. release is called when it is needed no longer.
+func (x *exchange) readBody(q *request) (release func(), err error) {
 	r := x.r
+	release = func() {}
 	q.ContentType = mediaType(r.Header.Get("Content-Type"))
 	if q.Verb == api.Patch {
 		if err := checkPatchType(q); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if r.ContentLength > maxBody {
-		return errTooLarge()
+		return nil, errTooLarge()
 	}
 	if streams(q.d, q.Subresource) || r.Body == nil {
-		return nil
+		return release, nil
 	}
 	var b bytes.Buffer
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, trustedLength)) + bytes.MinRead)
 	}
+	if err := x.receive(&b, largeBody); err != nil {
+		return nil, err
+	}
+	if b.Len() == largeBody && r.ContentLength != largeBody {
+		n := maxBody // unless it says how much is to come
+		if r.ContentLength > 0 {
+			n = int(r.ContentLength)
+		}
+		if release, err = x.acquire(x.s.arriving, n); err != nil {
+			return nil, err
+		}
+		b.Grow(n - b.Len() + bytes.MinRead)
+		if err := x.receive(&b, n+1); err != nil {
+			release()
+			return nil, err
+		}
+	}
+	if b.Len() > maxBody {
+		release()
+		return nil, errTooLarge()
+	}
+	q.Body = b.Bytes()
+	return release, nil
+}
+
+// receive reads the body on until b has most bytes.
+func (x *exchange) receive(b *bytes.Buffer, most int) error {
 	// A timer is free when it does not fire; a read deadline would cost every HTTP/2 request two messages to its
 	// connection's goroutine.
 	late := time.AfterFunc(x.s.bodyPatience, func() {
@@ -80,7 +111,7 @@ func (x *exchange) readBody(q *request) error {
 			x.s.Log.Debug("a slow body cannot be broken off", "err", err)
 		}
 	})
-	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1))
+	_, err := b.ReadFrom(io.LimitReader(x.r.Body, int64(most-b.Len())))
 	if !late.Stop() {
 		x.w.Header().Set("Connection", "close")
 		return api.NewError(http.StatusGatewayTimeout, metav1.StatusReasonTimeout,
@@ -92,10 +123,6 @@ func (x *exchange) readBody(q *request) error {
 		}
 		return api.BadRequest("reading the body: %s", err)
 	}
-	if b.Len() > maxBody {
-		return errTooLarge()
-	}
-	q.Body = b.Bytes()
 	return nil
 }
 

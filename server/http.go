@@ -255,13 +255,15 @@ func (q *request) serves(verb api.Verb) bool {
 
 // answer runs the request and writes what comes of it.
 func (x *exchange) answer(q *request) error {
-	limit := x.s.reads
+	limit, forget := x.s.reads, func() {}
 	switch q.Verb {
 	case api.Create, api.Update, api.Patch, api.Delete, api.DeleteCollection:
 		limit = x.s.writes
-		if err := x.readBody(q); err != nil {
+		var err error
+		if forget, err = x.readBody(q); err != nil {
 			return err
 		}
+		defer forget()
 	}
 	if q.Verb != api.Watch && !streams(q.d, q.Subresource) {
 		if !limit.tryAcquire() {
@@ -269,7 +271,7 @@ func (x *exchange) answer(q *request) error {
 		}
 		defer limit.release()
 	}
-	release, err := x.acquireLarge(len(q.Body))
+	release, err := x.acquire(x.s.large, len(q.Body))
 	if err != nil {
 		return err
 	}
@@ -280,6 +282,7 @@ func (x *exchange) answer(q *request) error {
 	resp, err := x.s.Handle(x.r.Context(), q.Request)
 	q.Body = nil // which is not to be held, nor others to wait for it, until the answer is read
 	release()
+	forget()
 	if err != nil {
 		return err
 	}

@@ -78,8 +78,8 @@ type Server struct {
 	stopping  context.Context
 	stop      context.CancelFunc
 
-	bodyPatience time.Duration
-	large        *weighted.Weighted // bytes of large bodies
+	bodyPatience    time.Duration
+	arriving, large *weighted.Weighted // bytes of large bodies: in memory, and worked on
 }
 
 // New returns a Server. It owns no goroutine until the first watch; Close ends its watches.
@@ -105,7 +105,10 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	s := &Server{Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites), bodyPatience: bodyPatience, large: weighted.NewWeighted(largeBudget)}
+	s := &Server{
+		Config: c, reads: newSemaphore(c.MaxReads), writes: newSemaphore(c.MaxWrites), bodyPatience: bodyPatience,
+		arriving: weighted.NewWeighted(arrivingBudget), large: weighted.NewWeighted(largeBudget),
+	}
 	s.frames.budget = c.FrameBudget
 	s.converted.budget = c.ConvertBudget
 	s.discovery, s.openapi = NewDiscovery(c.Registry), NewOpenAPI(c.Registry)

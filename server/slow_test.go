@@ -89,6 +89,45 @@ func TestLargeBodies(t *testing.T) {
 	})
 }
 
+// TestArrivingBodies: no more of a large body is read than there is room for, and none of its share is kept.
+func TestArrivingBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		large := strings.Replace(configMap("large"), `"v"`, `"`+strings.Repeat("v", 2*largeBody)+`"`, 1)
+		for _, tt := range []struct {
+			name     string
+			declared int64
+			room     int64 // that it takes
+		}{
+			{"declared", int64(len(large)), int64(len(large))},
+			{"of unknown length", -1, maxBody},
+		} {
+			send := func() (code, left int) {
+				body := strings.NewReader(large)
+				r := httptest.NewRequest("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", body)
+				r.ContentLength = tt.declared
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, r)
+				return w.Code, body.Len()
+			}
+			if !s.arriving.TryAcquire(arrivingBudget - tt.room + 1) {
+				t.Fatal("the budget is taken")
+			}
+			if code, left := send(); code != http.StatusTooManyRequests || left != len(large)-largeBody {
+				t.Errorf("%s, without room: %d, %d bytes are not read", tt.name, code, left)
+			}
+			s.arriving.Release(1)
+			if code, _ := send(); code != http.StatusCreated {
+				t.Errorf("%s, with room: %d", tt.name, code)
+			}
+			if !s.arriving.TryAcquire(tt.room) {
+				t.Errorf("%s: a request kept its share", tt.name)
+			}
+			s.arriving.Release(arrivingBudget)
+		}
+	})
+}
+
 // TestSlowReader: a client that does not read its answer is broken off, and gives its place to others.
 func TestSlowReader(t *testing.T) {
 	s := open(t, func(c *Config) { c.MaxReads = 1 })
