@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"pintle.dev/store"
@@ -18,6 +19,11 @@ const (
 func openBackend(c Config) (store.Backend, error) {
 	if c.Ephemeral {
 		return mem.New(), nil
+	}
+	if broken, err := interrupted(c.Data); err != nil {
+		return nil, err
+	} else if broken {
+		return nil, fmt.Errorf("a restore into %s was broken off: run it again, or choose another directory", c.Data)
 	}
 	return pebble.Open(filepath.Join(c.Data, storeDirectory), pebble.Options{
 		Log: func(message string) { c.Log.Warn("store", "message", message) },

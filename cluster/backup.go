@@ -112,16 +112,38 @@ func VerifyBackup(backup io.Reader) (rev api.Revision, objects int, err error) {
 	return rev - store.RestoreShift, objects, nil
 }
 
-// Restore makes a new data directory of a backup. It returns the revision the cluster will be at, and whether the backup
-// held the authority.
+// restoringFile is in a data directory from before a restore writes anything else until the store is whole. What is there
+// beside it is no cluster: started, it would be an empty one under the keys of the backup, without a word.
+const restoringFile = "restoring"
+
+// interrupted reports whether a restore into a data directory was broken off before the store was whole.
+func interrupted(data string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(data, restoringFile)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("looking for a restore that was broken off: %w", err)
+	}
+	files, err := os.ReadDir(filepath.Join(data, storeDirectory))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("looking for a restore that was broken off: %w", err)
+	}
+	return len(files) == 0, nil // the store gets its name when it is whole
+}
+
+// Restore makes a new data directory of a backup; what a restore that was broken off has left there goes. It returns the
+// revision the cluster will be at, and whether the backup held the authority.
 func Restore(ctx context.Context, backup io.Reader, data string) (rev api.Revision, authority bool, err error) {
 	r := bufio.NewReader(backup)
 	a, err := readAuthority(r)
 	if err != nil {
 		return 0, false, err
 	}
-	pki := filepath.Join(data, pkiDirectory)
-	if a != nil {
+	pki, mark := filepath.Join(data, pkiDirectory), filepath.Join(data, restoringFile)
+	broken, err := interrupted(data)
+	if err != nil {
+		return 0, false, err
+	}
+	if a != nil && !broken {
 		switch _, err := os.Stat(pki); {
 		case err == nil:
 			return 0, false, fmt.Errorf("%s has certificates already, and so has the backup: choose another directory", data)
@@ -129,18 +151,26 @@ func Restore(ctx context.Context, backup io.Reader, data string) (rev api.Revisi
 			return 0, false, fmt.Errorf("looking for certificates: %w", err)
 		}
 	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return 0, false, fmt.Errorf("making the data directory: %w", err)
+	}
+	if err := auth.WriteFile(mark, nil, 0o600); err != nil {
+		return 0, false, err
+	}
+	defer func() {
+		if err != nil && a != nil {
+			err = errors.Join(err, os.RemoveAll(pki))
+		}
+		err = errors.Join(err, os.Remove(mark))
+	}()
 	if a != nil {
 		// Before the store, which must never be there without its keys: starting would make others, without a word.
-		if err := a.Save(pki); err != nil {
+		if err := errors.Join(os.RemoveAll(pki), a.Save(pki)); err != nil {
 			return 0, false, err
 		}
 	}
 	if rev, err = pebble.Restore(ctx, r, filepath.Join(data, storeDirectory), pebble.Options{}); err != nil {
-		err = fmt.Errorf("make a cluster of the backup: %w", err)
-		if a != nil {
-			err = errors.Join(err, os.RemoveAll(pki))
-		}
-		return 0, false, err
+		return 0, false, fmt.Errorf("make a cluster of the backup: %w", err)
 	}
 	return rev, a != nil, nil
 }

@@ -80,3 +80,80 @@ func TestBackup(t *testing.T) {
 		t.Errorf("a bit of the authority's bundle is flipped: %v", err)
 	}
 }
+
+// TestRestoreBrokenOff: what a restore leaves that is killed before the store is whole is not taken for a cluster, and the
+// next restore makes one of it.
+func TestRestoreBrokenOff(t *testing.T) {
+	s := startTest(t, Config{NoControllers: true})
+	var backup bytes.Buffer
+	if err := writeAuthority(&backup, s.authority); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Backup(t.Context(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	left := func(names ...string) string {
+		dir := t.TempDir()
+		for _, name := range names {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	for name, dir := range map[string]string{
+		"before anything":    left("restoring"),
+		"before the keys":    left("restoring", "pki.new/ca.crt"),
+		"before the store":   left("restoring", "pki/ca.crt"),
+		"within the store":   left("restoring", "pki/ca.crt", "store.restoring/x"),
+		"after a first file": left("restoring", "store.restoring/x"),
+	} {
+		if _, err := openBackend(Config{Data: dir}); err == nil || !strings.Contains(err.Error(), "was broken off: run it again") {
+			t.Errorf("%s: opened with %v", name, err)
+		}
+		if _, authority, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir); err != nil || !authority {
+			t.Errorf("%s: restored with authority %t, %v", name, authority, err)
+			continue
+		}
+		if a, err := auth.LoadAuthority(filepath.Join(dir, pkiDirectory)); err != nil || !a.TokenKey.Equal(s.authority.TokenKey) {
+			t.Errorf("%s: the authority is another: %v", name, err)
+		}
+		opened(t, dir)
+	}
+	// The store is whole: only the mark is left.
+	dir := t.TempDir()
+	if _, _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, restoringFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened(t, dir)
+	if _, _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir); err == nil || !strings.Contains(err.Error(), "certificates already") {
+		t.Errorf("restored over a cluster: %v", err)
+	}
+	// A restore that fails leaves nothing that looks like one.
+	dir = t.TempDir()
+	if _, _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()[:backup.Len()-10]), dir); err == nil {
+		t.Error("a backup that is cut short is restored")
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("a failed restore leaves %v %v", files, err)
+	}
+}
+
+// opened fails unless the store of a data directory can be opened.
+func opened(t *testing.T, dir string) {
+	t.Helper()
+	b, err := openBackend(Config{Data: dir})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
