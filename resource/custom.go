@@ -196,7 +196,8 @@ func (k *customKind) define() (*Definition, error) {
 	d.Subresources = k.subresources()
 	d.Index = k.indexes()
 	d.Hooks = Hooks{
-		Prepare: k.prepare, Default: k.fillDefaults, Validate: k.validate, Warn: warnFinalizers, Claim: k.claim, Cells: k.cells,
+		Prepare: k.prepare, Default: k.fillDefaults, Validate: k.validate, Warn: warnFinalizers, Refuse: k.refuse,
+		Claim: k.claim, Cells: k.cells,
 	}
 	return d, nil
 }

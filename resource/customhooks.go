@@ -248,8 +248,29 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 	if w.New == nil || !w.Creating() {
 		return nil, nil
 	}
-	key := api.Key{Name: k.crd}
-	crd := view.Get(api.CustomResourceDefinitions, key)
+	crd, err := k.growing(view, w)
+	if err != nil {
+		return nil, err
+	}
+	// A client cannot create a status, but the schema may give one: upstream fills it in when it reads what it stored.
+	if k.requested(w).hasStatus() {
+		k.fillDefaults(w.New)
+	}
+	return []store.Write{store.Guard(api.CustomResourceDefinitions, crd.Key(), crd.Revision())}, nil
+}
+
+// refuse implements Hooks.Refuse: upstream looks at the definition before it looks at the object.
+func (k *customKind) refuse(_ context.Context, view store.View, w *Write) error {
+	if !w.Creating() {
+		return nil
+	}
+	_, err := k.growing(view, w)
+	return err
+}
+
+// growing is the CustomResourceDefinition, unless it takes no new objects any more.
+func (k *customKind) growing(view store.View, w *Write) (*api.Record, error) {
+	crd := view.Get(api.CustomResourceDefinitions, api.Key{Name: k.crd})
 	if crd == nil || k.uid != "" && crd.UID() != k.uid {
 		return nil, api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	}
@@ -258,11 +279,7 @@ func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]stor
 		e.Status.Message = "create not allowed while custom resource definition is terminating"
 		return nil, e
 	}
-	// A client cannot create a status, but the schema may give one: upstream fills it in when it reads what it stored.
-	if k.requested(w).hasStatus() {
-		k.fillDefaults(w.New)
-	}
-	return []store.Write{store.Guard(api.CustomResourceDefinitions, key, crd.Revision())}, nil
+	return crd, nil
 }
 
 // stands implements Definition.Stands. A definition whose status or labels have changed declares the same as before.

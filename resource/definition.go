@@ -283,6 +283,9 @@ type Hooks struct {
 	Validate func(ctx context.Context, w *Write) field.ErrorList
 	// Warn returns texts for Warning headers.
 	Warn func(ctx context.Context, w *Write) []string
+	// Refuse says why what New asks for cannot be had at all, by anybody or because another has it: of an object that is
+	// invalid as well, that is what the client is told. It changes nothing.
+	Refuse func(ctx context.Context, v store.View, w *Write) error
 	// Claim returns further writes for the same commit, after filling in what it allocated (cluster IPs, node ports).
 	// It runs again when the commit loses a race. On a delete New is nil.
 	Claim func(ctx context.Context, v store.View, w *Write) ([]store.Write, error)

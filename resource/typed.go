@@ -25,6 +25,7 @@ type Typed[T any] struct {
 	Default  func(o *T)
 	Validate func(ctx context.Context, w *Write, new, old *T) field.ErrorList
 	Warn     func(ctx context.Context, w *Write, new, old *T) []string
+	Refuse   func(ctx context.Context, v store.View, w *Write, new, old *T) error
 	Claim    func(ctx context.Context, v store.View, w *Write, new, old *T) ([]store.Write, error)
 	// Terminate sees a copy of the object whose deletion begins.
 	Terminate   func(ctx context.Context, w *Write, new *T)
@@ -71,6 +72,11 @@ func (t Typed[T]) Define() *Definition {
 	}
 	if t.Warn != nil {
 		d.Hooks.Warn = func(ctx context.Context, w *Write) []string { return t.Warn(ctx, w, as[T](w.New), as[T](w.Old)) }
+	}
+	if t.Refuse != nil {
+		d.Hooks.Refuse = func(ctx context.Context, v store.View, w *Write) error {
+			return t.Refuse(ctx, v, w, as[T](w.New), as[T](w.Old))
+		}
 	}
 	if t.Claim != nil {
 		d.Hooks.Claim = func(ctx context.Context, v store.View, w *Write) ([]store.Write, error) {

@@ -17,7 +17,8 @@ import (
 	"pintle.dev/resource"
 )
 
-// Question is an object that is created for its answer and never kept: a TokenReview, a TokenRequest.
+// Question is an object that is created for its answer and never kept: a TokenReview, a TokenRequest. Admission is not
+// asked about it: no plugin looks at such kinds. (Upstream asks its webhooks and policies.)
 type Question interface {
 	runtime.Object
 	metav1.Object

@@ -203,8 +203,7 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		q.warnings = append(q.warnings, w.Warnings...)
 	}
 	if len(errs) > 0 {
-		// Upstream allocates addresses and ports first, and says no more when it cannot.
-		if _, err := q.claim(ctx, w); err != nil {
+		if err := q.refused(ctx, w); err != nil {
 			return err
 		}
 		// Upstream names the kind by the group it is stored in, whatever version was asked for.
@@ -250,6 +249,18 @@ func (q *request) hookWarnings(ctx context.Context, w *resource.Write) {
 	if q.d.Hooks.Warn != nil {
 		q.warnings = append(q.warnings, q.d.Hooks.Warn(ctx, w)...)
 	}
+}
+
+// refused asks the kind whether what w asks for can be had.
+func (q *request) refused(ctx context.Context, w *resource.Write) error {
+	if q.d.Hooks.Refuse == nil {
+		return nil
+	}
+	v, err := q.s.view(ctx, 0)
+	if err != nil {
+		return err
+	}
+	return q.d.Hooks.Refuse(ctx, v, w)
 }
 
 // claim asks the kind for further writes of the same commit.

@@ -48,6 +48,7 @@ func Services() *resource.Definition {
 		Default:  defaultService,
 		Prepare:  prepareService,
 		Validate: validateService,
+		Refuse:   refuseService,
 		Claim:    claimService,
 		Warn: func(_ context.Context, w *resource.Write, o, _ *corev1.Service) []string {
 			if o == nil || w.Subresource != "" {

@@ -38,16 +38,33 @@ const (
 
 // claimService allocates what o needs and has not, claims what it has and old had not, and releases the rest.
 func claimService(_ context.Context, v store.View, w *resource.Write, o, old *corev1.Service) ([]store.Write, error) {
-	c := claimer{view: v, held: map[api.Key]bool{}, wanted: map[api.Key]bool{}}
-	if old != nil {
-		c.hold(&old.Spec)
-	}
+	c := newClaimer(v, old)
 	if o != nil {
-		if errs := c.allocate(&o.Spec, old); len(errs) > 0 {
-			return nil, api.Invalid("", "Service", o.Name, errs)
+		if err := c.allocated(o, old); err != nil {
+			return nil, err
 		}
 	}
 	return c.writes(w.Request.Key, o)
+}
+
+// refuseService says what cannot be allocated: upstream does that before it validates.
+func refuseService(_ context.Context, v store.View, _ *resource.Write, o, old *corev1.Service) error {
+	return newClaimer(v, old).allocated(o.DeepCopy(), old)
+}
+
+func newClaimer(v store.View, old *corev1.Service) *claimer {
+	c := &claimer{view: v, held: map[api.Key]bool{}, wanted: map[api.Key]bool{}}
+	if old != nil {
+		c.hold(&old.Spec)
+	}
+	return c
+}
+
+func (c *claimer) allocated(o, old *corev1.Service) error {
+	if errs := c.allocate(&o.Spec, old); len(errs) > 0 {
+		return api.Invalid("", "Service", o.Name, errs)
+	}
+	return nil
 }
 
 type claimer struct {
@@ -81,8 +98,7 @@ func (c *claimer) free(k api.Key) bool {
 	return !c.wanted[k] && (c.held[k] || c.view.Get(api.Claims, k) == nil)
 }
 
-// allocate stops at the first that cannot be had, and that is all that is reported then: upstream allocates before it
-// validates.
+// allocate stops at the first that cannot be had, and that is all that is reported then.
 func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.ErrorList {
 	spec := field.NewPath("spec")
 	if s.Type != corev1.ServiceTypeExternalName {
