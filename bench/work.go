@@ -175,12 +175,14 @@ func (b *basicRun) getBeside(ctx context.Context, e *endpoint) ([]Figure, error)
 	if err != nil {
 		return nil, err
 	}
+	lists, stop := context.WithCancel(ctx)
+	defer stop() // when a get fails the lists must not go on beside what is measured next
 	listing := make(chan error, 1)
 	go func() {
 		client := e.connection()
 		defer client.CloseIdleConnections()
 		for read := int64(0); read < besideBytes; {
-			resp, err := e.open(ctx, client, call{method: "GET", path: b.collection()})
+			resp, err := e.open(lists, client, call{method: "GET", path: b.collection()})
 			if err != nil {
 				listing <- err
 				return

@@ -154,7 +154,10 @@ func (m *Machine) network(ctx context.Context) error {
 	if _, err = cni.Write(m.cni); err != nil {
 		return err
 	}
-	return m.cni.RemoveFormer()
+	if err := m.cni.RemoveFormer(); err != nil {
+		slog.Warn("what is left of a former range of addresses stays", "node", m.cfg.Name, "err", err)
+	}
+	return nil
 }
 
 // renetworkEvery is how long to wait after a range could not be had or set up.
