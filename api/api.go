@@ -7,8 +7,8 @@
 // The package knows no transport, no storage and no kind's rules. Invariants:
 //
 //   - A Record never changes once it has been published by the store; everyone may keep and share it.
-//   - A Record's JSON starts with apiVersion and kind, carries no managedFields (its Ownership does), and has a blank
-//     slot for the resourceVersion that Stamp fills before publication.
+//   - A Record's JSON starts with apiVersion and kind, in either order, carries no managedFields (its Ownership does),
+//     and has a blank slot for the resourceVersion that Stamp fills before publication.
 //   - An Error is a metav1.Status with a cause; it is mapped to HTTP once, at the edge.
 package api
 

@@ -2,7 +2,7 @@ package api
 
 import "errors"
 
-// metadataMember is how the third member of every stored document begins, after apiVersion and kind.
+// metadataMember is how the third member of every stored document begins, after apiVersion and kind, in either order.
 const metadataMember = `"metadata":`
 
 var errShape = errors.New("record: the document does not begin with apiVersion, kind and metadata with a blank resourceVersion")

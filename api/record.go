@@ -47,7 +47,7 @@ type Span struct{ Start, End int }
 type Parts struct {
 	Key Key
 	UID string
-	// JSON is the object in its storage version without managedFields, apiVersion and kind first.
+	// JSON is the object in its storage version without managedFields, apiVersion and kind first, in either order.
 	JSON []byte
 	// Metadata spans the metadata object in JSON, braces included.
 	Metadata Span

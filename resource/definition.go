@@ -199,8 +199,8 @@ type Codec interface {
 	// field validation complains about (unknown and duplicate fields), in upstream's words. An *api.Error is the answer to
 	// the client: it refuses what the version can say and the object in flight cannot.
 	Decode(data []byte, stored bool) (o *Object, problems []string, err error)
-	// Encode writes the object as JSON: apiVersion and kind first, without managedFields, members in a canonical
-	// order, so that equal objects have equal bytes. Metadata.resourceVersion is written as it stands.
+	// Encode writes the object as JSON: apiVersion and kind first, in either order, without managedFields, members in a
+	// canonical order, so that equal objects have equal bytes. Metadata.resourceVersion is written as it stands.
 	Encode(dst []byte, o *Object) ([]byte, error)
 }
 
