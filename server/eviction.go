@@ -29,9 +29,10 @@ func (q *request) evict(ctx context.Context) (*api.Response, error) {
 		options = new(metav1.DeleteOptions)
 	}
 	q.options.dryRun = q.options.dryRun || len(options.DryRun) > 0
-	_, err = q.attempts(ctx, func(int) (*api.Response, error) { return q.deleteOnce(ctx, options) })
-	if err != nil {
-		return nil, err
-	}
-	return &api.Response{Code: http.StatusCreated, Object: created()}, nil
+	return q.attempts(ctx, func(int) (*api.Response, error) {
+		if _, err := q.deleteOnce(ctx, options); err != nil {
+			return nil, err
+		}
+		return &api.Response{Code: http.StatusCreated, Object: created()}, nil
+	})
 }

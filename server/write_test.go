@@ -107,3 +107,37 @@ func TestDeleteCollection(t *testing.T) {
 		{"GET " + path, ``, nil, 200, []string{`"items":[]`}, nil},
 	})
 }
+
+// TestEvictionWarnings: what is unknown in an eviction is warned of, as in other bodies.
+func TestEvictionWarnings(t *testing.T) {
+	s := open(t)
+	const pods = "/api/v1/namespaces/default/pods"
+	if a := ask(t, s, "POST "+pods, `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}`); a.code != 201 {
+		t.Fatalf("create: %d %s", a.code, a.body)
+	}
+	a := ask(t, s, "POST "+pods+"/p/eviction", `{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"},"nonsense":1}`)
+	if w := a.header.Values("Warning"); a.code != 201 || len(w) != 1 || !strings.Contains(w[0], `unknown field \"nonsense\"`) {
+		t.Errorf("%d, warnings %q: %s", a.code, w, a.body)
+	}
+}
+
+// TestEmptyData: null data is stored as empty data, and no data differs from empty data where none may change.
+func TestEmptyData(t *testing.T) {
+	s := open(t)
+	const base = "/api/v1/namespaces/default/configmaps"
+	if a := ask(t, s, "POST "+base, `{"metadata":{"name":"null"},"binaryData":{"k":null}}`); a.code != 201 || !strings.Contains(a.body, `"binaryData":{"k":""}`) {
+		t.Errorf("null: %d %s", a.code, a.body)
+	}
+	for _, kind := range []string{"configmaps", "secrets"} {
+		base := "/api/v1/namespaces/default/" + kind
+		if a := ask(t, s, "POST "+base, `{"metadata":{"name":"fixed"},"immutable":true}`); a.code != 201 {
+			t.Fatalf("%s: %d %s", kind, a.code, a.body)
+		}
+		if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true}`); a.code != 200 {
+			t.Errorf("%s as they are: %d %s", kind, a.code, a.body)
+		}
+		if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true,"data":{}}`); a.code != 422 || !strings.Contains(a.body, "data: Forbidden: field is immutable when `immutable` is set") {
+			t.Errorf("%s with data that are empty: %d %s", kind, a.code, a.body)
+		}
+	}
+}

@@ -2,7 +2,7 @@ package core
 
 import (
 	"context"
-	"maps"
+	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +30,7 @@ func ConfigMaps() *resource.Definition {
 			}}},
 			Hooks: resource.Hooks{Cells: configMapCells},
 		},
+		Default:  func(o *corev1.ConfigMap) { emptyNotNull(o.BinaryData) },
 		Validate: validateConfigMap,
 	}.Define()
 }
@@ -44,8 +45,8 @@ func validateConfigMap(_ context.Context, _ *resource.Write, o, old *corev1.Conf
 	var errs field.ErrorList
 	if old != nil && ptr.Deref(old.Immutable, false) {
 		errs = append(errs, immutableSet(field.NewPath("immutable"), !ptr.Deref(o.Immutable, false))...)
-		errs = append(errs, immutableSet(field.NewPath("data"), !maps.Equal(o.Data, old.Data))...)
-		errs = append(errs, immutableSet(field.NewPath("binaryData"), !equalData(o.BinaryData, old.BinaryData))...)
+		errs = append(errs, immutableSet(field.NewPath("data"), !reflect.DeepEqual(o.Data, old.Data))...)
+		errs = append(errs, immutableSet(field.NewPath("binaryData"), !reflect.DeepEqual(o.BinaryData, old.BinaryData))...)
 	}
 	total := 0
 	for k, v := range o.Data {

@@ -1,9 +1,9 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,7 +94,7 @@ func validateSecret(_ context.Context, _ *resource.Write, o, old *corev1.Secret)
 	}
 	if ptr.Deref(old.Immutable, false) {
 		errs = append(errs, immutableSet(field.NewPath("immutable"), !ptr.Deref(o.Immutable, false))...)
-		errs = append(errs, immutableSet(data, !equalData(o.Data, old.Data))...)
+		errs = append(errs, immutableSet(data, !reflect.DeepEqual(o.Data, old.Data))...)
 	}
 	return errs
 }
@@ -107,18 +107,6 @@ func immutableSet(p *field.Path, changed bool) field.ErrorList {
 		return nil
 	}
 	return field.ErrorList{field.Forbidden(p, "field is immutable when `immutable` is set")}
-}
-
-func equalData(a, b map[string][]byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || !bytes.Equal(v, w) {
-			return false
-		}
-	}
-	return true
 }
 
 // validateSecretType checks what the well-known types must hold.
