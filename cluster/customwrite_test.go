@@ -52,6 +52,11 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/b/scale", merge, `{"spec":{"replicas":-3}}`, 422, `.spec.count: Invalid value: -3: should be a non-negative integer`, ""},
 		{"PATCH " + all + "/b/scale", merge, `{"spec":{"replicas":3}}`, 200, `"spec":{"replicas":3}`, ""},
 		{"GET " + all + "/b", "", "", 200, `"count":3`, ""},
+		// As a Table it has the columns of all scales; a count of none is left out of its JSON.
+		{"TABLE " + all + "/b/scale", "", "", 200, `"cells":["b",3,0,`, ""},
+		{"TABLE " + all + "/b/scale", "", "", 200, `{"name":"Desired","type":"integer","format":"","description":"Number of desired replicas","priority":0}`, ""},
+		{"PATCH " + all + "/b/scale", merge, `{"spec":{"replicas":0}}`, 200, "", ""},
+		{"TABLE " + all + "/b/scale", "", "", 200, `"cells":["b",null,0,`, ""},
 
 		// What is applied keeps its nulls; what is created does not.
 		{"POST " + all, "", gauge("c", `,"spec":{"level":null,"levels":{"a":null,"b":1}}`), 201, `"spec":{"levels":{"b":1},"name":"x"}`, ""},
@@ -72,10 +77,15 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/e", merge, `{"spec":{"extra":"bad"}}`, 422, `spec.extra: Invalid value: \"bad\": must not be bad`, ""},
 	} {
 		method, path, _ := strings.Cut(c.request, " ")
+		accept := "application/json"
+		if method == "TABLE" {
+			method, accept = "GET", "application/json;as=Table;v=v1;g=meta.k8s.io"
+		}
 		r, err := http.NewRequestWithContext(t.Context(), method, sys.URL()+path, strings.NewReader(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Header.Set("Accept", accept)
 		r.Header.Set("Content-Type", c.mime)
 		p, err := sys.adminClient().Do(r)
 		if err != nil {

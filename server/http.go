@@ -137,7 +137,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	e := endpoint{
 		custom: q.d.Custom, list: p.Name == "" && method == http.MethodGet, watch: verb == api.Watch,
 		transform: p.Subresource == "" || p.Subresource == "status",
-		scale:     p.Subresource == "scale" && !q.d.Custom,
+		scale:     p.Subresource == "scale",
 	}
 	f, err := negotiate(r.Header.Get("Accept"), e)
 	if err != nil {

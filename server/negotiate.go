@@ -64,7 +64,7 @@ type endpoint struct {
 	list      bool // the route lists and watches
 	watch     bool // this request is a watch
 	transform bool // Table and PartialObjectMetadata can be had
-	scale     bool // a built-in kind's Scale, which can be had as a Table
+	scale     bool // a Scale, which can be had as a Table
 }
 
 // negotiate reads an Accept header (RFC 9110, with the parameters as, g, v, stream and pretty). JSON is preferred to

@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"sigs.k8s.io/yaml"
@@ -159,8 +158,10 @@ func (x *exchange) write(q *request, resp *api.Response) error {
 	case resp.List != nil:
 		return x.writeList(q, code, resp.List)
 	}
-	if s, ok := resp.Object.(*autoscalingv1.Scale); ok && x.form.shape == asTable {
-		return x.writeObject(code, scaleTable(s, x.form))
+	if x.form.shape == asTable {
+		if t := scaleTable(resp.Object, q.d.Custom, x.form); t != nil {
+			return x.writeObject(code, t)
+		}
 	}
 	return x.writeObject(code, resp.Object)
 }

@@ -338,33 +338,59 @@ func showScale(s *autoscalingv1.Scale, sub *resource.Subresource) *api.Response 
 	return &api.Response{Object: s}
 }
 
-// scaleTable is s as a Table of one row, with upstream's columns.
-func scaleTable(s *autoscalingv1.Scale, f form) *metav1.Table {
-	version := metav1.GroupName + "/" + f.version
-	row := metav1.TableRow{Cells: []any{s.Name, s.Spec.Replicas, s.Status.Replicas, resource.Age(s.CreationTimestamp)}}
-	switch f.include {
-	case metav1.IncludeNone:
-	case metav1.IncludeObject:
-		row.Object.Object = s
+// scaleTable is a Scale of either kind as a Table of one row, with upstream's columns; nil for other objects. Those of a
+// custom kind are found in the Scale's JSON, in which a count of none that is wanted is left out.
+func scaleTable(o any, custom bool, f form) *metav1.Table {
+	row, columns := metav1.TableRow{}, builtInScaleColumns
+	var m *metav1.ObjectMeta
+	switch s := o.(type) {
+	case *autoscalingv1.Scale:
+		m, row.Object.Object = &s.ObjectMeta, s
+		row.Cells = []any{s.Name, s.Spec.Replicas, s.Status.Replicas, resource.Age(s.CreationTimestamp)}
+	case *extensionsv1beta1.Scale:
+		m, row.Object.Object = &s.ObjectMeta, s
+		row.Cells = []any{s.Name, s.Spec.Replicas, s.Status.Replicas, resource.Age(s.CreationTimestamp)}
 	default:
-		row.Object.Object = &metav1.PartialObjectMetadata{
-			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "PartialObjectMetadata"}, ObjectMeta: s.ObjectMeta,
+		return nil
+	}
+	if custom {
+		columns = customScaleColumns
+		if row.Cells[1] == int32(0) {
+			row.Cells[1] = nil
 		}
 	}
-	name := resource.NameColumn
-	name.Format = ""
+	version := metav1.GroupName + "/" + f.version
+	switch f.include {
+	case metav1.IncludeNone:
+		row.Object.Object = nil
+	case metav1.IncludeObject:
+	default:
+		row.Object.Object = &metav1.PartialObjectMetadata{
+			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "PartialObjectMetadata"}, ObjectMeta: *m,
+		}
+	}
 	return &metav1.Table{
-		TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "Table"},
-		ListMeta: metav1.ListMeta{ResourceVersion: s.ResourceVersion},
-		ColumnDefinitions: []metav1.TableColumnDefinition{
-			name,
-			{Name: "Desired", Type: "integer", Description: autoscalingv1.ScaleSpec{}.SwaggerDoc()["replicas"]},
-			{Name: "Available", Type: "integer", Description: autoscalingv1.ScaleStatus{}.SwaggerDoc()["replicas"]},
-			resource.AgeColumn,
-		},
-		Rows: []metav1.TableRow{row},
+		TypeMeta:          metav1.TypeMeta{APIVersion: version, Kind: "Table"},
+		ListMeta:          metav1.ListMeta{ResourceVersion: m.ResourceVersion},
+		ColumnDefinitions: columns,
+		Rows:              []metav1.TableRow{row},
 	}
 }
+
+var (
+	builtInScaleColumns = []metav1.TableColumnDefinition{
+		{Name: "Name", Type: "string", Description: resource.NameColumn.Description},
+		{Name: "Desired", Type: "integer", Description: autoscalingv1.ScaleSpec{}.SwaggerDoc()["replicas"]},
+		{Name: "Available", Type: "integer", Description: autoscalingv1.ScaleStatus{}.SwaggerDoc()["replicas"]},
+		resource.AgeColumn,
+	}
+	customScaleColumns = []metav1.TableColumnDefinition{
+		resource.NameColumn,
+		{Name: "Desired", Type: "integer", Description: "Number of desired replicas"},
+		{Name: "Available", Type: "integer", Description: "Number of actual replicas"},
+		{Name: "Age", Type: "date", Description: resource.AgeColumn.Description},
+	}
+)
 
 // olderScale reports a Scale of the versions of workloads before apps/v1. They are alike but for their group.
 func olderScale(sub *resource.Subresource) bool {

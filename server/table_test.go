@@ -180,6 +180,9 @@ func TestTableOfScale(t *testing.T) {
 	if c := fmt.Sprint(table.Rows[0].Cells[:3]); c != "[d 2 0]" {
 		t.Errorf("cells: %s", c)
 	}
+	if old := tableFrom(t, ask(t, s, strings.Replace(get, "apps/v1", "apps/v1beta1", 1), "", acceptTable)); fmt.Sprint(old.Rows[0].Cells[:3]) != "[d 2 0]" {
+		t.Errorf("of an older version: %+v", old.Rows)
+	}
 	for include, want := range map[string]string{"": "PartialObjectMetadata", "?includeObject=Object": "Scale", "?includeObject=None": "<none>"} {
 		table := tableFrom(t, ask(t, s, get+include, "", acceptTable))
 		row := metav1.TypeMeta{Kind: "<none>"}
