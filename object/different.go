@@ -69,6 +69,25 @@ func Members(doc []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// Walk visits the members of the map that starts at i, in compact JSON that is well formed, in one pass over what lies in
+// it: visit is given a member's name as it is written and the position of its value, and returns the position after that,
+// for which Skip may be asked. So does Walk for the map.
+func Walk(doc []byte, i int, visit func(name []byte, at int) (end int)) (end int) {
+	for i++; i < len(doc) && doc[i] == '"'; {
+		colon := quoteEnd(doc, i)
+		if colon >= len(doc) {
+			return len(doc)
+		}
+		if i = visit(doc[i+1:colon-1], colon+1); i < len(doc) && doc[i] == ',' {
+			i++
+		}
+	}
+	return min(i+1, len(doc))
+}
+
+// Skip is the position after the value that starts at i.
+func Skip(doc []byte, i int) int { return valueEnd(doc, i) }
+
 // valueEnd is the position after the value that starts at i.
 func valueEnd(doc []byte, i int) int {
 	for depth := 0; i < len(doc); i++ {

@@ -2,82 +2,73 @@ package schema
 
 import (
 	"bytes"
-	"fmt"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"pintle.dev/object"
 )
 
-// Structure is what of a structural schema's JSON decides what becomes of an object that is read under it: which members
-// it keeps, what it fills in and where null may stand. Two schemas with equal structures read every object alike, however
-// they describe it and whatever values they allow. It is the schema itself when it cannot be told apart.
+// Structure is what of a structural schema's JSON, which must be compact, decides what becomes of an object that is read
+// under it: which members it keeps, what it fills in and where null may stand. Two schemas with equal structures read every
+// object alike, however they describe it and whatever values they allow. It is the schema itself when it cannot be told
+// apart.
 func Structure(source []byte) []byte {
-	if len(source) == 0 {
-		return source
-	}
-	w := structureWriter{in: jsontext.NewDecoder(bytes.NewReader(source))}
-	if err := w.schema(); err != nil {
+	w := structureWriter{in: source, out: make([]byte, 0, len(source)/4)}
+	if end := w.schema(0); end != len(source) || w.odd {
 		return source
 	}
 	return w.out
 }
 
 type structureWriter struct {
-	in  *jsontext.Decoder
-	out []byte
+	in, out []byte
+	odd     bool // something is not as in a structural schema
 }
 
-// schema copies the members of a schema that matter.
-func (w *structureWriter) schema() error {
-	return w.members(func(name []byte) error {
+// schema copies the members of the schema at a position that matter, and returns the position after it.
+func (w *structureWriter) schema(at int) int {
+	return w.members(at, func(name []byte, at int) int {
 		start := len(w.out)
-		w.out = append(append(w.out, name...), ':')
+		w.name(name)
 		switch string(name) {
-		case `"type"`, `"nullable"`, `"default"`, `"x-kubernetes-preserve-unknown-fields"`, `"x-kubernetes-embedded-resource"`, `"x-kubernetes-int-or-string"`:
-			return w.value()
-		case `"properties"`:
-			return w.members(func(property []byte) error {
-				w.out = append(append(w.out, property...), ':')
-				return w.schema()
+		case "type", "nullable", "default", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string":
+			return w.value(at)
+		case "properties":
+			return w.members(at, func(property []byte, at int) int {
+				w.name(property)
+				return w.schema(at)
 			})
-		case `"items"`, `"additionalProperties"`:
-			if w.in.PeekKind() == '{' {
-				return w.schema()
+		case "items", "additionalProperties":
+			if w.isMap(at) {
+				return w.schema(at)
 			}
-			return w.value()
+			return w.value(at)
 		}
 		w.out = w.out[:start]
-		return w.in.SkipValue()
+		return object.Skip(w.in, at)
 	})
 }
 
-// members calls each for the members of an object, with the name in JSON and the value still to be read.
-func (w *structureWriter) members(each func(name []byte) error) error {
-	if kind := w.in.PeekKind(); kind != '{' {
-		return fmt.Errorf("have %s, want an object", kind)
-	}
-	if _, err := w.in.ReadToken(); err != nil {
-		return err
+func (w *structureWriter) isMap(at int) bool { return at < len(w.in) && w.in[at] == '{' }
+
+// members has each called for the members of the map at a position.
+func (w *structureWriter) members(at int, each func(name []byte, at int) int) int {
+	if !w.isMap(at) {
+		w.odd = true
+		return object.Skip(w.in, at)
 	}
 	w.out = append(w.out, '{')
-	for w.in.PeekKind() != '}' {
-		name, err := w.in.ReadValue()
-		if err != nil {
-			return err
-		}
-		if bytes.IndexByte(name, '\\') >= 0 {
-			return fmt.Errorf("the name %s may be that of a keyword, written otherwise", name)
-		}
-		if err := each(name); err != nil {
-			return err
-		}
-	}
+	end := object.Walk(w.in, at, each)
 	w.out = append(w.out, '}')
-	_, err := w.in.ReadToken()
-	return err
+	return end
 }
 
-func (w *structureWriter) value() error {
-	v, err := w.in.ReadValue()
-	w.out = append(w.out, v...)
-	return err
+// name begins a member. One with escapes may be that of a keyword, written otherwise.
+func (w *structureWriter) name(name []byte) {
+	w.odd = w.odd || bytes.IndexByte(name, '\\') >= 0
+	w.out = append(append(append(w.out, '"'), name...), '"', ':')
+}
+
+func (w *structureWriter) value(at int) int {
+	end := object.Skip(w.in, at)
+	w.out = append(w.out, w.in[at:end]...)
+	return end
 }

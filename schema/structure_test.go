@@ -26,6 +26,16 @@ func TestStructure(t *testing.T) {
 			t.Errorf("%s: alike %t", tt.name, got)
 		}
 	}
+	// Fingerprints of stored objects are made of it: it should not change without need.
+	const text = `{"type":"object""properties":{"spec":{"type":"object""properties":{"description":{"type":"string"}"n":{"type":"integer""default":3}}}}}`
+	if got := string(Structure([]byte(base))); got != text {
+		t.Errorf("the structure is written %s", got)
+	}
+	for _, odd := range []string{`{"properties":{"a\\"":{"type":"string"}}}`, `{"properties":[]}`, `{"properties":`, `[]`, `{}x`} {
+		if got := string(Structure([]byte(odd))); got != odd {
+			t.Errorf("%s has the structure %s", odd, got)
+		}
+	}
 	items := func(s string) string { return string(Structure([]byte(`{"type":"array","items":` + s + `}`))) }
 	if items(`{"type":"string","pattern":"a"}`) != items(`{"type":"string"}`) || items(`{"type":"string"}`) == items(`{"type":"integer"}`) {
 		t.Error("items are not told apart by their structure")

@@ -346,16 +346,26 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 // record makes the record of json, which encode wrote.
 func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 	if manager := s.q.d.StatusManager; manager != "" && w.StatusClaimed && s.buf != nil {
-		if err := s.parse(); err != nil {
-			return nil, err
-		}
-		final, err := object.Parse(json)
+		claimed, final, err := s.claimed(json)
 		if err != nil {
 			return nil, err
 		}
-		s.owners = object.Own(s.owners, s.after, final, s.q.v.Shape, s.q.owner(manager, "status"))
+		s.owners = object.Own(s.owners, claimed, final, s.q.v.Shape, s.q.owner(manager, "status"))
 	}
 	return resource.SealJSON(s.q.d, s.stored, json, s.owners)
+}
+
+// claimed is the object before its status was claimed, and after, which is json: where they differ, if that can be seen.
+func (s *sealed) claimed(json []byte) (before, after *object.Value, err error) {
+	if s.q.typedAsStored() {
+		before, after, _, err = object.ParseDifferent(nil, *s.buf, json, "metadata")
+		return before, after, err
+	}
+	if err := s.parse(); err != nil {
+		return nil, nil, err
+	}
+	after, err = object.Parse(json)
+	return s.after, after, err
 }
 
 // seal encodes the object and makes its record.
