@@ -10,6 +10,7 @@ type Pick struct {
 
 type pickMember struct {
 	name string
+	text string // the name in JSON, as all that is stored is written
 	Pick
 }
 
@@ -49,7 +50,7 @@ func (p *Pick) add(path []string) {
 			return
 		}
 	}
-	m := pickMember{path[0], Pick{members: []pickMember{}}}
+	m := pickMember{path[0], string(appendString(nil, path[0])), Pick{members: []pickMember{}}}
 	m.add(path[1:])
 	p.members = append(p.members, m)
 }
@@ -108,12 +109,11 @@ func (p *Pick) fields(dst, doc []byte, i int) ([]byte, int) {
 	return append(dst, '}'), min(i+1, len(doc))
 }
 
-// member is the choice within the member that a text `"name":` begins; nil when it is not chosen. Names written with
-// escapes are found only as part of a whole.
+// member is the choice within the member that a text `"name":` begins; nil when it is not chosen.
 func (p *Pick) member(text []byte) *Pick {
 	for i := range p.members {
 		m := &p.members[i]
-		if len(text) == len(m.name)+3 && string(text[1:len(text)-2]) == m.name {
+		if string(text[:len(text)-1]) == m.text {
 			return &m.Pick
 		}
 	}

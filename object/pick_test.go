@@ -44,3 +44,21 @@ func TestPickOfNoDocument(t *testing.T) {
 		p.Append(nil, []byte(s))
 	}
 }
+
+// A name that has to be written with escapes is found as all that is stored is written.
+func TestPickOfNamesWithEscapes(t *testing.T) {
+	for _, name := range []string{`a"b`, `back\slash`, "tab\t", "é", "\x01", "<&>", "\u2028"} {
+		m, err := FromAny(map[string]any{"other": "y", name: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := AppendJSON(nil, &m)
+		got, err := NewPick([]string{name}).Parse(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Len() != 1 || got.Get(name).Str() != "x" {
+			t.Errorf("%q of %s: %s", name, doc, AppendJSON(nil, got))
+		}
+	}
+}
