@@ -80,7 +80,7 @@ func judgeJSONPatch(data []byte) (problems []string, err error) {
 	var ops []jsonPatchOp
 	strict, err := kjson.UnmarshalStrict(data, &ops)
 	if err != nil {
-		return nil, api.BadRequest("error decoding patch: %v", err)
+		return nil, api.BadRequest("error decoding patch: %s", strings.Replace(err.Error(), "object.jsonPatchOp", "handlers.jsonPatchOp", 1))
 	}
 	for _, e := range strict {
 		problems = append(problems, "json patch "+e.Error())

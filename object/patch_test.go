@@ -261,8 +261,8 @@ func TestJSONPatchRefused(t *testing.T) {
 		text string
 	}{
 		`{`:            {400, "error decoding patch: unexpected end of JSON input"},
-		`{}`:           {400, "error decoding patch: json: cannot unmarshal object into Go value of type []object.jsonPatchOp"},
-		`[1]`:          {400, "error decoding patch: json: cannot unmarshal number into Go value of type object.jsonPatchOp"},
+		`{}`:           {400, "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"},
+		`[1]`:          {400, "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"},
 		`[{"path":1}]`: {400, "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string"},
 		"[" + strings.Repeat(`{},`, maxJSONPatchOps) + "{}]": {413,
 			"Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"},
