@@ -196,3 +196,47 @@ func TestDefinitionOfBuiltIn(t *testing.T) {
 		t.Errorf("the lease: %d %s", code, body)
 	}
 }
+
+// TestCustomForms: a custom resource has no protobuf message, but its metadata has; its Scale can be had as a Table.
+func TestCustomForms(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const base = "/apis/example.com/v1/namespaces/default/widgets"
+	scaled := strings.Replace(widgets, `"storage":true`, `"storage":true,"subresources":{"scale":{"specReplicasPath":".spec.count","statusReplicasPath":".status.count"}}`, 1)
+	if code, body := call(t, sys, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", scaled); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	if code, body := call(t, sys, "POST", base, `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w"},"spec":{"count":2}}`); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	const protobuf, meta = "application/vnd.kubernetes.protobuf", ";g=meta.k8s.io;v=v1;as="
+	for _, c := range []struct {
+		path, accept string
+		code         int
+		want         string
+	}{
+		{"/w", protobuf, 406, "only the following media types are accepted"},
+		{"/w", protobuf + meta + "PartialObjectMetadata", 200, "\x12\x15PartialObjectMetadata"},
+		{"", protobuf + meta + "PartialObjectMetadataList", 200, "\x12\x19PartialObjectMetadataList"},
+		{"?watch=1&timeoutSeconds=1&resourceVersion=0", protobuf + meta + "PartialObjectMetadata", 200, "ADDED"},
+		{"", "application/json" + meta + "PartialObjectMetadata", 406, "is a list (*unstructured.UnstructuredList)"},
+		{"/w/scale", "application/json" + meta + "Table", 200, `"cells":["w",2,0,`},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", sys.URL()+base+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", c.accept)
+		p, err := sys.adminClient().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(p.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Body.Close()
+		if p.StatusCode != c.code || !strings.Contains(string(b), c.want) {
+			t.Errorf("%s as %s: %d %q, want %d %q", c.path, c.accept, p.StatusCode, b, c.code, c.want)
+		}
+	}
+}

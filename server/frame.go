@@ -231,7 +231,7 @@ const frameHorizon = 4096
 func (fw *frameWriter) append(dst []byte, typ string, e *api.Event, columns bool) ([]byte, error) {
 	rec, s, q, f := e.Record(), fw.x.s, fw.q, fw.x.form
 	if f.media == mediaProtobuf {
-		return s.appendProtobufFrame(dst, q, typ, e)
+		return s.appendProtobufFrame(dst, q, f, typ, e)
 	}
 	dst = append(append(append(dst, `{"type":"`...), typ...), `","object":`...)
 	var err error
@@ -260,7 +260,7 @@ func (fw *frameWriter) bookmark(rev api.Revision, end bool) {
 		kind, version = "PartialObjectMetadata", "meta.k8s.io/"+f.version
 	}
 	if f.media == mediaProtobuf {
-		fw.pending, fw.err = appendProtobufBookmark(fw.gathered(), fw.q, rev, end)
+		fw.pending, fw.err = appendProtobufBookmark(fw.gathered(), fw.q, f, rev, end)
 		return
 	}
 	b := append(append(append(fw.gathered(), `{"type":"BOOKMARK","object":{"kind":"`...), kind...), `","apiVersion":"`...)

@@ -50,6 +50,9 @@ type form struct {
 	pretty  bool
 }
 
+// partial reports whether only the metadata of objects is shown.
+func (f *form) partial() bool { return f.shape == asMetadata || f.shape == asMetadataList }
+
 // clause is one media range of an Accept header.
 type clause struct {
 	typ, sub         string
@@ -60,7 +63,7 @@ type clause struct {
 
 // endpoint is what kind of route is being negotiated for.
 type endpoint struct {
-	custom    bool // a custom resource: no protobuf
+	custom    bool // a custom resource: no protobuf but of its metadata
 	list      bool // the route lists and watches
 	watch     bool // this request is a watch
 	transform bool // Table and PartialObjectMetadata can be had
@@ -190,7 +193,7 @@ func (c *clause) form(e endpoint) (form, bool) {
 		if f.media = mediaYAML; e.watch || c.stream != "" {
 			return f, false
 		}
-	case c.typ == "application" && c.sub == "vnd.kubernetes.protobuf" && !e.custom:
+	case c.typ == "application" && c.sub == "vnd.kubernetes.protobuf":
 		f.media = mediaProtobuf
 	default:
 		return f, false
@@ -199,7 +202,7 @@ func (c *clause) form(e endpoint) (form, bool) {
 		return f, false
 	}
 	if c.as == "" && c.g == "" && c.v == "" {
-		return f, true
+		return f, f.media != mediaProtobuf || !e.custom
 	}
 	if !e.transform && !(e.scale && c.as == "Table") || c.g != metav1.GroupName || c.v != "v1" && c.v != "v1beta1" {
 		return f, false

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -41,8 +40,11 @@ func appendUnknown(dst []byte, apiVersion, kind string, raw []byte) []byte {
 	return appendField(appendField(dst, 3, nil), 4, nil)
 }
 
-// message is rec as the protobuf message of its type, with its managedFields.
-func (q *request) message(rec *api.Record, rev api.Revision) ([]byte, error) {
+// message is rec as the protobuf message of its type, or of its metadata alone, with its managedFields.
+func (q *request) message(f form, rec *api.Record, rev api.Revision) ([]byte, error) {
+	if f.partial() {
+		return q.partialMessage(rec, rev)
+	}
 	if _, own := q.v.Codec.(resource.MessageCodec); !own && !q.v.Storage && !q.v.AsStored {
 		return nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
 	}
@@ -55,6 +57,31 @@ func (q *request) message(rec *api.Record, rev api.Revision) ([]byte, error) {
 		return nil, errStored(q.d, rec, err)
 	}
 	return m.Marshal()
+}
+
+func (q *request) partialMessage(rec *api.Record, rev api.Revision) ([]byte, error) {
+	b, err := q.s.appendMetadata(nil, q.d, q.v, rec, rev)
+	if err != nil {
+		return nil, err
+	}
+	var p metav1.PartialObjectMetadata
+	if err := json.Unmarshal(b, &p.ObjectMeta); err != nil {
+		return nil, errStored(q.d, rec, err)
+	}
+	return p.Marshal()
+}
+
+// messageType is what an object, or with list set a list of them, says it is in the form that was asked for.
+func (q *request) messageType(f form, list bool) (apiVersion, kind string) {
+	switch {
+	case f.partial() && list:
+		return "meta.k8s.io/" + f.version, "PartialObjectMetadataList"
+	case f.partial():
+		return "meta.k8s.io/" + f.version, "PartialObjectMetadata"
+	case list:
+		return q.v.APIVersion(), q.listKind()
+	}
+	return q.v.APIVersion(), q.kind()
 }
 
 // readMessage reads the JSON of the request's version into what encodes itself as protobuf.
@@ -79,16 +106,17 @@ func (q *request) readMessage(data []byte) (protoMessage, *metav1.ObjectMeta, er
 	return m, o.Meta, nil
 }
 
-func (s *Server) appendProtobuf(dst []byte, q *request, rec *api.Record) ([]byte, error) {
-	raw, err := q.message(rec, rec.Revision())
+func (s *Server) appendProtobuf(dst []byte, q *request, f form, rec *api.Record) ([]byte, error) {
+	raw, err := q.message(f, rec, rec.Revision())
 	if err != nil {
 		return dst, err
 	}
-	return appendUnknown(dst, q.v.APIVersion(), q.kind(), raw), nil
+	apiVersion, kind := q.messageType(f, false)
+	return appendUnknown(dst, apiVersion, kind, raw), nil
 }
 
 // appendProtobufList appends a list message: metadata (1) and items (2), which is how all lists are numbered.
-func (s *Server) appendProtobufList(dst []byte, q *request, l *api.RecordList) ([]byte, error) {
+func (s *Server) appendProtobufList(dst []byte, q *request, f form, l *api.RecordList) ([]byte, error) {
 	meta := metav1.ListMeta{ResourceVersion: l.Revision.String(), Continue: l.Continue, RemainingItemCount: l.Remaining}
 	m, err := meta.Marshal()
 	if err != nil {
@@ -96,13 +124,14 @@ func (s *Server) appendProtobufList(dst []byte, q *request, l *api.RecordList) (
 	}
 	raw := appendField(nil, 1, m)
 	for _, rec := range l.Records {
-		item, err := q.message(rec, rec.Revision())
+		item, err := q.message(f, rec, rec.Revision())
 		if err != nil {
 			return dst, err
 		}
 		raw = appendField(raw, 2, item)
 	}
-	return appendUnknown(dst, q.v.APIVersion(), q.listKind(), raw), nil
+	apiVersion, kind := q.messageType(f, true)
+	return appendUnknown(dst, apiVersion, kind, raw), nil
 }
 
 // appendEvent appends a watch event: its length in four bytes, then a bare WatchEvent message of type (1) and object (2), a
@@ -114,19 +143,21 @@ func appendEvent(dst []byte, typ string, object []byte) []byte {
 	return append(dst, e...)
 }
 
-func (s *Server) appendProtobufFrame(dst []byte, q *request, typ string, e *api.Event) ([]byte, error) {
-	raw, err := q.message(e.Record(), e.Revision)
+func (s *Server) appendProtobufFrame(dst []byte, q *request, f form, typ string, e *api.Event) ([]byte, error) {
+	raw, err := q.message(f, e.Record(), e.Revision)
 	if err != nil {
 		return dst, err
 	}
-	return appendEvent(dst, typ, appendUnknown(nil, q.v.APIVersion(), q.kind(), raw)), nil
+	apiVersion, kind := q.messageType(f, false)
+	return appendEvent(dst, typ, appendUnknown(nil, apiVersion, kind, raw)), nil
 }
 
-func appendProtobufBookmark(dst []byte, q *request, rev api.Revision, end bool) ([]byte, error) {
-	m, meta, err := q.readMessage([]byte(`{"metadata":{"resourceVersion":` + strconv.Quote(rev.String()) + `}}`))
+func appendProtobufBookmark(dst []byte, q *request, f form, rev api.Revision, end bool) ([]byte, error) {
+	m, meta, err := q.bookmark(f)
 	if err != nil {
 		return dst, err
 	}
+	meta.ResourceVersion = rev.String()
 	if end {
 		meta.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
@@ -134,7 +165,17 @@ func appendProtobufBookmark(dst []byte, q *request, rev api.Revision, end bool) 
 	if err != nil {
 		return dst, fmt.Errorf("encoding a bookmark: %w", err)
 	}
-	return appendEvent(dst, "BOOKMARK", appendUnknown(nil, q.v.APIVersion(), q.kind(), raw)), nil
+	apiVersion, kind := q.messageType(f, false)
+	return appendEvent(dst, "BOOKMARK", appendUnknown(nil, apiVersion, kind, raw)), nil
+}
+
+// bookmark is an object of which nothing is set, and its metadata.
+func (q *request) bookmark(f form) (protoMessage, *metav1.ObjectMeta, error) {
+	if f.partial() {
+		p := new(metav1.PartialObjectMetadata)
+		return p, &p.ObjectMeta, nil
+	}
+	return q.readMessage([]byte("{}"))
 }
 
 func appendProtobufFailure(dst []byte, st *metav1.Status) ([]byte, error) {

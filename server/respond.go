@@ -218,14 +218,14 @@ func (x *exchange) pretty() bool {
 // appendRecord appends an object in the shape that was asked for.
 func (x *exchange) appendRecord(dst []byte, q *request, rec *api.Record) ([]byte, error) {
 	switch {
+	case x.form.shape == asMetadataList:
+		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%s)", q.upstreamType(q.kind())))
 	case x.form.media == mediaProtobuf:
-		return x.s.appendProtobuf(dst, q, rec)
+		return x.s.appendProtobuf(dst, q, x.form, rec)
 	case x.form.shape == asTable:
 		return x.s.appendTable(dst, q, x.form, &api.RecordList{Records: []*api.Record{rec}, Revision: rec.Revision()}, nil)
 	case x.form.shape == asMetadata:
 		return x.s.appendPartial(dst, q, x.form, rec, rec.Revision())
-	case x.form.shape == asMetadataList:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (*%s.%s)", internalGroup(q.v.Group), q.kind()))
 	}
 	return x.s.appendObject(dst, q.d, q.v, rec, rec.Revision(), false)
 }
@@ -265,15 +265,26 @@ func (x *exchange) writeList(q *request, code int, l *api.RecordList) error {
 	return err
 }
 
+// upstreamType is what upstream's messages call the Go type of a kind of the request's group.
+func (q *request) upstreamType(kind string) string {
+	switch {
+	case !q.d.Custom:
+		return "*" + internalGroup(q.v.Group) + "." + kind
+	case kind == q.d.Kind:
+		return "*unstructured.Unstructured"
+	}
+	return "*unstructured.UnstructuredList"
+}
+
 // appendList appends the list document; with out, what fills a chunk is sent on the way.
 func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *body) ([]byte, error) {
 	switch {
+	case x.form.shape == asMetadata:
+		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (%s)", q.upstreamType(q.listKind())))
 	case x.form.media == mediaProtobuf:
-		return x.s.appendProtobufList(dst, q, l)
+		return x.s.appendProtobufList(dst, q, x.form, l)
 	case x.form.shape == asTable:
 		return x.s.appendTable(dst, q, x.form, l, out)
-	case x.form.shape == asMetadata:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (*%s.%s)", internalGroup(q.v.Group), q.listKind()))
 	}
 	partial := x.form.shape == asMetadataList
 	if partial {

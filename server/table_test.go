@@ -199,3 +199,35 @@ func TestTableOfScale(t *testing.T) {
 		t.Errorf("metadata of a Scale: %s", a.body)
 	}
 }
+
+// TestMetadataAsProtobuf: metadata alone can be had as protobuf too, as an object, in lists and in watches.
+func TestMetadataAsProtobuf(t *testing.T) {
+	s := open(t)
+	const maps = "/api/v1/namespaces/default/configmaps"
+	want(t, s, 201, "POST "+maps, `{"metadata":{"name":"a","labels":{"k":"v"}},"data":{"k":"hidden"}}`, asJSON)
+	for request, kind := range map[string]string{
+		"GET " + maps + "/a": "PartialObjectMetadata", "GET " + maps: "PartialObjectMetadataList",
+		"GET " + maps + "?watch=1&timeoutSeconds=1": "PartialObjectMetadata",
+		"GET " + maps + "?watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true": "BOOKMARK",
+	} {
+		shape := "PartialObjectMetadata"
+		if !strings.HasSuffix(request, "/a") {
+			shape = "PartialObjectMetadataList"
+		}
+		a := want(t, s, 200, request, "", "Accept: "+typeProtobuf+";as="+shape+";g=meta.k8s.io;v=v1", kind, "meta.k8s.io/v1")
+		if strings.Contains(a.body, "hidden") || strings.Contains(a.body, "ConfigMap") {
+			t.Errorf("%s: %q", request, a.body)
+		}
+	}
+	a := want(t, s, 200, "GET "+maps+"/a", "", "Accept: "+typeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+	u, err := unwrap([]byte(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p metav1.PartialObjectMetadata
+	if err := p.Unmarshal(u.Raw); err != nil || p.Name != "a" || p.Labels["k"] != "v" || len(p.ManagedFields) != 1 {
+		t.Errorf("%v: %+v", err, p)
+	}
+	want(t, s, 406, "GET "+maps+"/a", "", "Accept: "+typeProtobuf+";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", "is not a list (*core.ConfigMap)")
+	want(t, s, 406, "GET "+maps, "", "Accept: "+typeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "is a list (*core.ConfigMapList)")
+}
