@@ -116,3 +116,30 @@ func TestScaleApply(t *testing.T) {
 		{"PATCH " + d + "?fieldManager=a", deployment, patch, 409, []string{`conflict with \"h\" with subresource \"scale\": .spec.replicas`}, nil},
 	})
 }
+
+// TestScaleIsAScale: what is written as a Scale is one of the version served, and a count of zero belongs to nobody.
+func TestScaleIsAScale(t *testing.T) {
+	s := open(t)
+	const d = appsPath + "/d"
+	want(t, s, 201, "POST "+appsPath, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},
+		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}`, asJSON, `"f:replicas"`)
+	for _, c := range []struct {
+		code          int
+		request, body string
+		mime, want    string
+	}{
+		{400, "PUT ", `{"apiVersion":"autoscaling/v2","kind":"Scale"}`, asJSON, `Scale in version \"v2\" cannot be handled as a Scale: no kind \"Scale\" is registered for version \"autoscaling/v2\"`},
+		{400, "PUT ", `{"apiVersion":"apps/v1beta1","kind":"Scale"}`, asJSON, `the API version in the data (apps/v1beta1) does not match the expected API version (autoscaling/v1)`},
+		{400, "PUT ", `{"apiVersion":"a/b/c","kind":"Scale"}`, asJSON, `unexpected GroupVersion string: a/b/c`},
+		{422, "PATCH ", `{"kind":"Other"}`, mergePatch, `no kind \"Other\" is registered for version \"autoscaling/v1\"`},
+		{422, "PATCH ", `{"apiVersion":"apps/v1","kind":"Deployment"}`, mergePatch, `converting (v1.Deployment) to (autoscaling.Scale): unknown conversion`},
+		{422, "PATCH ", `{"apiVersion":"extensions/v1beta1"}`, mergePatch, `converting (v1beta1.Scale) to (autoscaling.Scale): unknown conversion`},
+		{200, "PUT ", `{"metadata":{"name":"d"},"spec":{"replicas":5}}`, asJSON, `"replicas":5`},
+		{200, "PATCH ", `{"spec":{"replicas":0}}`, mergePatch, `"spec":{}`},
+	} {
+		want(t, s, c.code, c.request+d+"/scale", c.body, c.mime, c.want)
+	}
+	if a := want(t, s, 200, "GET "+d, "", asJSON, `"replicas":0`); strings.Contains(a.body, `"f:replicas"`) {
+		t.Errorf("somebody owns a zero: %s", a.body)
+	}
+}

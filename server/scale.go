@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -74,6 +76,11 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if err != nil {
 		return nil, err
 	}
+	if want.Spec.Replicas == 0 && decided == nil {
+		// As on upstream, whose Scale leaves out a zero: nobody owns what is not there.
+		nobody := object.OwnersAfterScale(q.sameGroup(rec.Owners()), nil, replicasPath(sc), q.v.APIVersion())
+		decided = &nobody
+	}
 	if want.Spec.Replicas == uncounted && q.d.Custom {
 		return nil, api.BadRequest("the spec replicas field %q cannot be empty", sc.Path)
 	}
@@ -124,14 +131,19 @@ func replicasPath(sc *resource.Scale) string {
 	return strings.TrimPrefix(sc.Path, ".")
 }
 
+// kindOfScale is what a Scale says of itself.
+func kindOfScale(sub *resource.Subresource) schema.GroupVersionKind {
+	if olderScale(sub) {
+		return schema.GroupVersionKind{Group: sub.Group, Version: sub.Version, Kind: sub.Kind}
+	}
+	return scaleKind
+}
+
 var scaleKind = autoscalingv1.SchemeGroupVersion.WithKind("Scale")
 
 // appliedScale is the Scale that an apply makes of the present one, and who owns what of the object then.
 func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, *api.Owners, error) {
-	sc, kind := sub.Scale, scaleKind
-	if olderScale(sub) {
-		kind = schema.GroupVersionKind{Group: sub.Group, Version: sub.Version, Kind: sub.Kind}
-	}
+	sc, kind := sub.Scale, kindOfScale(sub)
 	config, err := q.configuration(kind)
 	if err != nil {
 		return nil, nil, err
@@ -191,34 +203,54 @@ var emptyScale = sync.OnceValue(func() *object.Value {
 func (q *request) wantedScale(have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, error) {
 	if !olderScale(sub) {
 		want := new(autoscalingv1.Scale)
-		return want, q.readScale(have, want)
+		return want, q.readScale(have, want, kindOfScale(sub))
 	}
 	want := new(extensionsv1beta1.Scale)
-	if err := q.readScale(showOlderScale(have, sub), want); err != nil {
+	if err := q.readScale(showOlderScale(have, sub), want, kindOfScale(sub)); err != nil {
 		return nil, err
 	}
 	return &autoscalingv1.Scale{ObjectMeta: want.ObjectMeta, Spec: autoscalingv1.ScaleSpec{Replicas: want.Spec.Replicas}}, nil
 }
 
 // readScale reads the Scale the client asks for, which its patch makes of have.
-func (q *request) readScale(have, want any) error {
-	if q.Verb == api.Update {
-		if q.Object != nil {
-			data, err := marshal(q.Object)
-			if err != nil {
-				return api.BadRequest("encoding %T: %s", q.Object, err)
-			}
-			return q.decodeInto(data, "Scale", want)
-		}
-		if q.ContentType == typeProtobuf {
-			return q.decodeMessage(q.Body, "Scale", want)
-		}
-		data, err := q.jsonBody()
-		if err != nil {
-			return err
-		}
-		return q.decodeInto(data, "Scale", want)
+func (q *request) readScale(have, want runtime.Object, kind schema.GroupVersionKind) error {
+	if q.Verb == api.Patch {
+		return q.patchScale(have, want, kind)
 	}
+	if q.Object == nil && q.ContentType == typeProtobuf {
+		return q.decodeMessage(q.Body, kind.Kind, want)
+	}
+	data, err := q.scaleBody()
+	if err != nil {
+		return err
+	}
+	if err := q.decodeInto(data, kind.Kind, want); err != nil {
+		return err
+	}
+	t := typeOf(want)
+	switch why := q.misfitScale(t, kind); {
+	case why == "":
+		return nil
+	case slices.Contains(scaleVersions, t.APIVersion):
+		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, kind.GroupVersion())
+	default:
+		return q.unhandledBody(t, kind.Kind, why)
+	}
+}
+
+// scaleBody is the JSON of a Scale that is sent as a whole.
+func (q *request) scaleBody() ([]byte, error) {
+	if q.Object == nil {
+		return q.jsonBody()
+	}
+	data, err := marshal(q.Object)
+	if err != nil {
+		return nil, api.BadRequest("encoding %T: %s", q.Object, err)
+	}
+	return data, nil
+}
+
+func (q *request) patchScale(have, want runtime.Object, kind schema.GroupVersionKind) error {
 	data, err := json.Marshal(have)
 	if err != nil {
 		return fmt.Errorf("encoding a Scale: %w", err)
@@ -231,7 +263,44 @@ func (q *request) readScale(have, want any) error {
 	if err != nil {
 		return err
 	}
-	return q.judgeScale(target, want, problems)
+	if err := q.judgeScale(target, want, problems); err != nil {
+		return err
+	}
+	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
+		return nil // upstream merges into an object whose type is settled
+	}
+	if why := q.misfitScale(typeOf(want), kind); why != "" {
+		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(object.AppendJSON(nil, target)), why)})
+	}
+	return nil
+}
+
+// scaleVersions are those in which there are Scales.
+var scaleVersions = []string{"autoscaling/v1", "extensions/v1beta1", "apps/v1beta1", "apps/v1beta2"}
+
+// misfitScale says why what calls itself t is not the Scale that belongs here; "" when it is, or leaves out what it is.
+func (q *request) misfitScale(t typeMeta, want schema.GroupVersionKind) string {
+	kind, version := cmp.Or(t.Kind, want.Kind), cmp.Or(t.APIVersion, want.GroupVersion().String())
+	if kind == want.Kind && version == want.GroupVersion().String() {
+		return ""
+	}
+	gv, err := schema.ParseGroupVersion(version)
+	if err != nil {
+		return err.Error()
+	}
+	d, _ := q.s.Registry.ByKind(gv.Group, gv.Version, kind)
+	if d != nil && !d.Custom || kind == want.Kind && slices.Contains(scaleVersions, version) {
+		return fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, kind, internalGroup(want.Group), want.Kind)
+	}
+	return unregistered(kind, version)
+}
+
+// typeOf is what an object says of itself.
+func typeOf(o runtime.Object) typeMeta {
+	if m, ok := o.GetObjectKind().(*metav1.TypeMeta); ok {
+		return typeMeta{APIVersion: m.APIVersion, Kind: m.Kind}
+	}
+	return typeMeta{}
 }
 
 func (q *request) judgeScale(target *object.Value, want any, problems []string) error {
@@ -319,7 +388,13 @@ func (q *request) otherKind(t typeMeta, want string) error {
 	if d, _ := q.s.Registry.ByKind(gv.Group, gv.Version, t.Kind); d == nil || d.Custom {
 		why = unregistered(t.Kind, gv.String())
 	}
-	return api.BadRequest("%s in version %q cannot be handled as a %s: %s", t.Kind, gv.Version, want, why)
+	return q.unhandledBody(t, want, why)
+}
+
+// unhandledBody is the 400 for a body of another type than what belongs here.
+func (q *request) unhandledBody(t typeMeta, want, why string) error {
+	gv, _ := schema.ParseGroupVersion(cmp.Or(t.APIVersion, q.v.APIVersion())) // one that is malformed has no version
+	return api.BadRequest("%s in version %q cannot be handled as a %s: %s", cmp.Or(t.Kind, want), gv.Version, want, why)
 }
 
 func (q *request) scaleOf(rec *api.Record, o *resource.Object, sub *resource.Subresource) (*api.Response, error) {
