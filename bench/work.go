@@ -18,6 +18,7 @@ type basicRun struct {
 	k       kind
 	sizes   Sizes
 	onFloor bool
+	empty   int64 // memory of the server before there were objects, in bytes
 }
 
 // Sizes are the answers of the target in bytes, for the floor to answer with as many: objects grow with their managers.
@@ -37,6 +38,7 @@ func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
 	}{
 		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"get beside large lists", b.getBeside}, {"list with gzip", b.listGzip},
 		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"server-side apply", b.serverApply}, {"fan-out", b.fanOut},
+		{"churn", b.churn}, // which leaves larger objects than the floor answers with
 	} {
 		b.c.Progress("%s: %s", b.k.name, w.name)
 		fs, err := w.do(ctx, e)
@@ -108,7 +110,8 @@ func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 func mib(n int64) float64            { return float64(n) / (1 << 20) }
 
 func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
-	before, written := e.data(), e.written()
+	written := e.written()
+	b.empty = e.data()
 	fs, err := b.measured(e, "create", b.c.Objects, func(i int) error {
 		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
 		return err
@@ -116,7 +119,7 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	grown := e.data() - before
+	grown := e.data() - b.empty
 	if b.sizes.One == 0 {
 		if b.sizes.One, err = e.do(ctx, call{method: "GET", path: b.one(0)}); err != nil {
 			return nil, err
@@ -130,6 +133,40 @@ func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
 		Figure{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List), NoFloor: true},
 		b.disk(e, "create", written),
 	), nil
+}
+
+// churns is how often each object is written during churn.
+const churns = 3
+
+// churn writes every object anew some times, and finds the most memory the server takes meanwhile: what it holds of
+// former states, its event log included, and what it allocates faster than it collects.
+func (b *basicRun) churn(ctx context.Context, e *endpoint) ([]Figure, error) {
+	if b.onFloor {
+		return make([]Figure, 2), nil // it keeps nothing
+	}
+	var peak int64
+	done, sampled := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sampled)
+		for {
+			peak = max(peak, e.data())
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	_, err := each(churns*b.c.Objects, b.c.Writers, func(i int) error {
+		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch("churn" + strconv.Itoa(i)), contentType: "application/merge-patch+json"})
+		return err
+	})
+	close(done)
+	<-sampled
+	return []Figure{
+		{Work: "peak memory grown while each is written 3 times", Unit: "MiB", Value: mib(peak - b.empty), NoFloor: true},
+		{Work: "peak memory, of their JSON on the wire", Unit: "x", Value: float64(peak-b.empty) / float64(b.sizes.List), NoFloor: true},
+	}, err
 }
 
 // disk is what a write of every object had written to disk, of their JSON.
