@@ -169,7 +169,7 @@ func readLevel(text string) []fieldNode {
 // scanLevel reads the members of one level and leaves what is below them as text. It is false when the text is not as
 // AppendJSON writes it, as far as it looks.
 func scanLevel(text string) (nodes []fieldNode, ok bool) {
-	nodes = make([]fieldNode, 0, 8)
+	nodes = make([]fieldNode, 0, 4) // most levels have few
 	var keys arena
 	for i := 0; i < len(text); i++ {
 		end := stringEnd(text, i)
