@@ -213,13 +213,8 @@ func (r *replayer) step(s goldenStep) string {
 	n.ips = r.ips
 	return cmp.Diff(
 		map[string]any{"status": s.Status, "type": s.ResponseType, "body": canonical(withoutEstablishing(s.Response)), "warnings": sorted(s.Warnings)},
-		map[string]any{"status": got.status, "type": got.kind, "body": canonical(withoutEstablishing(n.value(got.body, s.Path))), "warnings": sorted(n.strings(withoutNewer(got.warnings)))},
+		map[string]any{"status": got.status, "type": got.kind, "body": canonical(withoutEstablishing(n.value(got.body, s.Path))), "warnings": sorted(n.strings(got.warnings))},
 	)
-}
-
-// withoutNewer leaves out the warning that later releases than the recorded one have about all Endpoints.
-func withoutNewer(warnings []string) []string {
-	return slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "v1 Endpoints is deprecated in v1.33+") })
 }
 
 func satisfied(s goldenStep, a answer) bool {

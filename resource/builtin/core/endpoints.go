@@ -22,7 +22,7 @@ func Endpoints() *resource.Definition {
 	return resource.Typed[corev1.Endpoints]{
 		Definition: resource.Definition{
 			Resource: api.Endpoints, Kind: "Endpoints", Singular: "endpoints", ShortNames: []string{"ep"}, Namespaced: true,
-			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Warning: resource.Deprecation[corev1.Endpoints]("", "v1"), Columns: []metav1.TableColumnDefinition{
+			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Endpoints", Type: "string", Description: corev1.Endpoints{}.SwaggerDoc()["subsets"]},
 				resource.AgeColumn,
