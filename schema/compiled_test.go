@@ -2,7 +2,9 @@ package schema
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +108,32 @@ var compiledRules = []string{
 // optionalRules hold for fullDoc, whether or not it was there before; their oldSelf is optional.
 var optionalRules = []string{
 	`!oldSelf.hasValue() || oldSelf.value() == self`, `oldSelf.hasValue() ? oldSelf.value().n <= self.n : self.n == 3`, `!oldSelf.hasValue() || oldSelf.value().items.all(o, self.items.exists(i, i.name == o.name))`, `self.n == 3`,
+}
+
+// uncompiledRules are valid, but read values of any type, or items of lists that have none: they are left to cel-go.
+var uncompiledRules = []string{
+	`!self.port`, `self.port.lowerAscii() == 'http'`, `[self.port].all(p, !p)`, `[self.port][0].upperAscii() == 'HTTP'`, `[][0] == 1`, `(self.b ? [] : [])[self.n] == 1`,
+	`self.strs.map(x, [])[0][0] == 1`, `self.strs.map(x, []).all(l, l[0] == 1)`,
+}
+
+func TestUncompiledRules(t *testing.T) {
+	c := newCELCase(t)
+	for _, text := range uncompiledRules {
+		r, err := c.compile(text, false)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if r.compiled != nil {
+			t.Errorf("%s: compiled", text)
+		}
+	}
+}
+
+// TestValueOfNoOldSelf: oldSelf.value() without an old value is an error, of types whose values only upstream knows as well.
+func TestValueOfNoOldSelf(t *testing.T) {
+	s := mustCompile(t, `{"type":"object","properties":{"when":{"type":"string","format":"date-time","nullable":true,
+		"x-kubernetes-validations":[{"rule":"oldSelf.value() != self","optionalOldSelf":true}]}}}`)
+	agreeOn(t, s, mustParse(t, `{"when":"2020-01-01T00:00:00Z"}`), nil)
 }
 
 // TestCompiledRules: common rules are compiled, and hold where they should at cel-go's cost.
@@ -277,11 +305,13 @@ func (w *writer) loop(macro, kind string, depth int) string {
 // randomDoc is fullDoc with other values here and there.
 func randomDoc(t testing.TB, r *rand.Rand) *object.Value {
 	v := mustParse(t, fullDoc)
-	for name, choices := range map[string][]string{
+	others := map[string][]string{
 		"s": {`"a"`, `""`, `"ünïcödé and more of it"`, `3`}, "t": {`null`, `"b"`}, "n": {`0`, `1`, `9223372036854775807`, `1.0`}, "m": {`-1`, `2`, `-9223372036854775808`}, "d": {`0`, `-0.5`, `1e300`}, "b": {`false`},
 		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`},
 		"map": {`{}`, `{"k":"a"}`}, "counts": {`{}`}, "o": {`{}`, `{"x":"y"}`, `null`}, "port": {`"http"`, `80`}, "when": {`"2021-01-01T00:00:00Z"`, `"2020-01-01T01:00:00+01:00"`},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) { // in order: a seed gives the same documents each time
+		choices := others[name]
 		switch i := r.IntN(3 * len(choices)); {
 		case i < len(choices):
 			v.Set(name, *mustParse(t, choices[i]))

@@ -42,7 +42,11 @@ func (c *compiler) function(overload string, args []term) term {
 	return c.no()
 }
 
+// unary is a call with one argument. What CEL does not know the type of it takes for any: that is checked as it runs.
 func (c *compiler) unary(overload string, a term) term {
+	if a.kind() == opaqueKind {
+		return c.no()
+	}
 	switch overload {
 	case overloads.LogicalNot:
 		return boolTerm(func(f *frame) bool { v := a.bool(f); f.cost++; return !v })

@@ -224,6 +224,9 @@ func (c *compiler) list(l ast.ListExpr) term {
 
 // index is a list's item or a map's value.
 func (c *compiler) index(of, at term) term {
+	if of.typ.elem == nil {
+		return c.no() // an object, or a list that is always empty
+	}
 	cost := 1 + of.base()
 	if at.attribute {
 		cost -= at.ident
@@ -343,7 +346,13 @@ func (c *compiler) old(function string) term {
 	case "hasValue":
 		return boolTerm(func(f *frame) bool { f.cost += 2; return f.old != nil })
 	case "value":
-		return read(c.self, func(f *frame) *object.Value { f.cost += 2; return f.old })
+		return read(c.self, func(f *frame) *object.Value {
+			f.cost += 2
+			if f.old == nil {
+				f.fail()
+			}
+			return f.old
+		})
 	}
 	return c.no()
 }
