@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -192,12 +193,11 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 		return nil, fmt.Errorf("encoding %s: have %T, want *%s", c.Kind, o.Value, reflect.TypeFor[T]())
 	}
 	reflect.ValueOf(v).Elem().FieldByName("TypeMeta").Set(reflect.ValueOf(metav1.TypeMeta{APIVersion: c.APIVersion, Kind: c.Kind}))
-	buf := appendWriter(dst)
-	options := encodeOptions
-	if c.Marshalers != nil {
-		options = json.JoinOptions(options, json.WithMarshalers(c.Marshalers))
+	if c.Marshalers == nil {
+		return encoderOf(reflect.TypeFor[T]())(dst, unsafe.Pointer(v))
 	}
-	err := json.MarshalWrite(&buf, v, options)
+	buf := appendWriter(dst)
+	err := json.MarshalWrite(&buf, v, json.JoinOptions(encodeOptions, json.WithMarshalers(c.Marshalers)))
 	return buf, err
 }
 
