@@ -2,7 +2,9 @@ package schema
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,9 +12,13 @@ import (
 	celtypes "github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 
 	"pintle.dev/object"
@@ -51,7 +57,7 @@ func readsQuantities(p *apiextensionsv1.JSONSchemaProps) bool {
 func mentionsQuantities(expression string) bool { return strings.Contains(expression, "uantity") }
 
 // CheckQuantities refuses a schema whose rules read quantities and that has one with an exponent beyond MaxExponent, in a
-// rule or among its values.
+// rule or among its values, or whose rules make one of its defaults, on which upstream's validation runs them.
 func CheckQuantities(p *apiextensionsv1.JSONSchemaProps) error {
 	if !readsQuantities(p) {
 		return nil
@@ -61,7 +67,48 @@ func CheckQuantities(p *apiextensionsv1.JSONSchemaProps) error {
 		return fmt.Errorf("encoding the schema: %w", err)
 	}
 	if found := hugeLiteral.Find(source); found != nil {
-		return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", bytes.Trim(found, `\"' `), MaxExponent, MaxExponent)
+		return errExponent(bytes.Trim(found, `\"' `))
+	}
+	Each(p, func(s *apiextensionsv1.JSONSchemaProps) {
+		if err == nil && s.Default != nil && readsQuantities(s) {
+			err = checkDefault(s)
+		}
+	})
+	return err
+}
+
+func errExponent[T string | []byte](quantity T) error {
+	return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", quantity, MaxExponent, MaxExponent)
+}
+
+// checkDefault runs the rules of a schema on its default for the quantities that they make; what else they say of it is
+// upstream's business.
+func checkDefault(p *apiextensionsv1.JSONSchemaProps) error {
+	var props apiextensions.JSONSchemaProps
+	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(p, &props, nil); err != nil {
+		return fmt.Errorf("converting the schema: %w", err)
+	}
+	s, err := structuralschema.NewStructural(&props)
+	if err != nil {
+		return nil // upstream refuses it
+	}
+	t := model.SchemaDeclType(s, s.XEmbeddedResource)
+	if t == nil {
+		return nil // upstream compiles no rules for it
+	}
+	e, ok := compileRuled(s, newCELShape(s), t)
+	if !ok {
+		return errors.New("rules that read quantities cannot be run on the default")
+	}
+	v, err := object.Parse(p.Default.Raw)
+	if err != nil {
+		return nil // upstream refuses it
+	}
+	for _, old := range []*object.Value{nil, v} {
+		ev := &evaluation{ctx: context.Background(), budget: celconfig.RuntimeCELCostBudget, thorough: true}
+		if e.run(ev, v, old); ev.huge != "" {
+			return errExponent(ev.huge)
+		}
 	}
 	return nil
 }

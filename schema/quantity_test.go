@@ -75,3 +75,24 @@ func TestCheckQuantities(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckQuantitiesOfDefaults: what rules put together of defaults is found before upstream's validation runs them.
+func TestCheckQuantitiesOfDefaults(t *testing.T) {
+	for rule, want := range map[string]string{
+		`"rule":"isQuantity('1e' + self.a)"`:                                                      "quantity 1e2000000000: the exponent must be",
+		`"rule":"isQuantity('1e' + oldSelf.a)"`:                                                   "quantity 1e2000000000: the exponent must be",
+		`"rule":"isQuantity(self.a)"`:                                                             "",
+		`"rule":"isQuantity('1e' + self.b)"`:                                                      "cannot be run on the default",
+		`"rule":"!isQuantity(self.a)","messageExpression":"self.a + '1e'"`:                        "",
+		`"rule":"self.a == ''","messageExpression":"string(quantity('1e' + self.a).isInteger())"`: "quantity 1e2000000000: the exponent must be",
+	} {
+		p := new(apiextensionsv1.JSONSchemaProps)
+		source := `{"type":"object","properties":{"spec":{"type":"object","default":{"a":"2000000000"},"properties":{"a":{"type":"string"}},"x-kubernetes-validations":[{` + rule + `}]}}}`
+		if err := json.Unmarshal([]byte(source), p); err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckQuantities(p); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", rule, err, want)
+		}
+	}
+}
