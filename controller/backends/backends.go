@@ -110,7 +110,7 @@ func (x *Index) Pods(v client.View, svc *corev1.Service) (pods []*Pod, err error
 	return pods, err
 }
 
-// Forget drops what is kept of the pods of a Service that is gone.
+// Forget drops what is kept of the pods of a Service that is gone, or selects none any more.
 func (x *Index) Forget(service api.Key) { x.pods.Forget(service.String()) }
 
 // Trigger is the earliest of the changes that have come since the last call for the Service: what the annotation

@@ -1,7 +1,8 @@
 // Package crd ends CustomResourceDefinitions that are being deleted: it deletes the objects they define, which may have
 // finalizers of their own, and takes the definition's finalizer off when none is left. New objects are refused meanwhile
-// by the kind itself. Objects of a resource that is built in are not what a definition of that name defines: they stay. And when a definition goes, or gives up a name, it has those looked at again that wanted the name:
-// which names a definition gets is decided in the write that stores it, so it is enough to write it once more.
+// by the kind itself. Objects of a resource that is built in are not what a definition of that name defines: they stay. And
+// when a definition goes, or gives up a name, it has those looked at again that wanted the name: which names a definition
+// gets is decided in the write that stores it, so it is enough to write it once more.
 package crd
 
 import (

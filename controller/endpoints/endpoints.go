@@ -84,6 +84,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 		return controller.Result{}, nil
 	}
 	if svc.Spec.Type == corev1.ServiceTypeExternalName || svc.Spec.Selector == nil {
+		r.backends.Forget(key)
 		return controller.Result{}, nil
 	}
 	pods, err := r.backends.Pods(v, svc)

@@ -57,12 +57,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 	if err != nil {
 		return controller.Result{}, err
 	}
-	if svc == nil { // the garbage collector takes its slices
+	// The garbage collector takes the slices of a Service that is gone, those of one that is changed stay.
+	if svc == nil || svc.Spec.Type == corev1.ServiceTypeExternalName || svc.Spec.Selector == nil {
 		r.backends.Forget(req.Key)
 		r.slices.Forget(req.Key.String())
-		return controller.Result{}, nil
-	}
-	if svc.Spec.Type == corev1.ServiceTypeExternalName || svc.Spec.Selector == nil {
 		return controller.Result{}, nil
 	}
 	pods, err := r.backends.Pods(v, svc)
