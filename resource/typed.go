@@ -122,11 +122,7 @@ func as[T any](o *Object) *T {
 }
 
 // TypedCodec reads and writes the JSON of a Go type of k8s.io/api. *T must be a metav1.Object with TypeMeta.
-type TypedCodec[T any] struct {
-	APIVersion, Kind string
-	// Marshalers write parts of T that are large, and dear to write by reflection; nil for most.
-	Marshalers *json.Marshalers
-}
+type TypedCodec[T any] struct{ APIVersion, Kind string }
 
 // decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes.
 var decodeOptions = json.JoinOptions(
@@ -193,19 +189,7 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 		return nil, fmt.Errorf("encoding %s: have %T, want *%s", c.Kind, o.Value, reflect.TypeFor[T]())
 	}
 	reflect.ValueOf(v).Elem().FieldByName("TypeMeta").Set(reflect.ValueOf(metav1.TypeMeta{APIVersion: c.APIVersion, Kind: c.Kind}))
-	if c.Marshalers == nil {
-		return encoderOf(reflect.TypeFor[T]())(dst, unsafe.Pointer(v))
-	}
-	buf := appendWriter(dst)
-	err := json.MarshalWrite(&buf, v, json.JoinOptions(encodeOptions, json.WithMarshalers(c.Marshalers)))
-	return buf, err
-}
-
-type appendWriter []byte
-
-func (w *appendWriter) Write(p []byte) (int, error) {
-	*w = append(*w, p...)
-	return len(p), nil
+	return encoderOf(reflect.TypeFor[T]())(dst, unsafe.Pointer(v))
 }
 
 // Fits reports whether o, of a caller in process, is of the Go type that the codec reads and writes.
