@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A large heap of records that live long may grow by a quarter before it is collected, and by half in a burst of writes,
-// which is when one collection follows another within busyTime; a small one by heapSlack bytes, as collecting a few
+// A large heap of records that live long may grow by a quarter before it is collected, and by half, up to busyRoom bytes, in
+// a burst of writes, which is when one collection follows another within busyTime; a small one by heapSlack bytes, as collecting a few
 // megabytes over and over would cost more than it frees. A collection also looks through all stacks, which takes as long as
 // stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of others dearer if
 // collections did not become fewer.
@@ -24,6 +24,7 @@ const (
 	mostForStacks = 16 << 20 // more room than that is not worth the memory
 	leastPercent  = 25
 	busyPercent   = 50
+	busyRoom      = 20 << 20
 	busyTime      = time.Second
 	mostPercent   = 400
 	startPercent  = 100 // the least while a server starts: what it loads stays, as collecting would find out over and over
@@ -43,16 +44,17 @@ func tuneCollector() (started func()) {
 	var adjust func(*[16]byte)
 	adjust = func(*[16]byte) {
 		now := time.Now()
+		metrics.Read(sample)
+		live := sample[0].Value.Uint64()
 		least := leastPercent
 		switch {
 		case !loaded.Load():
 			least = startPercent
 		case now.Sub(last) < busyTime:
-			least = busyPercent
+			least = max(leastPercent, min(busyPercent, int(busyRoom*100/max(live, 1))))
 		}
 		last = now
-		metrics.Read(sample)
-		want := gcPercent(least, sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64())
+		want := gcPercent(least, live, sample[1].Value.Uint64(), sample[2].Value.Uint64())
 		if want*10 < percent*9 || want*9 > percent*10 {
 			percent = want
 			debug.SetGCPercent(want)
