@@ -38,7 +38,7 @@ func idle(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 	return nil
 }
 
-// restTime is how long a server has to come to rest.
+// restTime is how long a server has to come to rest, and to let go of memory that only a burst of writes needed.
 const restTime = 3 * time.Second
 
 // deployment asks for a Deployment of many pods and waits until all are ready; the server must have nodes with room.

@@ -17,7 +17,8 @@ import (
 // a burst of writes, which is when one collection follows another within busyTime; a small one by heapSlack bytes, as collecting a few
 // megabytes over and over would cost more than it frees. A collection also looks through all stacks, which takes as long as
 // stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of others dearer if
-// collections did not become fewer.
+// collections did not become fewer. What only a burst needed goes back to the system once there has been no collection for
+// calmTime.
 const (
 	heapSlack     = 12 << 20
 	stackWeight   = 3
@@ -26,6 +27,7 @@ const (
 	busyPercent   = 50
 	busyRoom      = 20 << 20
 	busyTime      = time.Second
+	calmTime      = 2 * time.Second
 	mostPercent   = 400
 	startPercent  = 100 // the least while a server starts: what it loads stays, as collecting would find out over and over
 )
@@ -41,6 +43,8 @@ func tuneCollector() (started func()) {
 	percent := 100
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	var last time.Time
+	calm := time.AfterFunc(calmTime, debug.FreeOSMemory)
+	calm.Stop()
 	var adjust func(*[16]byte)
 	adjust = func(*[16]byte) {
 		now := time.Now()
@@ -51,6 +55,7 @@ func tuneCollector() (started func()) {
 		case !loaded.Load():
 			least = startPercent
 		case now.Sub(last) < busyTime:
+			calm.Reset(calmTime)
 			least = max(leastPercent, min(busyPercent, int(busyRoom*100/max(live, 1))))
 		}
 		last = now
