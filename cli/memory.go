@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A large heap of records that live long may grow by a quarter before it is collected, and by half, up to busyRoom bytes, in
-// a burst of writes, which is when one collection follows another within busyTime; a small one by heapSlack bytes, as collecting a few
-// megabytes over and over would cost more than it frees. A collection also looks through all stacks, which takes as long as
-// stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of others dearer if
-// collections did not become fewer. What only a burst needed goes back to the system once there has been no collection for
-// calmTime.
+// A large heap of records that live long may grow by a quarter before it is collected, and by half, up to busyRoom bytes,
+// in a burst of writes, which is when one collection follows another within busyTime; a small one by heapSlack bytes, as
+// collecting a few megabytes over and over would cost more than it frees. A collection also looks through all stacks, which
+// takes as long as stackWeight times their bytes of heap: a thousand watches, which wait, would make each write of others
+// dearer if collections did not become fewer. What only a burst needed goes back to the system once there has been no
+// collection for calmTime.
 const (
 	heapSlack     = 12 << 20
 	stackWeight   = 3
@@ -50,15 +50,18 @@ func tuneCollector() (started func()) {
 		now := time.Now()
 		metrics.Read(sample)
 		live := sample[0].Value.Uint64()
-		least := leastPercent
+		least, busy := leastPercent, false
 		switch {
 		case !loaded.Load():
 			least = startPercent
 		case now.Sub(last) < busyTime:
-			calm.Reset(calmTime)
+			busy = true
 			least = max(leastPercent, min(busyPercent, int(busyRoom*100/max(live, 1))))
 		}
 		last = now
+		if calm.Stop() || busy { // one that ran out is the collection that it asked for
+			calm.Reset(calmTime)
+		}
 		want := gcPercent(least, live, sample[1].Value.Uint64(), sample[2].Value.Uint64())
 		if want*10 < percent*9 || want*9 > percent*10 {
 			percent = want
