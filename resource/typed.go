@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -122,7 +121,11 @@ func as[T any](o *Object) *T {
 }
 
 // TypedCodec reads and writes the JSON of a Go type of k8s.io/api. *T must be a metav1.Object with TypeMeta.
-type TypedCodec[T any] struct{ APIVersion, Kind string }
+type TypedCodec[T any] struct {
+	APIVersion, Kind string
+	// Marshalers write parts of T that are large, and dear to write by reflection; nil for most.
+	Marshalers *json.Marshalers
+}
 
 // decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes.
 var decodeOptions = json.JoinOptions(
@@ -189,7 +192,20 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 		return nil, fmt.Errorf("encoding %s: have %T, want *%s", c.Kind, o.Value, reflect.TypeFor[T]())
 	}
 	reflect.ValueOf(v).Elem().FieldByName("TypeMeta").Set(reflect.ValueOf(metav1.TypeMeta{APIVersion: c.APIVersion, Kind: c.Kind}))
-	return encoderOf(reflect.TypeFor[T]())(dst, unsafe.Pointer(v))
+	buf := appendWriter(dst)
+	options := encodeOptions
+	if c.Marshalers != nil {
+		options = json.JoinOptions(options, json.WithMarshalers(c.Marshalers))
+	}
+	err := json.MarshalWrite(&buf, v, options)
+	return buf, err
+}
+
+type appendWriter []byte
+
+func (w *appendWriter) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
 }
 
 // Fits reports whether o, of a caller in process, is of the Go type that the codec reads and writes.

@@ -29,7 +29,7 @@ func CustomResourceDefinitions() *resource.Definition {
 			Resource: api.CustomResourceDefinitions, Kind: "CustomResourceDefinition", Singular: "customresourcedefinition",
 			ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
 			Versions: []resource.Version{
-				{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true, Served: true},
+				{Group: api.CustomResourceDefinitions.Group, Name: "v1", Storage: true, Served: true, Codec: codec},
 				beta,
 			},
 			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
