@@ -91,7 +91,7 @@ func definitionGroup(i int) string { return fmt.Sprintf("g%d.bench.pintle.dev", 
 func definitionPlural(i int) string { return "kind" + strconv.Itoa(i) + "s" }
 
 // definition is a CustomResourceDefinition with a schema of 20 KB, as operators have them: nested objects, lists by key,
-// defaults, limits, descriptions and a few rules.
+// defaults, limits, descriptions and a rule that no other has.
 func definition(i int) []byte {
 	var b strings.Builder
 	plural := definitionPlural(i)
@@ -101,8 +101,8 @@ func definition(i int) []byte {
 "versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{}},
 "additionalPrinterColumns":[{"name":"Phase","type":"string","jsonPath":".status.phase"}],
 "schema":{"openAPIV3Schema":{"type":"object","description":"%s is one of many kinds.","properties":{
-"spec":{"type":"object","required":["name"],"x-kubernetes-validations":[{"rule":"self.name != 'none'","message":"must be something"}],"properties":{"name":{"type":"string","maxLength":63}`,
-		plural, definitionGroup(i), definitionGroup(i), plural, strings.TrimSuffix(plural, "s"), kind, kind+"List", kind)
+"spec":{"type":"object","required":["name"],"x-kubernetes-validations":[{"rule":"self.name != 'none%d'","message":"must be something"}],"properties":{"name":{"type":"string","maxLength":63}`,
+		plural, definitionGroup(i), definitionGroup(i), plural, strings.TrimSuffix(plural, "s"), kind, kind+"List", kind, i)
 	const says = "It says in a sentence or two what the field is for, when to set it, and what happens when it is left out."
 	for part := range 16 {
 		fmt.Fprintf(&b, `,"part%d":{"type":"object","description":"Part %d. %s","properties":{
