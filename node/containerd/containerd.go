@@ -418,7 +418,8 @@ func Import(ctx context.Context, socket, archive string) ([]string, error) {
 	return names, nil
 }
 
-// tagFull gives an image the full form of its name as well, which is what CRI looks for when a pod names it in short.
+// tagFull gives an image the full form of its name as well, which is what CRI looks for when a pod names it in short. Images
+// of an archive that `docker save` made have got it from containerd already, in place of the short one.
 func tagFull(ctx context.Context, socket, name string) error {
 	ref, err := reference.ParseDockerRef(name)
 	if err != nil {
@@ -427,7 +428,13 @@ func tagFull(ctx context.Context, socket, name string) error {
 	if ref.String() == name {
 		return nil
 	}
-	out, err := exec.CommandContext(ctx, "ctr", "--address", socket, "--namespace", namespace, "images", "tag", "--force", name, ref.String()).CombinedOutput()
+	images := func(args ...string) ([]byte, error) {
+		return exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "--namespace", namespace, "images"}, args...)...).CombinedOutput()
+	}
+	out, err := images("ls", "-q", fmt.Sprintf("name==%q", name))
+	if err == nil && len(bytes.TrimSpace(out)) > 0 {
+		out, err = images("tag", "--force", name, ref.String())
+	}
 	if err != nil {
 		return fmt.Errorf("naming the image %s in full: %w: %s", name, err, bytes.TrimSpace(out))
 	}
