@@ -19,6 +19,7 @@ import (
 // packages are not its business, but for those that forbidden names.
 const graph = `
 	api:            -
+	growthtest:     -
 	object:         api
 	schema/...:     api object schema/...
 	store/...:      api

@@ -81,33 +81,16 @@ func (d *diff) applied(v *Value, s Shape, strict bool) error {
 }
 
 func (d *diff) appliedItems(items []Value, s Shape, strict bool) error {
-	base := len(d.items)
-	distinct, err := d.identify(items, s, s.Keys())
-	if err != nil {
-		return fmt.Errorf(": %w", err)
-	}
 	item := s.Item()
-	for i := base; i < len(d.items); {
-		it := d.items[i] // deeper lists may move the stack
-		same := run(d.items[i:], distinct)
-		if same > 1 && strict {
-			return fmt.Errorf(": %w %s", errDuplicate, it.String())
-		}
+	return d.eachItem(items, s, strict, func(it keyedItem, same int) error {
 		it.member = true
-		err := d.writeNode(&it.element, func() error {
+		return d.writeNode(&it.element, func() error {
 			if same > 1 {
 				return nil // several items are owned as one
 			}
 			return d.applied(it.value, item, strict)
 		})
-		if err != nil {
-			return fmt.Errorf("%s%w", it.String(), err)
-		}
-		i += same
-	}
-	clear(d.items[base:])
-	d.items = d.items[:base]
-	return nil
+	})
 }
 
 // granular reports a list whose items are owned and merged one by one.

@@ -301,22 +301,31 @@ func (d *diff) identifiable(v *Value, s Shape, strict bool) error {
 }
 
 func (d *diff) identifiableItems(items []Value, s Shape, strict bool) error {
+	item := s.Item()
+	return d.eachItem(items, s, strict, func(it keyedItem, same int) error {
+		if same > 1 || it.value.kind < List {
+			return nil
+		}
+		return d.identifiable(it.value, item, strict)
+	})
+}
+
+// eachItem visits the items of a granular list by identity, with how many there are of each. It fails on items without
+// identity, and with strict set on those of one identity.
+func (d *diff) eachItem(items []Value, s Shape, strict bool, visit func(it keyedItem, same int) error) error {
 	base := len(d.items)
 	distinct, err := d.identify(items, s, s.Keys())
 	if err != nil {
 		return fmt.Errorf(": %w", err)
 	}
-	item := s.Item()
 	for i := base; i < len(d.items); {
 		it := d.items[i] // deeper lists may move the stack
 		same := run(d.items[i:], distinct)
 		if same > 1 && strict {
 			return fmt.Errorf(": %w %s", errDuplicate, it.String())
 		}
-		if same == 1 && it.value.kind >= List {
-			if err := d.identifiable(it.value, item, strict); err != nil {
-				return fmt.Errorf("%s%w", it.String(), err)
-			}
+		if err := visit(it, same); err != nil {
+			return fmt.Errorf("%s%w", it.String(), err)
 		}
 		i += same
 	}

@@ -2,13 +2,12 @@ package object
 
 import (
 	"fmt"
-	"math"
-	"runtime"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
+
+	"pintle.dev/growthtest"
 )
 
 func numbered(format string, n int) string {
@@ -70,7 +69,7 @@ func TestStrategicMergeLongLists(t *testing.T) {
 		"additions":  {func(n int) string { return pod(`"containers":[` + numbered(`{"name":"d%d"}`, n) + `]`) }, func(n int) int { return 2 * n }},
 		"finalizers": {func(n int) string { return `{"metadata":{"finalizers":[` + numbered(`"x/%d"`, n) + `]}}` }, func(n int) int { return n }},
 	} {
-		grown := growth(t, 5000, func(n int) func() {
+		grown := growthtest.Of(t, 5000, func(n int) func() {
 			v, p := parsed(t, target(n)), parsed(t, c.patch(n))
 			return func() {
 				if err := StrategicMerge(v, p, shape); err != nil {
@@ -81,36 +80,8 @@ func TestStrategicMergeLongLists(t *testing.T) {
 				}
 			}
 		})
-		if grown > square {
+		if grown > growthtest.Square {
 			t.Errorf("%s: lists four times as long take %.1f times as long", what, grown)
 		}
 	}
 }
-
-// growth is how many times as much CPU what make prepares takes for 4n as for n: 4 when it goes by n, 16 when it goes by
-// its square. It is the CPU of one thread, the least of a few runs, so that other work on the machine hardly counts.
-func growth(t *testing.T, n int, make func(n int) (run func())) float64 {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	used := func() int64 {
-		var at unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &at); err != nil {
-			t.Fatal(err)
-		}
-		return at.Nano()
-	}
-	least := func(n int) int64 {
-		best := int64(math.MaxInt64)
-		for range 3 {
-			run := make(n)
-			start := used()
-			run()
-			best = min(best, used()-start)
-		}
-		return best
-	}
-	return float64(least(4*n)) / float64(least(n))
-}
-
-// square is a growth that is nearer to a square's than to a proportion's.
-const square = 10

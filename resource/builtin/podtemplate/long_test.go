@@ -2,20 +2,19 @@ package podtemplate
 
 import (
 	"fmt"
-	"math"
-	"runtime"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"pintle.dev/growthtest"
 )
 
 // TestPortWarningsAreBounded: ports that all conflict with each other are as many warnings as pairs of them.
 func TestPortWarningsAreBounded(t *testing.T) {
 	w := warner{root: field.NewPath("x")}
-	grown := growth(t, 20000, func(n int) func() {
+	grown := growthtest.Of(t, 20000, func(n int) func() {
 		spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}}
 		for range n {
 			spec.Containers[0].Ports = append(spec.Containers[0].Ports, corev1.ContainerPort{ContainerPort: 80, Protocol: "TCP"})
@@ -25,7 +24,7 @@ func TestPortWarningsAreBounded(t *testing.T) {
 			w.ports(&spec)
 		}
 	})
-	if len(w.texts) == 0 || len(w.texts) > maxWarnings || grown > square {
+	if len(w.texts) == 0 || len(w.texts) > maxWarnings || grown > growthtest.Square {
 		t.Errorf("%d warnings, and four times as many ports take %.1f times as long", len(w.texts), grown)
 	}
 	if !strings.Contains(fmt.Sprint(w.texts), "duplicate port definition with") {
@@ -37,7 +36,7 @@ func TestPortWarningsAreBounded(t *testing.T) {
 func TestLongListsAreCheckedOnce(t *testing.T) {
 	const n = 2000
 	var errs field.ErrorList
-	grown := growth(t, n, func(n int) func() {
+	grown := growthtest.Of(t, n, func(n int) func() {
 		s, c := longLists(n)
 		return func() {
 			x := containerContext{}
@@ -49,7 +48,7 @@ func TestLongListsAreCheckedOnce(t *testing.T) {
 			(&warner{}).ports(&corev1.PodSpec{Containers: []corev1.Container{*c}})
 		}
 	})
-	if grown > square {
+	if grown > growthtest.Square {
 		t.Errorf("lists four times as long take %.1f times as long", grown)
 	}
 	found := make(map[string]bool)
@@ -87,31 +86,3 @@ func longLists(n int) (*corev1.PodSpec, *corev1.Container) {
 	c.VolumeMounts[n-1], c.Ports[n-1].Name = corev1.VolumeMount{Name: "dn5", MountPath: "/dn5"}, "p5"
 	return s, c
 }
-
-// growth is how many times as much CPU what make prepares takes for 4n as for n: 4 when it goes by n, 16 when it goes by
-// its square. It is the CPU of one thread, the least of a few runs, so that other work on the machine hardly counts.
-func growth(t *testing.T, n int, make func(n int) (run func())) float64 {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	used := func() int64 {
-		var at unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &at); err != nil {
-			t.Fatal(err)
-		}
-		return at.Nano()
-	}
-	least := func(n int) int64 {
-		best := int64(math.MaxInt64)
-		for range 3 {
-			run := make(n)
-			start := used()
-			run()
-			best = min(best, used()-start)
-		}
-		return best
-	}
-	return float64(least(4*n)) / float64(least(n))
-}
-
-// square is a growth that is nearer to a square's than to a proportion's.
-const square = 10
