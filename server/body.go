@@ -27,7 +27,9 @@ const (
 	trustedLength = 64 << 10
 	// Bodies above largeBody bytes wait for each other: at most arrivingBudget bytes of them are in memory, so that many
 	// slow clients together cannot take more, and at most largeBudget are worked on at once: a million empty objects in
-	// 3 MB take 50 times that when they are read.
+	// 3 MB take 50 times that when they are read. Each further largeBody bytes have their share of bodyPatience to arrive
+	// (5 s: 52 kB/s), so that those who stall keep others waiting no longer. The room is reserved as a whole: bodies that
+	// took it as they arrive could wait for each other for ever.
 	largeBody      = 256 << 10
 	arrivingBudget = 64 << 20
 	largeBudget    = 2 * maxBody
@@ -77,7 +79,7 @@ func (x *exchange) readBody(q *request) (release func(), err error) {
 	if r.ContentLength > 0 {
 		b.Grow(int(min(r.ContentLength, trustedLength)) + bytes.MinRead)
 	}
-	if err := x.receive(&b, largeBody); err != nil {
+	if err := x.receive(&b, largeBody, x.s.bodyPatience); err != nil {
 		return nil, err
 	}
 	if b.Len() == largeBody && r.ContentLength != largeBody {
@@ -89,9 +91,13 @@ func (x *exchange) readBody(q *request) (release func(), err error) {
 			return nil, err
 		}
 		b.Grow(n - b.Len() + bytes.MinRead)
-		if err := x.receive(&b, n+1); err != nil {
-			release()
-			return nil, err
+		const steps = maxBody / largeBody
+		for most := largeBody; b.Len() == most && most <= n; {
+			most = min(most+largeBody, n+1)
+			if err := x.receive(&b, most, x.s.bodyPatience/steps); err != nil {
+				release()
+				return nil, err
+			}
 		}
 	}
 	if b.Len() > maxBody {
@@ -102,20 +108,21 @@ func (x *exchange) readBody(q *request) (release func(), err error) {
 	return release, nil
 }
 
-// receive reads the body on until b has most bytes.
-func (x *exchange) receive(b *bytes.Buffer, most int) error {
+// receive reads the body on until b has most bytes, which have patience to arrive.
+func (x *exchange) receive(b *bytes.Buffer, most int, patience time.Duration) error {
 	// A timer is free when it does not fire; a read deadline would cost every HTTP/2 request two messages to its
 	// connection's goroutine.
-	late := time.AfterFunc(x.s.bodyPatience, func() {
+	late := time.AfterFunc(patience, func() {
 		if err := http.NewResponseController(x.w).SetReadDeadline(time.Now()); err != nil {
 			x.s.Log.Debug("a slow body cannot be broken off", "err", err)
 		}
 	})
+	began := b.Len()
 	_, err := b.ReadFrom(io.LimitReader(x.r.Body, int64(most-b.Len())))
 	if !late.Stop() {
 		x.w.Header().Set("Connection", "close")
 		return api.NewError(http.StatusGatewayTimeout, metav1.StatusReasonTimeout,
-			"Timeout: the body of the request did not arrive within %s", x.s.bodyPatience)
+			"Timeout: bytes %d to %d of the request's body did not arrive within %s", began, most, patience)
 	}
 	if err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {

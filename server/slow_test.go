@@ -4,8 +4,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +34,7 @@ func TestSlowBody(t *testing.T) {
 			t.Fatalf("HTTP/%d: %v", protocol, err)
 		}
 		text, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(text), "did not arrive within 50ms") || resp.ProtoMajor != protocol {
+		if err != nil || resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(text), "body did not arrive within 50ms") || resp.ProtoMajor != protocol {
 			t.Errorf("HTTP/%d: %s %s (%v)", resp.ProtoMajor, resp.Status, text, err)
 		}
 		resp.Body.Close()
@@ -124,6 +126,55 @@ func TestArrivingBodies(t *testing.T) {
 				t.Errorf("%s: a request kept its share", tt.name)
 			}
 			s.arriving.Release(arrivingBudget)
+		}
+	})
+}
+
+// stallingBody is a request's body whose rest does not arrive, and the writer of its answer, which can break it off.
+type stallingBody struct {
+	*httptest.ResponseRecorder
+	*io.PipeReader
+}
+
+func (b stallingBody) SetReadDeadline(time.Time) error {
+	return b.CloseWithError(os.ErrDeadlineExceeded)
+}
+
+// TestStalledBodies: large bodies that stall take all the room there is, and others wait for it no longer than for a part
+// of a body.
+func TestStalledBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const path = "/api/v1/namespaces/default/configmaps"
+		s := open(t)
+		large := strings.Replace(configMap("large"), `"v"`, `"`+strings.Repeat("v", 2*largeBody)+`"`, 1)
+		var ended sync.WaitGroup
+		for range arrivingBudget / maxBody {
+			pr, pw := io.Pipe()
+			go io.WriteString(pw, large[:largeBody+10])
+			w := stallingBody{httptest.NewRecorder(), pr}
+			ended.Go(func() {
+				r := httptest.NewRequest("POST", path, pr)
+				r.ContentLength = maxBody
+				s.ServeHTTP(w, r)
+				if w.Code != http.StatusGatewayTimeout || !strings.Contains(w.Body.String(), "bytes 262144 to 524288 of the request's body did not arrive within 5s") {
+					t.Errorf("a body that stalls: %d %s", w.Code, w.Body)
+				}
+			})
+		}
+		synctest.Wait()
+		if s.arriving.TryAcquire(maxBody) {
+			t.Fatal("bodies that stall have left room")
+		}
+		began := time.Now()
+		if a := ask(t, s, "POST "+path, large); a.code != http.StatusCreated {
+			t.Errorf("a body beside those that stall: %d %.300s", a.code, a.body)
+		}
+		if d := time.Since(began); d > 5*time.Second {
+			t.Errorf("it waited for %s", d)
+		}
+		ended.Wait()
+		if !s.arriving.TryAcquire(arrivingBudget) {
+			t.Error("a request kept its share")
 		}
 	})
 }
