@@ -3,7 +3,7 @@
 # nodes. With flags, what these ask of pintle bench.
 set -eu
 dir=$(mktemp -d)
-trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null || true; rm -rf "$dir"' EXIT
+trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$dir"' EXIT
 start() {
 	bin/pintle up --data "$dir/$1" --no-node --listen 127.0.0.1:0 --kubeconfig "$dir/$1.kubeconfig" --hollow-nodes "$2" >"$dir/$1.log" 2>&1 &
 	pid=$!

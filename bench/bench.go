@@ -21,8 +21,9 @@ type Config struct {
 	Kubeconfig string
 	// PIDs are the server's processes, for CPU and memory. Without them those figures are missing.
 	PIDs []int
-	// Floor is the command that runs the floor server: Floor and Sizes as JSON. See ServeFloor.
-	Floor []string
+	// Command is the command that runs the load generator's own processes: with "floor" it is to call ServeFloor, with
+	// "lister" List.
+	Command []string
 	// Objects is how many objects of each kind are made. Default 10,000.
 	Objects int
 	// Writers is how many requests are in flight. Default 32.
@@ -107,39 +108,6 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		}
 	}
 	return r, nil
-}
-
-// basic is the work of one kind, against the target and then against a floor of the target's sizes.
-func basic(ctx context.Context, c *Config, target *endpoint, k kind, r *Report) error {
-	c.Progress("%s: preparing", k.name)
-	ns, cleanup, err := k.prepare(ctx, target)
-	if err != nil {
-		return err
-	}
-	defer cleanup()
-	k.namespace = ns
-	run := &basicRun{c: c, k: k}
-	got, err := run.all(ctx, target)
-	if err != nil {
-		return err
-	}
-	floor, err := startFloor(ctx, c.Floor, run.sizes)
-	if err != nil {
-		return err
-	}
-	defer floor.close()
-	c.Progress("%s: the floor", k.name)
-	run.onFloor = true
-	base, err := run.all(ctx, floor)
-	if err != nil {
-		return fmt.Errorf("floor: %w", err)
-	}
-	for i, f := range got {
-		f.Kind = k.name
-		f.setFloor(base[i])
-		r.add(f)
-	}
-	return nil
 }
 
 // WriteTo writes the report as a table.

@@ -22,6 +22,7 @@ import (
 
 // endpoint is a server under load.
 type endpoint struct {
+	config *rest.Config
 	base   string
 	tls    *tls.Config
 	client *http.Client
@@ -35,17 +36,21 @@ func dialKubeconfig(path string, pids []int) (*endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig %s: %w", path, err)
 	}
-	t, err := rest.TLSConfigFor(config)
+	e, err := newEndpoint(config, pids)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w", path, err)
 	}
-	return newEndpoint(config.Host, t, pids), nil
+	return e, nil
 }
 
-func newEndpoint(base string, t *tls.Config, pids []int) *endpoint {
-	e := &endpoint{base: strings.TrimSuffix(base, "/"), tls: t, pids: pids, disks: disksOf(pids), stop: func() {}}
+func newEndpoint(config *rest.Config, pids []int) (*endpoint, error) {
+	t, err := rest.TLSConfigFor(config)
+	if err != nil {
+		return nil, err
+	}
+	e := &endpoint{config: config, base: strings.TrimSuffix(config.Host, "/"), tls: t, pids: pids, disks: disksOf(pids), stop: func() {}}
 	e.client = e.connection()
-	return e
+	return e, nil
 }
 
 // connection returns a client with a connection of its own.
@@ -262,4 +267,19 @@ func (e *endpoint) read(ctx context.Context, path string) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	return io.ReadAll(resp.Body)
+}
+
+// metric is the value of a metric without labels. ok is false where the server has none of that name.
+func (e *endpoint) metric(ctx context.Context, name string) (v float64, ok bool) {
+	text, err := e.read(ctx, "/metrics")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, found := strings.CutPrefix(line, name+" "); found {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			return v, err == nil
+		}
+	}
+	return 0, false
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"k8s.io/client-go/rest"
 )
 
 func TestMapped(t *testing.T) {
@@ -27,7 +29,10 @@ Anonymous:             0 kB
 }
 
 func TestData(t *testing.T) {
-	e := newEndpoint("", nil, []int{os.Getpid()})
+	e, err := newEndpoint(&rest.Config{}, []int{os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if data, all := e.data(), e.memory(); data <= 0 || data >= all {
 		t.Errorf("%d of %d bytes are no pages of the program", data, all)
 	}
@@ -56,7 +61,10 @@ func TestDisksOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	e := newEndpoint("", nil, []int{os.Getpid()})
+	e, err := newEndpoint(&rest.Config{}, []int{os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(e.disks) == 0 {
 		t.Skip("no open file is on a disk")
 	}

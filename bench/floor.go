@@ -6,8 +6,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +15,9 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"k8s.io/client-go/rest"
 
 	"pintle.dev/auth"
 )
@@ -24,13 +25,13 @@ import (
 // floorHello is what the floor server says on its standard output once it listens.
 type floorHello struct {
 	URL string
-	CA  string // base64 PEM
+	CA  []byte // PEM
 }
 
-// ServeFloor runs the floor server until ctx ends: bare net/http over TLS, constant answers of the given sizes in bytes.
-// It watches as simply as can be: a channel per watcher, one flush per event. What it says first, to out, is how to
-// reach it.
-func ServeFloor(ctx context.Context, out io.Writer, s Sizes) error {
+// ServeFloor runs the floor server until ctx ends: bare net/http over TLS, constant answers of the sizes that it is told
+// by a PUT of Sizes to sizesPath. It watches as simply as can be: a channel per watcher, one flush per event. What it says
+// first, to out, is how to reach it.
+func ServeFloor(ctx context.Context, out io.Writer) error {
 	authority, err := auth.NewAuthority()
 	if err != nil {
 		return err
@@ -39,11 +40,11 @@ func ServeFloor(ctx context.Context, out io.Writer, s Sizes) error {
 	if err != nil {
 		return err
 	}
-	f := &floorServer{one: constant(s.One), list: constant(s.List), patched: constant(s.Patched), applied: constant(s.Applied), frame: s.Frame,
-		watchers: map[chan []byte]bool{}}
+	f := &floorServer{watchers: map[chan []byte]bool{}}
+	f.answers.Store(&floorAnswers{})
 	serving := authority.Serve([]string{"127.0.0.1"})
 	srv := &http.Server{Handler: f, TLSConfig: &tls.Config{GetCertificate: serving.GetCertificate, NextProtos: []string{"h2"}}}
-	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), base64.StdEncoding.EncodeToString(authority.PEM())}); err != nil {
+	if err := json.NewEncoder(out).Encode(floorHello{"https://" + l.Addr().String(), authority.PEM()}); err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, func() { srv.Close() })
@@ -65,16 +66,23 @@ func constant(n int) []byte {
 	return b.Bytes()
 }
 
-type floorServer struct {
+// sizesPath is where the floor is told its sizes.
+const sizesPath = "/sizes"
+
+type floorAnswers struct {
+	sizes                       Sizes
 	one, list, patched, applied []byte
-	frame                       int
+}
+
+type floorServer struct {
+	answers atomic.Pointer[floorAnswers]
 
 	mu       sync.Mutex
 	watchers map[chan []byte]bool
 }
 
 func (f *floorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+	h, answers := w.Header(), f.answers.Load()
 	h.Set("Content-Type", "application/json")
 	switch {
 	case r.Method != "GET":
@@ -83,28 +91,43 @@ func (f *floorServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		switch {
+		case r.URL.Path == sizesPath:
+			f.resize(w, body)
 		case r.Method == "POST":
 			w.WriteHeader(http.StatusCreated)
-			w.Write(f.one)
+			w.Write(answers.one)
 		case r.Header.Get("Content-Type") == applyType:
-			w.Write(f.applied)
+			w.Write(answers.applied)
 		default:
 			f.publish(body)
-			w.Write(f.patched)
+			w.Write(answers.patched)
 		}
 	case strings.Contains(r.URL.RawQuery, "watch=true"):
 		f.watch(w, r)
 	case strings.Contains(r.URL.RawQuery, "labelSelector"):
-		w.Write(f.list[:len(f.list)/10])
+		w.Write(answers.list[:len(answers.list)/10])
 	case strings.Contains(r.URL.Path, "/object-"):
-		w.Write(f.one)
+		w.Write(answers.one)
 	case r.Header.Get("Accept-Encoding") == "gzip":
 		h.Set("Content-Encoding", "gzip")
 		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
-		z.Write(f.list)
+		z.Write(answers.list)
 		z.Close()
 	default:
-		w.Write(f.list)
+		w.Write(answers.list)
+	}
+}
+
+// resize makes answers of other sizes.
+func (f *floorServer) resize(w http.ResponseWriter, body []byte) {
+	old, a := f.answers.Load(), &floorAnswers{}
+	if err := json.Unmarshal(body, &a.sizes); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if a.sizes != old.sizes {
+		a.one, a.list, a.patched, a.applied = constant(a.sizes.One), constant(a.sizes.List), constant(a.sizes.Patched), constant(a.sizes.Applied)
+		f.answers.Store(a)
 	}
 }
 
@@ -116,10 +139,11 @@ func (f *floorServer) publish(patch []byte) {
 	if i < 0 || len(f.watchers) == 0 {
 		return
 	}
-	b := make([]byte, 0, f.frame)
+	frame := f.answers.Load().sizes.Frame
+	b := make([]byte, 0, frame)
 	b = append(append(b, `{"type":"MODIFIED","object":{`...), bytes.TrimRight(patch[i:], "}")...)
 	b = append(b, `,"pad":"`...)
-	b = append(b, bytes.Repeat([]byte{'x'}, max(f.frame-len(b)-len("\"}}\n"), 0))...)
+	b = append(b, bytes.Repeat([]byte{'x'}, max(frame-len(b)-len("\"}}\n"), 0))...)
 	b = append(b, "\"}}\n"...)
 	for ch := range f.watchers {
 		ch <- b
@@ -150,12 +174,8 @@ func (f *floorServer) watch(w http.ResponseWriter, r *http.Request) {
 }
 
 // startFloor runs the floor server as a process of its own, so that its CPU can be told from the load generator's.
-func startFloor(ctx context.Context, command []string, s Sizes) (*endpoint, error) {
-	arg, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encoding sizes: %w", err)
-	}
-	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], string(arg))...)
+func startFloor(ctx context.Context, command []string) (*endpoint, error) {
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], "floor")...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -164,22 +184,30 @@ func startFloor(ctx context.Context, command []string, s Sizes) (*endpoint, erro
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the floor server: %w", err)
 	}
-	var hello floorHello
-	if err := json.NewDecoder(bufio.NewReader(out)).Decode(&hello); err != nil {
-		cmd.Process.Kill()
-		cmd.Wait()
-		return nil, fmt.Errorf("the floor server did not come up: %w", err)
-	}
-	pem, err := base64.StdEncoding.DecodeString(hello.CA)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
-	e := newEndpoint(hello.URL, &tls.Config{RootCAs: pool}, []int{cmd.Process.Pid})
-	e.stop = func() {
+	stop := func() {
 		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
 	}
+	var hello floorHello
+	if err := json.NewDecoder(bufio.NewReader(out)).Decode(&hello); err != nil {
+		stop()
+		return nil, fmt.Errorf("the floor server did not come up: %w", err)
+	}
+	e, err := newEndpoint(&rest.Config{Host: hello.URL, TLSClientConfig: rest.TLSClientConfig{CAData: hello.CA}}, []int{cmd.Process.Pid})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	e.stop = stop
 	return e, nil
+}
+
+// resize tells the floor the sizes of its answers.
+func (e *endpoint) resize(ctx context.Context, s Sizes) error {
+	body, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	_, err = e.do(ctx, call{method: "PUT", path: sizesPath, body: body})
+	return err
 }

@@ -17,11 +17,10 @@ type Figure struct {
 	Floor        float64 `json:"floor,omitempty"`    // the floor's value in this run
 	Multiple     float64 `json:"multiple,omitempty"` // of the floor; for rates, a share of it
 	MoreIsBetter bool    `json:"moreIsBetter,omitempty"`
-	NoFloor      bool    `json:"-"`
 }
 
 func (f *Figure) setFloor(base Figure) {
-	if f.NoFloor || base.Value == 0 {
+	if base.Value == 0 {
 		return
 	}
 	f.Floor, f.Multiple = base.Value, f.Value/base.Value

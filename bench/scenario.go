@@ -22,7 +22,7 @@ func idle(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 	for _, q := range []call{
 		{method: "POST", path: k.path(ns), body: k.object(objectName(0), 0)},
 		{method: "GET", path: one},
-		{method: "PATCH", path: one, body: k.patch("0"), contentType: "application/merge-patch+json"},
+		{method: "PATCH", path: one, body: k.patch("0"), contentType: mergePatchType},
 		{method: "GET", path: "/api/v1/pods"},
 		{method: "GET", path: "/apis"},
 		{method: "DELETE", path: one},
@@ -122,7 +122,7 @@ func curve(ctx context.Context, c *Config, e *endpoint, r *Report) error {
 		}{
 			{"get", func(i int) call { return call{method: "GET", path: run.one(i * 7919)} }},
 			{"merge patch", func(i int) call {
-				return call{method: "PATCH", path: run.one(i * 7919), body: k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"}
+				return call{method: "PATCH", path: run.one(i * 7919), body: k.patch(strconv.Itoa(i)), contentType: mergePatchType}
 			}},
 		} {
 			cpu := e.cpu()

@@ -16,8 +16,8 @@ import (
 )
 
 // fanOut patches one object at a fixed rate while many watch it, each on a connection of its own.
-func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
-	n := int(b.c.Duration.Seconds() * float64(b.c.Rate))
+func (b *basicRun) fanOut(ctx context.Context, e *endpoint, _ int) ([]Figure, error) {
+	n := int(b.c.Duration.Seconds() * float64(b.c.Rate) / rounds)
 	began := time.Now().UnixNano()
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
@@ -66,7 +66,7 @@ func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
 	for range n {
 		<-tick.C
 		body := b.k.patch(strconv.FormatInt(time.Now().UnixNano(), 10))
-		if _, err := e.do(ctx, call{method: "PATCH", path: b.one(0), body: body, contentType: "application/merge-patch+json"}); err != nil {
+		if _, err := e.do(ctx, call{method: "PATCH", path: b.one(0), body: body, contentType: mergePatchType}); err != nil {
 			return nil, err
 		}
 	}
@@ -85,7 +85,9 @@ func (b *basicRun) fanOut(ctx context.Context, e *endpoint) ([]Figure, error) {
 	if got := delivered.Load(); got != want {
 		return nil, errors.New("of " + strconv.FormatInt(want, 10) + " events " + strconv.FormatInt(got, 10) + " were delivered")
 	}
-	b.sizes.Frame = int(size.Load())
+	if e == b.target {
+		b.sizes.Frame = int(size.Load())
+	}
 	slices.Sort(took)
 	return []Figure{
 		{Work: "fan-out, CPU per event delivered", Unit: "us", Value: micros(used) / float64(want)},
@@ -112,8 +114,9 @@ const asTable = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 // listForms lists everything as a Table, as kubectl does, and as the initial events of a watch, as informers do, and
 // compares both with the plain list. The floor knows neither.
-func (b *basicRun) listForms(ctx context.Context, e *endpoint) ([]Figure, error) {
+func (b *basicRun) listForms(ctx context.Context) ([]Figure, error) {
 	const times = 5
+	e := b.target
 	plain := func() error {
 		_, err := e.do(ctx, call{method: "GET", path: b.collection()})
 		return err
@@ -130,22 +133,20 @@ func (b *basicRun) listForms(ctx context.Context, e *endpoint) ([]Figure, error)
 		return err
 	}
 	var used [3]time.Duration
-	if !b.onFloor {
-		for range times { // in turns, so that all meet the same machine
-			for i, f := range []func() error{plain, table, watch} {
-				cpu := e.cpu()
-				if err := f(); err != nil {
-					return nil, err
-				}
-				used[i] += e.cpu() - cpu
+	for range times { // in turns, so that all meet the same machine
+		for i, f := range []func() error{plain, table, watch} {
+			cpu := e.cpu()
+			if err := f(); err != nil {
+				return nil, err
 			}
+			used[i] += e.cpu() - cpu
 		}
 	}
 	var fs []Figure
 	for i, work := range []string{"list of all as a Table", "list of all as initial events of a watch"} {
 		fs = append(fs,
-			Figure{Work: work + ", CPU", Unit: "ms", Value: micros(used[i+1]) / 1000 / times, NoFloor: true},
-			Figure{Work: "the same, of the plain list", Unit: "x", Value: float64(used[i+1]) / float64(max(used[0], 1)), NoFloor: true})
+			Figure{Work: work + ", CPU", Unit: "ms", Value: micros(used[i+1]) / 1000 / times},
+			Figure{Work: "the same, of the plain list", Unit: "x", Value: float64(used[i+1]) / float64(max(used[0], 1))})
 	}
 	return fs, nil
 }
@@ -206,7 +207,7 @@ func watchAll(ctx context.Context, e *endpoint, perConnection int, paths []strin
 func idleWatches(ctx context.Context, c *Config, target *endpoint, r *Report) error {
 	n := c.IdleWatches
 	c.Progress("%d idle watches", n)
-	floor, err := startFloor(ctx, c.Floor, Sizes{})
+	floor, err := startFloor(ctx, c.Command)
 	if err != nil {
 		return err
 	}
@@ -266,7 +267,7 @@ func nodeWatchers(ctx context.Context, c *Config, e *endpoint, r *Report) error 
 		cpu := e.cpu()
 		_, err := each(writes, pods, func(i int) error {
 			body := fmt.Appendf(nil, `{"status":{"message":"%d"}}`, first+i)
-			_, err := e.do(ctx, call{method: "PATCH", path: path + "/pod-" + strconv.Itoa(i%pods) + "/status", body: body, contentType: "application/merge-patch+json"})
+			_, err := e.do(ctx, call{method: "PATCH", path: path + "/pod-" + strconv.Itoa(i%pods) + "/status", body: body, contentType: mergePatchType})
 			return err
 		})
 		return micros(e.cpu()-cpu) / writes, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -12,49 +11,11 @@ import (
 	"time"
 )
 
-// basicRun is the basic work of one kind; it is run against the target first, which tells the sizes for the floor.
-type basicRun struct {
-	c       *Config
-	k       kind
-	sizes   Sizes
-	onFloor bool
-	empty   int64 // memory of the server before there were objects, in bytes
-}
-
-// Sizes are the answers of the target in bytes, for the floor to answer with as many: objects grow with their managers.
-type Sizes struct {
-	One     int // an object as it was created
-	List    int // all of them
-	Patched int // one after a merge patch
-	Applied int // one after server-side apply by another manager
-	Frame   int // an event of the fan-out
-}
-
-func (b *basicRun) all(ctx context.Context, e *endpoint) ([]Figure, error) {
-	var out []Figure
-	for _, w := range []struct {
-		name string
-		do   func(context.Context, *endpoint) ([]Figure, error)
-	}{
-		{"create", b.create}, {"create, serial", b.serial}, {"get", b.get}, {"list", b.list}, {"get beside large lists", b.getBeside}, {"list with gzip", b.listGzip},
-		{"list, selector matching a tenth", b.listSelector}, {"list as a Table and as initial events", b.listForms}, {"merge patch", b.mergePatch}, {"server-side apply", b.serverApply}, {"fan-out", b.fanOut},
-		{"churn", b.churn}, // which leaves larger objects than the floor answers with
-	} {
-		b.c.Progress("%s: %s", b.k.name, w.name)
-		fs, err := w.do(ctx, e)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
-		}
-		out = append(out, fs...)
-	}
-	return out, nil
-}
-
 func (b *basicRun) collection() string { return b.k.path(b.k.namespace) }
 
 func (b *basicRun) one(i int) string { return b.collection() + "/" + objectName(i%b.c.Objects) }
 
-// each calls f n times from the given number of goroutines and returns how long each call took, sorted.
+// each calls f n times, with 0 to n-1, from the given number of goroutines and returns how long each call took, sorted.
 func each(n, workers int, f func(i int) error) ([]time.Duration, error) {
 	took := make([]time.Duration, n)
 	var next atomic.Int64
@@ -91,17 +52,18 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(int(float64(len(sorted))*p), len(sorted)-1)]
 }
 
-// measured runs n operations and reports CPU per operation and rate.
-func (b *basicRun) measured(e *endpoint, work string, n int, f func(i int) error) ([]Figure, error) {
+// measured does a round's share of n operations and reports CPU per operation and rate.
+func (b *basicRun) measured(e *endpoint, work string, n, round int, f func(i int) error) ([]Figure, error) {
+	from, to := share(n, round)
 	cpu, start := e.cpu(), time.Now()
-	took, err := each(n, b.c.Writers, f)
+	took, err := each(to-from, b.c.Writers, func(i int) error { return f(from + i) })
 	if err != nil {
 		return nil, err
 	}
 	wall := time.Since(start)
 	return []Figure{
-		{Work: work + ", CPU per op", Unit: "us", Value: micros(e.cpu()-cpu) / float64(n)},
-		{Work: work + ", rate", Unit: "op/s", Value: float64(n) / wall.Seconds(), MoreIsBetter: true},
+		{Work: work + ", CPU per op", Unit: "us", Value: micros(e.cpu()-cpu) / float64(to-from)},
+		{Work: work + ", rate", Unit: "op/s", Value: float64(to-from) / wall.Seconds(), MoreIsBetter: true},
 		{Work: work + ", p99", Unit: "ms", Value: micros(percentile(took, 0.99)) / 1000},
 	}, nil
 }
@@ -109,33 +71,32 @@ func (b *basicRun) measured(e *endpoint, work string, n int, f func(i int) error
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 func mib(n int64) float64            { return float64(n) / (1 << 20) }
 
-func (b *basicRun) create(ctx context.Context, e *endpoint) ([]Figure, error) {
-	written := e.written()
-	b.empty = e.data()
-	fs, err := b.measured(e, "create", b.c.Objects, func(i int) error {
-		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
+func (b *basicRun) create(ctx context.Context, e *endpoint, round int) ([]Figure, error) {
+	if e == b.target && round == 0 {
+		b.before, b.empty = e.written(), e.data()
+	}
+	return b.measured(e, "create", b.c.Objects, round, func(i int) error {
+		n, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(objectName(i), i)})
+		if i == 0 && e == b.target {
+			b.sizes.One = n
+		}
 		return err
 	})
-	if err != nil {
+}
+
+// created measures what the objects take.
+func (b *basicRun) created(ctx context.Context) ([]Figure, error) {
+	time.Sleep(restTime)
+	grown := b.target.data() - b.empty
+	var err error
+	if b.sizes.List, err = b.target.do(ctx, call{method: "GET", path: b.collection()}); err != nil {
 		return nil, err
 	}
-	if !b.onFloor {
-		time.Sleep(restTime)
-	}
-	grown := e.data() - b.empty
-	if b.sizes.One == 0 {
-		if b.sizes.One, err = e.do(ctx, call{method: "GET", path: b.one(0)}); err != nil {
-			return nil, err
-		}
-		if b.sizes.List, err = e.do(ctx, call{method: "GET", path: b.collection()}); err != nil {
-			return nil, err
-		}
-	}
-	return append(fs,
-		Figure{Work: "memory grown by the objects, but for pages of the program", Unit: "MiB", Value: mib(grown), NoFloor: true},
-		Figure{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List), NoFloor: true},
-		b.disk(e, "create", written),
-	), nil
+	return []Figure{
+		{Work: "memory grown by the objects, but for pages of the program", Unit: "MiB", Value: mib(grown)},
+		{Work: "the same, of their JSON on the wire", Unit: "x", Value: float64(grown) / float64(b.sizes.List)},
+		b.disk("create"),
+	}, nil
 }
 
 // churns is how often each object is written during churn.
@@ -143,10 +104,8 @@ const churns = 3
 
 // churn writes every object anew some times, and finds the most memory the server takes meanwhile: what it holds of
 // former states, its event log included, and what it allocates faster than it collects.
-func (b *basicRun) churn(ctx context.Context, e *endpoint) ([]Figure, error) {
-	if b.onFloor {
-		return make([]Figure, 2), nil // it keeps nothing
-	}
+func (b *basicRun) churn(ctx context.Context) ([]Figure, error) {
+	e := b.target
 	var peak int64
 	done, sampled := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -161,7 +120,7 @@ func (b *basicRun) churn(ctx context.Context, e *endpoint) ([]Figure, error) {
 		}
 	}()
 	_, err := each(churns*b.c.Objects, b.c.Writers, func(i int) error {
-		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch("churn" + strconv.Itoa(i)), contentType: "application/merge-patch+json"})
+		_, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch("churn" + strconv.Itoa(i)), contentType: mergePatchType})
 		return err
 	})
 	close(done)
@@ -169,28 +128,30 @@ func (b *basicRun) churn(ctx context.Context, e *endpoint) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	fs := []Figure{{Work: "peak memory grown while each is written 3 times", Unit: "MiB", Value: mib(peak - b.empty)}}
+	if log, ok := e.metric(ctx, "pintle_store_event_log_bytes"); ok { // it has a budget of its own
+		fs = append(fs, Figure{Work: "of it the event log, which has a budget of its own", Unit: "MiB", Value: log / (1 << 20)})
+		peak -= int64(log)
+	}
 	now, err := e.do(ctx, call{method: "GET", path: b.collection()}) // their managers have become more
-	return []Figure{
-		{Work: "peak memory grown while each is written 3 times", Unit: "MiB", Value: mib(peak - b.empty), NoFloor: true},
-		{Work: "the same, of their JSON on the wire then", Unit: "x", Value: float64(peak-b.empty) / float64(now), NoFloor: true},
-	}, err
+	return append(fs, Figure{Work: "the rest, of their JSON on the wire then", Unit: "x", Value: float64(peak-b.empty) / float64(now)}), err
 }
 
 // disk is what a write of every object had written to disk, of their JSON.
-func (b *basicRun) disk(e *endpoint, work string, before written) Figure {
-	return Figure{Work: work + ", disk bytes written of their JSON", Unit: "x", Value: float64(e.settled().since(before)) / float64(b.sizes.List), NoFloor: true}
+func (b *basicRun) disk(work string) Figure {
+	return Figure{Work: work + ", disk bytes written of their JSON", Unit: "x", Value: float64(b.target.settled().since(b.before)) / float64(b.sizes.List)}
 }
 
-func (b *basicRun) serial(ctx context.Context, e *endpoint) ([]Figure, error) {
-	n := min(b.c.Objects, 1000)
-	took, err := each(n, 1, func(i int) error {
-		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(fmt.Sprintf("serial-%07d", i), i)})
+func (b *basicRun) serial(ctx context.Context, e *endpoint, round int) ([]Figure, error) {
+	from, to := share(min(b.c.Objects, 1000), round)
+	took, err := each(to-from, 1, func(i int) error {
+		_, err := e.do(ctx, call{method: "POST", path: b.collection(), body: b.k.object(fmt.Sprintf("serial-%07d", from+i), i)})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i := range n {
+	for i := from; i < to; i++ {
 		if _, err := e.do(ctx, call{method: "DELETE", path: b.collection() + fmt.Sprintf("/serial-%07d", i)}); err != nil {
 			return nil, err
 		}
@@ -198,19 +159,19 @@ func (b *basicRun) serial(ctx context.Context, e *endpoint) ([]Figure, error) {
 	return []Figure{{Work: "create, serial, p50", Unit: "ms", Value: micros(percentile(took, 0.5)) / 1000}}, nil
 }
 
-func (b *basicRun) get(ctx context.Context, e *endpoint) ([]Figure, error) {
-	return b.measured(e, "get", 2*b.c.Objects, func(i int) error {
+func (b *basicRun) get(ctx context.Context, e *endpoint, round int) ([]Figure, error) {
+	return b.measured(e, "get", 2*b.c.Objects, round, func(i int) error {
 		_, err := e.do(ctx, call{method: "GET", path: b.one(i)})
 		return err
 	})
 }
 
-// besideBytes is how much the client reads that get has beside it.
-const besideBytes = 1 << 30
+// besideBytes is how much another client reads beside the gets of a round.
+const besideBytes = 1 << 30 / rounds
 
-// getBeside compares gets, one after another, on a quiet server with those while another client lists everything again
-// and again, on a connection of its own.
-func (b *basicRun) getBeside(ctx context.Context, e *endpoint) ([]Figure, error) {
+// getBeside compares gets, one after another, on a quiet server with those while another client, a process of its own,
+// lists everything again and again.
+func (b *basicRun) getBeside(ctx context.Context, e *endpoint, _ int) ([]Figure, error) {
 	get := func(i int) error {
 		_, err := e.do(ctx, call{method: "GET", path: b.one(i)})
 		return err
@@ -219,32 +180,15 @@ func (b *basicRun) getBeside(ctx context.Context, e *endpoint) ([]Figure, error)
 	if err != nil {
 		return nil, err
 	}
-	lists, stop := context.WithCancel(ctx)
-	defer stop() // when a get fails the lists must not go on beside what is measured next
-	listing := make(chan error, 1)
-	go func() {
-		client := e.connection()
-		defer client.CloseIdleConnections()
-		for read := int64(0); read < besideBytes; {
-			resp, err := e.open(lists, client, call{method: "GET", path: b.collection()})
-			if err != nil {
-				listing <- err
-				return
-			}
-			n, err := io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			if err != nil {
-				listing <- err
-				return
-			}
-			read += n
-		}
-		listing <- nil
-	}()
+	listing, err := startLister(ctx, b.c.Command, e, b.collection(), besideBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer listing.stop() // when a get fails the lists must not go on beside what is measured next
 	var beside []time.Duration
 	for i := 0; ; i++ {
 		select {
-		case err := <-listing:
+		case err := <-listing.ended:
 			if err != nil {
 				return nil, fmt.Errorf("the lists beside it: %w", err)
 			}
@@ -265,7 +209,7 @@ func (b *basicRun) getBeside(ctx context.Context, e *endpoint) ([]Figure, error)
 }
 
 func (b *basicRun) lists(ctx context.Context, e *endpoint, work string, c call) ([]Figure, error) {
-	const times = 10
+	const times = 5
 	cpu := e.cpu()
 	took, err := each(times, 1, func(int) error {
 		_, err := e.do(ctx, c)
@@ -280,40 +224,48 @@ func (b *basicRun) lists(ctx context.Context, e *endpoint, work string, c call) 
 	}, nil
 }
 
-func (b *basicRun) list(ctx context.Context, e *endpoint) ([]Figure, error) {
+func (b *basicRun) list(ctx context.Context, e *endpoint, _ int) ([]Figure, error) {
 	return b.lists(ctx, e, "list of all", call{method: "GET", path: b.collection()})
 }
 
-func (b *basicRun) listGzip(ctx context.Context, e *endpoint) ([]Figure, error) {
+func (b *basicRun) listGzip(ctx context.Context, e *endpoint, _ int) ([]Figure, error) {
 	return b.lists(ctx, e, "list of all, gzip", call{method: "GET", path: b.collection(), gzip: true})
 }
 
-func (b *basicRun) listSelector(ctx context.Context, e *endpoint) ([]Figure, error) {
+func (b *basicRun) listSelector(ctx context.Context, e *endpoint, _ int) ([]Figure, error) {
 	return b.lists(ctx, e, "list, selector matching a tenth", call{method: "GET", path: b.collection() + "?labelSelector=tenth%3Dt3"})
 }
 
-const applyType = "application/apply-patch+yaml"
+const (
+	applyType      = "application/apply-patch+yaml"
+	mergePatchType = "application/merge-patch+json"
+)
 
-// serverApply applies whole objects in which one member changes.
-func (b *basicRun) serverApply(ctx context.Context, e *endpoint) ([]Figure, error) {
-	return b.measured(e, "server-side apply", b.c.Objects, func(i int) error {
-		body := bytes.Replace(b.k.object(objectName(i), i), []byte(b.k.changes), []byte(b.k.changes+patchMark+strconv.Itoa(i)+`",`), 1)
+// serverApply applies whole objects, each with a member that was not there or had another value.
+func (b *basicRun) serverApply(ctx context.Context, e *endpoint, round int) ([]Figure, error) {
+	return b.measured(e, "server-side apply", b.c.Objects, round, func(i int) error {
+		body := bytes.Replace(b.k.object(objectName(i), i), []byte(b.k.changes), []byte(b.k.changes+patchMark+"applied-"+strconv.Itoa(i)+`",`), 1)
 		n, err := e.do(ctx, call{method: "PATCH", path: b.one(i) + "?fieldManager=bench&force=true", body: body, contentType: applyType})
-		if i == 0 {
+		if i == 0 && e == b.target {
 			b.sizes.Applied = n
 		}
 		return err
 	})
 }
 
-func (b *basicRun) mergePatch(ctx context.Context, e *endpoint) ([]Figure, error) {
-	written := e.written()
-	fs, err := b.measured(e, "merge patch", b.c.Objects, func(i int) error {
-		n, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: "application/merge-patch+json"})
-		if i == 0 {
+func (b *basicRun) mergePatch(ctx context.Context, e *endpoint, round int) ([]Figure, error) {
+	if e == b.target && round == 0 {
+		b.before = e.written()
+	}
+	return b.measured(e, "merge patch", b.c.Objects, round, func(i int) error {
+		n, err := e.do(ctx, call{method: "PATCH", path: b.one(i), body: b.k.patch(strconv.Itoa(i)), contentType: mergePatchType})
+		if i == 0 && e == b.target {
 			b.sizes.Patched = n
 		}
 		return err
 	})
-	return append(fs, b.disk(e, "merge patch", written)), err
+}
+
+func (b *basicRun) mergePatched(context.Context) ([]Figure, error) {
+	return []Figure{b.disk("merge patch")}, nil
 }

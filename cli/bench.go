@@ -31,9 +31,9 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 			}
 			self, err := os.Executable()
 			if err != nil {
-				return fmt.Errorf("finding this program, to run the floor: %w", err)
+				return fmt.Errorf("finding this program, to run it as the floor: %w", err)
 			}
-			c.Floor = []string{self, "bench", "floor"}
+			c.Command = []string{self, "bench"}
 			c.Progress = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
 			report, err := bench.Run(cmd.Context(), c)
 			if report != nil {
@@ -63,23 +63,28 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 	f.IntSliceVar(&c.Curve, "curve", nil, "numbers of objects to measure the cost at, ascending")
 	f.StringSliceVar(&c.Kinds, "kinds", nil, "customresources, configmaps, pods (watched by their nodes) (default all)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(floorCommand())
+	cmd.AddCommand(floorCommand(), listerCommand())
 	return cmd
 }
 
 // floorCommand is the floor server that bench runs as a process of its own.
 func floorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "floor SIZES",
-		Short:  "Serve constant answers of the sizes that a JSON object gives in bytes",
+		Use:    "floor",
+		Short:  "Serve constant answers of the sizes that one is told",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var s bench.Sizes
-			if err := json.Unmarshal([]byte(args[0]), &s); err != nil {
-				return fmt.Errorf("sizes %q: %w (%w)", args[0], err, errUsage)
-			}
-			return bench.ServeFloor(cmd.Context(), cmd.OutOrStdout(), s)
-		},
+		Args:   noArgs,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return bench.ServeFloor(cmd.Context(), cmd.OutOrStdout()) },
+	}
+}
+
+// listerCommand is the other client that bench runs as a process of its own.
+func listerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "lister",
+		Short:  "List what standard input says, again and again",
+		Hidden: true,
+		Args:   noArgs,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return bench.List(cmd.Context(), cmd.InOrStdin()) },
 	}
 }
