@@ -50,10 +50,9 @@ type celRule struct {
 }
 
 // newEvaluator compiles the rules of s and below. It returns nil when there are none, and ok is false when only upstream's
-// validator can tell: for rules within allOf or on metadata, and where rules do not compile.
+// validator can tell: for rules within allOf and where rules do not compile.
 func newEvaluator(s *structuralschema.Structural) (e *evaluator, ok bool) {
-	root := model.WithTypeAndObjectMeta(s)
-	return compileRuled(s, newCELShape(root), model.SchemaDeclType(s, true))
+	return compileRuled(s, newResourceShape(s), model.SchemaDeclType(s, true))
 }
 
 // compileRuled compiles the rules of s and below; t is the type of self in them.
@@ -97,9 +96,13 @@ func compileRuled(s *structuralschema.Structural, shape *celShape, t *apiserverc
 		if of == nil {
 			continue // what CEL has no type for, its rules are not run on
 		}
-		c, ok := compileRuled(&p, shape.properties[name].(*celShape), of)
-		if !ok || c != nil && isMetaField(name) {
-			return nil, false // rules on metadata see less of it as self than from above
+		below := shape.properties[name].(*celShape)
+		if shape.resource && isMetaField(name) {
+			below = newCELShape(&p) // to its own rules it is what the schema says, not what it is in every resource
+		}
+		c, ok := compileRuled(&p, below, of)
+		if !ok {
+			return nil, false
 		}
 		if c != nil {
 			e.properties = append(e.properties, evaluatedProperty{name, c})
@@ -415,6 +418,7 @@ func (v *variables) Parent() interpreter.Activation { return nil }
 // celShape is a schema as CEL's values want it, with all below it made once.
 type celShape struct {
 	*model.Structural
+	resource   bool                     // which has apiVersion, kind and metadata, whether or not the schema declares them
 	properties map[string]common.Schema // *celShape
 	items      *celShape
 	additional *celAdditional
@@ -425,12 +429,19 @@ type celAdditional struct {
 	allows bool
 }
 
+// newResourceShape is the shape of a whole resource.
+func newResourceShape(s *structuralschema.Structural) *celShape {
+	c := newCELShape(model.WithTypeAndObjectMeta(s))
+	c.resource = true
+	return c
+}
+
 func newCELShape(s *structuralschema.Structural) *celShape {
-	c := &celShape{Structural: &model.Structural{Structural: s}}
-	if s.XEmbeddedResource {
-		c.Structural.Structural = model.WithTypeAndObjectMeta(s)
+	resource := s.XEmbeddedResource
+	if resource {
+		s = model.WithTypeAndObjectMeta(s)
 	}
-	s = c.Structural.Structural
+	c := &celShape{Structural: &model.Structural{Structural: s}, resource: resource}
 	if s.Properties != nil {
 		c.properties = make(map[string]common.Schema, len(s.Properties))
 		for name := range s.Properties {
