@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
+
+	"pintle.dev/api"
 )
 
 // usage is what pods ask of a node: cpu in thousandths, other resources in their units, and a count of pods.
@@ -31,11 +34,29 @@ func asks(pod *corev1.Pod) usage {
 }
 
 // admit decides once, when a pod is first seen and nothing of it runs, whether the node takes it. A pod that has a
-// start time was taken before.
-func (e *entry) admit(pod *corev1.Pod) {
+// start time was taken before. The error is that of reading the node: the pod is neither taken nor refused.
+func (e *entry) admit(ctx context.Context, pod *corev1.Pod) error {
 	if e.asked != nil || e.state.Rejected != nil || terminal(pod.Status.Phase) {
-		return
+		return nil
 	}
+	f := e.take(pod)
+	if f != nil {
+		// Who bound the pod may have gone by labels and taints that are newer than those known here.
+		if _, err := e.agent.fetch(ctx); err != nil && !api.IsNotFound(err) {
+			return err
+		}
+		f = e.take(pod)
+	}
+	if f != nil {
+		f.At = time.Now()
+		e.state.Rejected = f
+		e.agent.tell(pod, "", corev1.EventTypeWarning, f.Reason, f.Message)
+	}
+	return nil
+}
+
+// take counts a pod in, unless the node as it is known cannot take it: then it says why.
+func (e *entry) take(pod *corev1.Pod) *Failure {
 	u := asks(pod)
 	a := e.agent
 	a.mu.Lock()
@@ -46,16 +67,14 @@ func (e *entry) admit(pod *corev1.Pod) {
 	fresh := pod.Status.StartTime == nil && pod.DeletionTimestamp == nil && e.state.Sandbox == nil
 	if fresh && a.node != nil {
 		if f := refuse(pod, u, a.node, a.used); f != nil {
-			f.At = time.Now()
-			e.state.Rejected = f
-			a.tell(pod, "", corev1.EventTypeWarning, f.Reason, f.Message)
-			return
+			return f
 		}
 	}
 	e.asked = u
 	for name, n := range u {
 		a.used[name] += n
 	}
+	return nil
 }
 
 // release gives back what an ended pod was counted for.

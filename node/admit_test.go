@@ -1,9 +1,16 @@
 package node
 
 import (
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pintle.dev/api"
+	"pintle.dev/client"
+	"pintle.dev/node/nodetest"
 )
 
 func TestForbiddenSysctls(t *testing.T) {
@@ -30,4 +37,50 @@ func TestForbiddenSysctls(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.sysctl, got, tt.want)
 		}
 	}
+}
+
+// TestAdmitByFreshNode binds a pod by a label, given to the node a moment ago, and cordons the node: the agent's own copy of
+// the node is older.
+func TestAdmitByFreshNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := nodetest.New()
+		a, err := New(Config{Name: "n", Client: c, Runtime: Runtime{Sandboxes: idle{}, Containers: struct{ Containers }{}, Images: struct{ Images }{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n, err := client.Nodes.Get(t.Context(), c, api.Key{Name: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = n.DeepCopy()
+		n.Labels["disk"], n.Spec.Unschedulable = "ssd", true
+		if _, err := client.Nodes.Update(t.Context(), c, n); err != nil {
+			t.Fatal(err)
+		}
+		for disk, reason := range map[string]string{"ssd": "", "tape": "NodeAffinity"} {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: disk, Namespace: "ns"}, Spec: corev1.PodSpec{NodeSelector: map[string]string{"disk": disk}}}
+			e := a.newEntry(PodState{})
+			if err := e.admit(t.Context(), pod); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if f := e.state.Rejected; f != nil {
+				got = f.Reason
+			}
+			if got != reason {
+				t.Errorf("a pod for disk=%s: rejected for %q, want %q", disk, got, reason)
+			}
+		}
+		a.Wait()
+		evs, err := client.Events.List(t.Context(), c, client.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(evs, func(e *corev1.Event) bool { return e.Message == "Node n status is now: NodeNotSchedulable" }) {
+			t.Errorf("no event says that the node was cordoned: %+v", evs)
+		}
+	})
 }

@@ -26,6 +26,15 @@ func (a *Agent) sayNode(reason, message string) { a.events.Normal(a.ref(), reaso
 // WarnNode records a warning about the node.
 func (a *Agent) WarnNode(reason, message string) { a.events.Warning(a.ref(), reason, "%s", message) }
 
+// announceSchedulable records that the node was cordoned, or is no longer.
+func (a *Agent) announceSchedulable(n *corev1.Node) {
+	reason := "NodeSchedulable"
+	if n.Spec.Unschedulable {
+		reason = "NodeNotSchedulable"
+	}
+	a.sayNode(reason, fmt.Sprintf("Node %s status is now: %s", a.cfg.Name, reason))
+}
+
 // announce records what a written status says anew, old being what the API said before, nil when it knew nothing. At its
 // start an agent says how each of its resources is, also when that is as it was.
 func (a *Agent) announce(old, now *corev1.Node) {

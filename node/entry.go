@@ -174,7 +174,10 @@ func (e *entry) step(ctx context.Context, pod *corev1.Pod) *written {
 	if pod != nil {
 		e.state.Namespace, e.state.Name, e.state.Grace = pod.Namespace, pod.Name, specGrace(pod)
 		e.state.Host = e.agent.host()
-		e.admit(pod)
+		if err := e.admit(ctx, pod); err != nil {
+			e.trouble(ctx, "admission", err)
+			return nil
+		}
 	}
 	e.reprobe(pod)
 	return e.perform(ctx, pod, Step(pod, e.state, time.Now()))

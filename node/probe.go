@@ -29,6 +29,7 @@ type Target struct {
 // probing is the probes of one running instance.
 type probing struct {
 	id     string
+	ending bool // of a pod that is being deleted: only readiness is looked at
 	cancel context.CancelFunc
 }
 
@@ -47,7 +48,7 @@ func (e *entry) reprobe(pod *corev1.Pod) {
 		in := c.Newest()
 		p := e.probes[spec.Name]
 		runs := in != nil && in.Phase == Running
-		if p != nil && (!runs || p.id != in.ID) {
+		if p != nil && (!runs || p.id != in.ID || p.ending != (pod.DeletionTimestamp != nil)) {
 			p.cancel()
 			delete(e.probes, spec.Name)
 			p = nil
@@ -62,7 +63,7 @@ func (e *entry) reprobe(pod *corev1.Pod) {
 			c.Probed = Probed{in.ID, Success, Success, Success}
 			continue
 		}
-		e.probe(pod, spec, in)
+		e.probe(pod, spec, in, c.Probed.Startup)
 	}
 }
 
@@ -73,8 +74,9 @@ func (e *entry) stopProbes() {
 	}
 }
 
-// probe runs the probes of one instance until it ends: the startup probe first, then the others side by side.
-func (e *entry) probe(pod *corev1.Pod, spec *corev1.Container, in *Instance) {
+// probe runs the probes of one instance until it ends: the startup probe first, then the others side by side. While the
+// pod is being deleted nobody restarts a container, and only the readiness of one that has started up counts.
+func (e *entry) probe(pod *corev1.Pod, spec *corev1.Container, in *Instance, begun Outcome) {
 	if spec.LivenessProbe == nil && spec.ReadinessProbe == nil && spec.StartupProbe == nil {
 		return
 	}
@@ -82,7 +84,15 @@ func (e *entry) probe(pod *corev1.Pod, spec *corev1.Container, in *Instance) {
 	if e.probes == nil {
 		e.probes = map[string]*probing{}
 	}
-	e.probes[spec.Name] = &probing{in.ID, cancel}
+	ending := pod.DeletionTimestamp != nil
+	e.probes[spec.Name] = &probing{in.ID, ending, cancel}
+	startup, liveness := spec.StartupProbe, spec.LivenessProbe
+	if ending {
+		if startup != nil && begun != Success {
+			return
+		}
+		startup, liveness = nil, nil
+	}
 	t := Target{Pod: pod, Spec: spec, ID: in.ID}
 	if s := e.state.Sandbox; s != nil && len(s.IPs) > 0 {
 		t.IP = s.IPs[0]
@@ -99,7 +109,7 @@ func (e *entry) probe(pod *corev1.Pod, spec *corev1.Container, in *Instance) {
 		})
 	}
 	e.agent.work.Go(func() {
-		if p := spec.StartupProbe; p != nil {
+		if p := startup; p != nil {
 			ok := e.rounds(ctx, t, p, "Startup", started, func(o Outcome) bool {
 				set(func(r *Probed) { r.Startup = o })
 				return true
@@ -108,7 +118,7 @@ func (e *entry) probe(pod *corev1.Pod, spec *corev1.Container, in *Instance) {
 				return
 			}
 		}
-		if p := spec.LivenessProbe; p != nil {
+		if p := liveness; p != nil {
 			e.agent.work.Go(func() {
 				e.rounds(ctx, t, p, "Liveness", started, func(o Outcome) bool {
 					set(func(r *Probed) { r.Liveness = o })

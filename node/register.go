@@ -63,7 +63,8 @@ func (a *Agent) enroll(ctx context.Context, n *corev1.Node) error {
 	return a.keep(rec)
 }
 
-// takeOver brings the labels of an existing node object up to date; its taints and annotations are others' business.
+// takeOver brings the labels and annotations that the agent sets on a node object up to date where there is one already; its
+// taints are others' business.
 func (a *Agent) takeOver(ctx context.Context, n *corev1.Node) error {
 	old, err := client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: n.Name})
 	if err != nil {
@@ -73,7 +74,11 @@ func (a *Agent) takeOver(ctx context.Context, n *corev1.Node) error {
 	if next.Labels == nil {
 		next.Labels = map[string]string{}
 	}
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
 	maps.Copy(next.Labels, n.Labels)
+	maps.Copy(next.Annotations, n.Annotations)
 	if next.Spec.PodCIDR == "" {
 		next.Spec.PodCIDR, next.Spec.PodCIDRs = n.Spec.PodCIDR, n.Spec.PodCIDRs
 	}
@@ -82,11 +87,20 @@ func (a *Agent) takeOver(ctx context.Context, n *corev1.Node) error {
 			return fmt.Errorf("updating the node object: %w", err)
 		}
 	}
-	if old, err = client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: n.Name}); err != nil {
-		return fmt.Errorf("reading the node object: %w", err)
+	if _, err = a.fetch(ctx); err != nil {
+		return err
 	}
-	a.know(old)
 	return a.reportStatus(ctx, true)
+}
+
+// fetch reads the node as the API has it now.
+func (a *Agent) fetch(ctx context.Context) (*corev1.Node, error) {
+	n, err := client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: a.cfg.Name})
+	if err != nil {
+		return nil, fmt.Errorf("reading node %s: %w", a.cfg.Name, err)
+	}
+	a.know(n)
+	return n, nil
 }
 
 func (a *Agent) labels() map[string]string {
@@ -116,8 +130,14 @@ func (a *Agent) know(n *corev1.Node) (old *corev1.Node) {
 	a.mu.Lock()
 	old, a.node = a.node, n
 	a.mu.Unlock()
-	if old != nil && old.UID != n.UID && a.cfg.Remade != nil {
-		a.cfg.Remade()
+	switch {
+	case old == nil:
+	case old.UID != n.UID:
+		if a.cfg.Remade != nil {
+			a.cfg.Remade()
+		}
+	case old.Spec.Unschedulable != n.Spec.Unschedulable && !a.cfg.Quiet:
+		a.announceSchedulable(n)
 	}
 	return old
 }
@@ -191,19 +211,26 @@ func (a *Agent) Beat(ctx context.Context) error {
 	return nil
 }
 
-// reportStatus writes the node's status when it has changed or has not been written for long.
+// reportStatus writes the node's status when it differs from the API's or has not been written for long.
 func (a *Agent) reportStatus(ctx context.Context, always bool) error {
 	a.mu.Lock()
-	old, due := a.node, time.Since(a.reported) >= reportPeriod
+	known, due := a.node != nil, time.Since(a.reported) >= reportPeriod
 	a.mu.Unlock()
-	if old == nil || a.cfg.Instant && !due && !always {
-		return nil
-	}
-	next := a.successor(ctx, old)
-	if !always && !due && sameNode(old, next) {
+	if !known || a.cfg.Instant && !due && !always {
 		return nil
 	}
 	for range 3 {
+		old, err := a.fetch(ctx)
+		if api.IsNotFound(err) {
+			return a.register(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		next := a.successor(ctx, old)
+		if !always && !due && sameNode(old, next) {
+			return nil
+		}
 		rec, err := client.Nodes.UpdateStatus(ctx, a.cfg.Client, next)
 		switch {
 		case err == nil:
@@ -213,15 +240,6 @@ func (a *Agent) reportStatus(ctx context.Context, always bool) error {
 		case !api.IsConflict(err):
 			return fmt.Errorf("writing the status of node %s: %w", a.cfg.Name, err)
 		}
-		fresh, err := client.Nodes.Get(ctx, a.cfg.Client, api.Key{Name: a.cfg.Name})
-		if api.IsNotFound(err) {
-			return a.register(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("reading node %s again: %w", a.cfg.Name, err)
-		}
-		a.know(fresh)
-		next = a.successor(ctx, fresh)
 	}
 	return nil // it is written with the next heartbeat
 }

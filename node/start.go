@@ -22,6 +22,9 @@ type refusal struct {
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
+// startAgain is the pause after a start that failed when there is no restart back-off yet.
+const startAgain = time.Second
+
 // startContainer makes and starts one container: image, configuration, creation, start, postStart hook.
 func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) {
 	spec := containerSpec(pod, a.Container)
@@ -54,13 +57,12 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 		f.Later = &Failure{Reason: "ImagePullBackOff", At: now.Add(settle),
 			Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", spec.Image, f.Message)}
 	}
-	if f.Reason == "RunContainerError" {
-		// The container is there and has ended: the restart back-off rules when the next may run.
-		c.Backoff.Delay = max(c.Backoff.Delay, firstBackoff)
-		c.Backoff.Used = now
-		f.Retry = now
-		f.Later = &Failure{Reason: crashLoop, At: now.Add(settle), Message: fmt.Sprintf(
-			"back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, a.Container, FullName(pod))}
+	if f.Reason == "RunContainerError" || f.Reason == "PostStartHookError" {
+		// The container is there and has ended: the restart back-off rules when the next may run, which is soon after the first.
+		f.Retry = now.Add(startAgain)
+		if c.Backoff.until(now).After(now) {
+			f.Later = &Failure{Reason: crashLoop, Message: c.Backoff.message(a.Container, pod), At: now.Add(settle)}
+		}
 	}
 	c.Failure = f
 	switch {

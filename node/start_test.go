@@ -147,3 +147,54 @@ func TestLeastGrace(t *testing.T) {
 		t.Errorf("grace periods %v, want %v", containers.stops, want)
 	}
 }
+
+// broken is a runtime whose containers end when they are started.
+type broken struct{ Containers }
+
+func (broken) Create(context.Context, *Launch) (string, error) { return "c", nil }
+func (broken) Start(context.Context, string) error             { return errors.New("no such file") }
+
+// TestFailedStarts starts a container that cannot run: the second time soon, then after the restart back-off, which shows
+// once it is waited for.
+func TestFailedStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, err := New(Config{Name: "n", Client: nodetest.New(), Runtime: Runtime{Sandboxes: struct{ Sandboxes }{}, Containers: broken{}, Images: &registry{imported: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := agent.newEntry(PodState{})
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "default", UID: "u"},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app:1"}}}}
+		c := e.state.Container("c")
+		for i, want := range []struct {
+			again time.Duration
+			later string
+		}{
+			{startAgain, ""},
+			{firstBackoff, "back-off 10s restarting failed container=c pod=p_default(u)"},
+			{2 * firstBackoff, "back-off 20s restarting failed container=c pod=p_default(u)"},
+		} {
+			e.startContainer(t.Context(), pod, &Action{Op: Start, Container: "c", Attempt: uint32(i)})
+			c.Instances = []Instance{{ID: "c", Phase: Exited, ExitCode: 128, Created: time.Now(), Finished: time.Now()}}
+			f := c.Failure
+			if f == nil || f.Reason != "RunContainerError" {
+				t.Fatalf("start %d: %+v", i, f)
+			}
+			again := f.Retry
+			if u := c.Backoff.until(time.Now()); u.After(again) {
+				again = u
+			}
+			later := ""
+			if f.Later != nil {
+				later = f.Later.Message
+			}
+			if time.Until(again) != want.again || later != want.later {
+				t.Errorf("start %d: again after %v, then %q; want %v, %q", i, time.Until(again), later, want.again, want.later)
+			}
+			time.Sleep(time.Until(again))
+		}
+		if err := agent.events.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

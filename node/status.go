@@ -132,7 +132,7 @@ func (b *reporter) container(spec *corev1.Container, old *corev1.ContainerStatus
 			s.AllocatedResources, s.Resources = spec.Resources.Requests, &spec.Resources
 		}
 	case Created:
-		s.State.Waiting = b.waiting(init)
+		s.State.Waiting = b.waiting()
 	default:
 		s.State = ended(in)
 		s.Ready = init && in.Phase == Exited && in.ExitCode == 0
@@ -160,7 +160,7 @@ func mounts(spec *corev1.Container, s *corev1.ContainerStatus) {
 
 // absent is the status of a container the runtime holds nothing of.
 func (b *reporter) absent(s *corev1.ContainerStatus, c *Container, old *corev1.ContainerStatus, init bool) {
-	s.State.Waiting = b.waiting(init)
+	s.State.Waiting = b.waiting()
 	if old != nil {
 		s.RestartCount = old.RestartCount
 		s.LastTerminationState = old.LastTerminationState
@@ -190,22 +190,13 @@ func (b *reporter) absent(s *corev1.ContainerStatus, c *Container, old *corev1.C
 	}
 }
 
-// waiting is the state of a container that has not been started and met no failure.
-func (b *reporter) waiting(init bool) *corev1.ContainerStateWaiting {
-	if len(b.pod.Spec.InitContainers) > 0 && (init || !b.initialized()) {
+// waiting is the state of a container that has not been started and met no failure. In a pod with init containers it says
+// so to the end, also when they are done.
+func (b *reporter) waiting() *corev1.ContainerStateWaiting {
+	if len(b.pod.Spec.InitContainers) > 0 {
 		return &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
 	}
 	return &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
-}
-
-func (b *reporter) initialized() bool {
-	for i := range b.pod.Spec.InitContainers {
-		c := b.have.container(b.pod.Spec.InitContainers[i].Name)
-		if c == nil || c.Newest() == nil || c.Newest().Phase != Exited || c.Newest().ExitCode != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // probed sets started and ready of a running container.
@@ -249,7 +240,7 @@ func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instanc
 		wait.Reason, wait.Message = f.Reason, f.Message
 	case c.Backoff.until(in.Finished).After(b.now):
 		wait.Reason = crashLoop
-		wait.Message = fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", c.Backoff.Delay, s.Name, FullName(b.pod))
+		wait.Message = c.Backoff.message(s.Name, b.pod)
 	case old != nil && old.State.Waiting != nil && old.State.Waiting.Reason == crashLoop && old.RestartCount == s.RestartCount:
 		wait = *old.State.Waiting // its time is over: it is about to run
 	default:
@@ -259,6 +250,11 @@ func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instanc
 		s.LastTerminationState = s.State
 	}
 	s.State = corev1.ContainerState{Waiting: &wait}
+}
+
+// message is what a container of a pod says while its restart is backed off.
+func (b Backoff) message(container string, pod *corev1.Pod) string {
+	return fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", b.Delay, container, FullName(pod))
 }
 
 // FullName is how messages of the kubelet name a pod.

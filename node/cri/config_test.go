@@ -184,6 +184,15 @@ func TestSandboxConfig(t *testing.T) {
 	if d := cfg.DnsConfig; len(d.Servers) != 1 || d.Options[0] != "ndots:2" {
 		t.Errorf("dns %v", d)
 	}
+	// What a pod adds to the cluster's configuration comes once, and its options replace those of the same name.
+	l.Pod.Spec.DNSPolicy = corev1.DNSClusterFirst
+	l.Pod.Spec.DNSConfig.Nameservers = append(l.Pod.Spec.DNSConfig.Nameservers, "10.96.0.10")
+	l.Pod.Spec.DNSConfig.Searches = []string{"cluster.local", "example.com"}
+	d := (&Runtime{cfg: Config{DNS: []string{"10.96.0.10"}}}).dns(l.Pod)
+	if got, want := strings.Join(append(append(d.Servers, d.Searches...), d.Options...), " "),
+		"10.96.0.10 192.0.2.53 ns.svc.cluster.local svc.cluster.local cluster.local example.com ndots:2"; got != want {
+		t.Errorf("dns %q, want %q", got, want)
+	}
 	if cfg.Linux.SecurityContext.NamespaceOptions.Pid != runtimeapi.NamespaceMode_POD || cfg.Metadata.Attempt != 3 {
 		t.Errorf("config %v", cfg)
 	}

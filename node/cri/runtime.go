@@ -341,7 +341,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, command []string, timeout
 		if status.Code(err) == codes.DeadlineExceeded {
 			return fmt.Sprintf("command timed out: %q timed out after %v", strings.Join(command, " "), timeout), 124, nil
 		}
-		return "", 0, fmt.Errorf("running %q in container %s: %w", command, id, err)
+		return "", 0, err // as it is: the API shows it in upstream's words
 	}
 	out := append(a.Stdout, a.Stderr...)
 	if len(out) > execOutput {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -100,24 +101,15 @@ func (r *Runtime) sandboxConfig(pod *corev1.Pod, attempt uint32) *runtimeapi.Pod
 	return cfg
 }
 
-// maxHostname is the longest hostname Linux takes.
-const maxHostname = 63
-
 // hostname is what the pod's host is called; "" on the host's network, where there is no name of its own to set: the
 // sandbox shares the host's UTS namespace.
 func hostname(pod *corev1.Pod) string {
 	if pod.Spec.HostNetwork {
 		return ""
 	}
-	name := pod.Name
-	if pod.Spec.Hostname != "" {
-		name = pod.Spec.Hostname
-	}
-	if len(name) > maxHostname {
-		name = strings.TrimRight(name[:maxHostname], "-.")
-	}
-	if fqdn := pod.Spec.SetHostnameAsFQDN; fqdn != nil && *fqdn && pod.Spec.Subdomain != "" {
-		name = name + "." + pod.Spec.Subdomain + "." + pod.Namespace + ".svc.cluster.local"
+	name, domain := node.Hostname(pod)
+	if fqdn := pod.Spec.SetHostnameAsFQDN; fqdn != nil && *fqdn && domain != "" {
+		name += "." + domain
 	}
 	return name
 }
@@ -137,17 +129,40 @@ func (r *Runtime) dns(pod *corev1.Pod) *runtimeapi.DNSConfig {
 		d = hostDNS()
 	}
 	if c := pod.Spec.DNSConfig; c != nil {
-		d.Servers = append(d.Servers, c.Nameservers...)
-		d.Searches = append(d.Searches, c.Searches...)
-		for _, o := range c.Options {
-			s := o.Name
-			if o.Value != nil {
-				s += ":" + *o.Value
-			}
-			d.Options = append(d.Options, s)
-		}
+		d.Servers = merge(d.Servers, c.Nameservers)
+		d.Searches = merge(d.Searches, c.Searches)
+		d.Options = override(d.Options, c.Options)
 	}
 	return d
+}
+
+// merge is a and what else b has, each once and in this order.
+func merge(a, b []string) []string {
+	var out []string
+	for _, s := range slices.Concat(a, b) {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// override is the options of a resolver with those of a pod in the place of the ones of the same name.
+func override(options []string, own []corev1.PodDNSConfigOption) []string {
+	out := slices.Clone(options)
+	for _, o := range own {
+		s := o.Name
+		if o.Value != nil {
+			s += ":" + *o.Value
+		}
+		same := func(has string) bool { name, _, _ := strings.Cut(has, ":"); return name == o.Name }
+		if i := slices.IndexFunc(out, same); i >= 0 {
+			out[i] = s
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // hostDNS is the host's resolver configuration; empty when it has none.

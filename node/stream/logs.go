@@ -94,7 +94,7 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request, t *target) error 
 	case in == nil && o.Previous:
 		return api.BadRequest("previous terminated container %q in pod %q not found", t.name, t.pod.Name)
 	case in == nil || in.Phase == node.Created:
-		return api.BadRequest("container %q in pod %q is waiting to start: %s", t.name, t.pod.Name, t.waits())
+		return api.BadRequest("container %q in pod %q is %s", t.name, t.pod.Name, t.waits())
 	}
 	path := filepath.Join(h.cfg.LogDir(t.pod.Namespace, t.pod.Name, string(t.pod.UID)), t.name, fmt.Sprint(in.Attempt)+".log")
 	if _, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -141,12 +141,23 @@ func (t *target) logged(previous bool) *node.Instance {
 	return t.newest()
 }
 
-// waits is why a container has not started, as the API has it.
+// waits is why a container has no log, after what the API says of it. A pod that the node refused has no containers at all.
 func (t *target) waits() string {
-	if s := t.status(); s != nil && s.State.Waiting != nil {
-		return s.State.Waiting.Reason
+	s := t.status()
+	switch {
+	case s == nil:
+		return "not available"
+	case s.State.Waiting == nil:
+		return "waiting to start - no logs yet"
 	}
-	return "ContainerCreating"
+	switch reason := s.State.Waiting.Reason; reason {
+	case "ErrImagePull":
+		return "waiting to start: image can't be pulled"
+	case "ImagePullBackOff":
+		return "waiting to start: trying and failing to pull image"
+	default:
+		return "waiting to start: " + reason
+	}
 }
 
 // flusher sends every write on its way.

@@ -162,6 +162,31 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestWaits words why a container has no log.
+func TestWaits(t *testing.T) {
+	waiting := func(reason string) *corev1.ContainerState {
+		return &corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
+	}
+	for _, c := range []struct {
+		state *corev1.ContainerState // nil for no status at all
+		want  string
+	}{
+		{nil, "not available"},
+		{&corev1.ContainerState{}, "waiting to start - no logs yet"},
+		{waiting("ErrImagePull"), "waiting to start: image can't be pulled"},
+		{waiting("ImagePullBackOff"), "waiting to start: trying and failing to pull image"},
+		{waiting("PodInitializing"), "waiting to start: PodInitializing"},
+	} {
+		pod := &corev1.Pod{}
+		if c.state != nil {
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", State: *c.state}}
+		}
+		if got := (&target{pod: pod, name: "c"}).waits(); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.state, got, c.want)
+		}
+	}
+}
+
 // TestLogged chooses the instance whose log is meant: the status says which was the last to end.
 func TestLogged(t *testing.T) {
 	ended := func(id string) corev1.ContainerState {

@@ -116,12 +116,16 @@ func (m *Manager) setUp(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) 
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making the volume's directory: %w", err)
 		}
-		if m.root && (v.Secret != nil || v.Projected != nil) { // secrets do not touch the disk
-			if err := mountTmpfs(dir, ""); err != nil {
-				return err
+		mode := os.FileMode(0o777)
+		if v.ConfigMap == nil { // what may be secret does not touch the disk
+			mode |= os.ModeSticky // as every tmpfs has it
+			if m.root {
+				if err := mountTmpfs(dir, ""); err != nil {
+					return err
+				}
 			}
 		}
-		if err := share(dir, 0o777|os.ModeSticky, m.fsGroup(pod)); err != nil {
+		if err := share(dir, mode, m.fsGroup(pod)); err != nil {
 			return err
 		}
 		return m.write(ctx, pod, v)

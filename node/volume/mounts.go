@@ -137,7 +137,7 @@ func (m *Manager) subPath(l *node.Launch, vm *corev1.VolumeMount, volume, sub st
 	defer root.Close()
 	st, err := root.Stat(sub)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := root.MkdirAll(sub, 0o750); err != nil {
+		if err := root.MkdirAll(sub, 0o755); err != nil {
 			return "", err
 		}
 		if err := root.Chmod(sub, volumeMode(volume)); err != nil {
@@ -210,14 +210,11 @@ func (m *Manager) hostEntries(b *strings.Builder, l *node.Launch) error {
 	}
 	b.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 		"fe00::\tip6-localnet\nfe00::\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
-	host := l.Pod.Spec.Hostname
-	if host == "" {
-		host = l.Pod.Name
-	}
+	host, domain := node.Hostname(l.Pod)
 	if l.Sandbox != nil {
 		for _, ip := range l.Sandbox.IPs {
-			if d := l.Pod.Spec.Subdomain; d != "" {
-				fmt.Fprintf(b, "%s\t%s.%s.%s.svc.cluster.local\t%s\n", ip, host, d, l.Pod.Namespace, host)
+			if domain != "" {
+				fmt.Fprintf(b, "%s\t%s.%s\t%s\n", ip, host, domain, host)
 			} else {
 				fmt.Fprintf(b, "%s\t%s\n", ip, host)
 			}

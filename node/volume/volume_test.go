@@ -301,6 +301,33 @@ func TestProjectForGroup(t *testing.T) {
 }
 
 // TestTerminationMessagesDoNotAddUp makes the mounts of many attempts: messages stay for those that may have a container.
+// TestVolumeModes looks at the directories of volumes: those in memory are sticky, as every tmpfs is, and what a subPath
+// makes on its way can be passed by everybody.
+func TestVolumeModes(t *testing.T) {
+	m, _ := manager(t)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"}, Spec: corev1.PodSpec{Volumes: []corev1.Volume{
+		{Name: "cm", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "cm"}}}},
+		{Name: "down", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{}}},
+		{Name: "e", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+	}}}
+	if err := m.SetUp(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	vm := &corev1.VolumeMount{Name: "e", MountPath: "/e", SubPath: "a/b"}
+	if _, err := m.subPath(&node.Launch{Pod: pod, Spec: &corev1.Container{Name: "c"}}, vm, m.volume(pod, "e"), "a/b", 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"cm": 0o777, "down": 0o777 | os.ModeSticky, "e": 0o777, "e/a": 0o755, "e/a/b": 0o777} {
+		st, err := os.Stat(m.volume(pod, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := st.Mode() &^ os.ModeDir; got != want {
+			t.Errorf("%s: mode %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestTerminationMessagesDoNotAddUp(t *testing.T) {
 	m, _ := manager(t)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"},
