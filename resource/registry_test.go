@@ -50,6 +50,9 @@ func TestRegistryServesOneTableUnderTwoGroups(t *testing.T) {
 	if r.Remove(d.Resource) {
 		t.Error("Remove found it twice")
 	}
+	if len(r.Snapshot().groups) > 0 {
+		t.Error("groups without members are kept")
+	}
 }
 
 func TestRegistryPutReplacesAndNotifies(t *testing.T) {
