@@ -35,6 +35,9 @@ const (
 	workers = 20
 	// checkedOwners is how many owners are remembered as alive, as deleted and as absent, each.
 	checkedOwners = 4096
+	// settle is how long changes of the catalog are collected. CustomResourceDefinitions come by the hundred, one right
+	// after the other, and each of them has all resources looked at.
+	settle = 100 * time.Millisecond
 )
 
 // ref identifies an object to look at.
@@ -115,6 +118,10 @@ func (g *collector) follow(ctx context.Context, wg *sync.WaitGroup) {
 		}
 		select {
 		case <-changed:
+		case <-ctx.Done():
+		}
+		select {
+		case <-time.After(settle):
 		case <-ctx.Done():
 			for _, cancel := range following {
 				cancel()
