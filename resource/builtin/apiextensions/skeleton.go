@@ -13,7 +13,7 @@ import (
 )
 
 // skeleton is what upstream still has to judge of a definition whose schemas are sound: everything but the schemas, and of
-// those what CEL rules see, unless it was accepted before. Its validation is a small part of the definition's. What is left
+// those what CEL rules see, unless the rules are plain or were accepted before. Its validation is a small part of the definition's. What is left
 // out can only make rules look dearer than they are, as upstream estimates sizes: what it accepts of a skeleton it accepts
 // of the whole, and seen is then to be remembered. ok is false when a schema may not be sound, or when other parts of the
 // definition refer to schemas.
@@ -26,7 +26,7 @@ func skeleton(crd *definition) (_ *definition, seen []ruling, ok bool) {
 		if len(v.SelectableFields) > 0 || !sound(s) {
 			return nil
 		}
-		if b := bones(s, ""); b != nil {
+		if b := bones(s, ""); b != nil && !soundRules(b) {
 			if r := rulingOf(b); !accepted.has(r) {
 				seen = append(seen, r)
 				return b
@@ -50,7 +50,7 @@ func rulingOf(s *props) ruling {
 
 // accepted are the skeletons that upstream has accepted lately. The versions of a definition mostly have the same rules, an
 // operator's definitions many of them, and who applies definitions anew or changes their conversion has them judged again:
-// to compile a rule costs as much as all else that a definition takes.
+// for upstream to compile a rule costs as much as all else that a definition takes.
 var accepted rulings
 
 type rulings struct {

@@ -78,7 +78,7 @@ func TestAcceptedRulesAreNotJudgedAgain(t *testing.T) {
 		}
 		return small.Spec.Versions[0].Schema.OpenAPIV3Schema
 	}
-	if s := schemas("self.a == 'once accepted'"); len(s.Properties) > 0 {
+	if s := schemas("self.a.lowerAscii() == 'once accepted'"); len(s.Properties) > 0 {
 		t.Error("a rule that was accepted is judged again")
 	}
 	for range 2 {
@@ -89,7 +89,7 @@ func TestAcceptedRulesAreNotJudgedAgain(t *testing.T) {
 }
 
 func TestSkeletonHasWhatRulesSee(t *testing.T) {
-	crd := definitionOf(t, usual[2])
+	crd := definitionOf(t, strings.Replace(usual[2], "self.name !=", "self.name.lowerAscii() !=", 1))
 	small, _, ok := skeleton(crd)
 	if !ok {
 		t.Fatal("no skeleton")
