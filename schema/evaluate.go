@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	celgo "github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/functions"
 	celtypes "github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
@@ -169,10 +170,35 @@ func compileRule(env *celgo.Env, text string, self *rule.Type) (r celRule, err e
 		r.transition = r.transition || ref.Name == cel.OldScopedVarName
 	}
 	r.program = sync.OnceValues(func() (celgo.Program, error) { return newProgram(env, checked) })
-	if r.compiled = rule.Compile(checked.NativeRep(), self); r.compiled == nil {
+	if r.compiled = rule.Compile(checked.NativeRep(), self, celFunction); r.compiled == nil {
 		_, err = r.program()
 	}
 	return r, err
+}
+
+// celFunction is what cel-go runs for a function or an overload of one, guarded against huge quantities.
+func celFunction(name string) *functions.Overload { return celFunctions()[name] }
+
+var celFunctions = sync.OnceValue(func() map[string]*functions.Overload {
+	all := map[string]*functions.Overload{}
+	for name, f := range storedExpressions().Functions() {
+		bindings, err := f.Bindings()
+		if err != nil {
+			panic(fmt.Sprintf("schema: CEL function %s: %v", name, err))
+		}
+		for _, b := range bindings {
+			if readsQuantity(name) {
+				b.Unary, b.Function = guardedQuantities(b.Unary), nil
+			}
+			all[b.Operator] = b
+		}
+	}
+	return all
+})
+
+// storedExpressions is the environment that rules are compiled in, without their variables.
+func storedExpressions() *celgo.Env {
+	return environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv()
 }
 
 // newProgram is cel-go's program of an expression, which is guarded against huge quantities.
@@ -183,7 +209,7 @@ func newProgram(env *celgo.Env, checked *celgo.Ast) (celgo.Program, error) {
 
 // ruleEnv is the environment in which a rule with self of type t is compiled.
 func ruleEnv(t *apiservercel.DeclType, optionalOld bool) (*celgo.Env, error) {
-	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).StoredExpressionsEnv()
+	base := storedExpressions()
 	provider := apiservercel.NewDeclTypeProvider(t)
 	provider.SetRecognizeKeywordAsFieldName(true)
 	options, err := provider.EnvOptions(base.CELTypeProvider())

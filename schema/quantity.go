@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/google/cel-go/common/functions"
 	celtypes "github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
@@ -147,10 +148,23 @@ const hugeQuantityName = "@hugeQuantity"
 // together of harmless parts of a document.
 func guardQuantity(i interpreter.Interpretable) (interpreter.Interpretable, error) {
 	call, ok := i.(interpreter.InterpretableCall)
-	if !ok || len(call.Args()) != 1 || call.Function() != "quantity" && call.Function() != "isQuantity" {
+	if !ok || len(call.Args()) != 1 || !readsQuantity(call.Function()) {
 		return i, nil
 	}
 	return &guardedQuantity{call}, nil
+}
+
+// readsQuantity reports whether a function parses quantities.
+func readsQuantity(function string) bool { return function == "quantity" || function == "isQuantity" }
+
+// guardedQuantities is read but for huge quantities, which are an error.
+func guardedQuantities(read functions.UnaryOp) functions.UnaryOp {
+	return func(v ref.Val) ref.Val {
+		if text, ok := v.(celtypes.String); ok && HugeQuantity(string(text)) {
+			return celtypes.NewErr("the exponent of a quantity must be between -%d and %d", MaxExponent, MaxExponent)
+		}
+		return read(v)
+	}
 }
 
 // guardedQuantity takes over a call, with the same results: a quantity, or whether it is one.

@@ -8,44 +8,44 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/overloads"
 
 	"pintle.dev/object"
 )
 
 // function is a call of a function whose arguments are all evaluated.
-func (c *compiler) function(overload string, args []term) term {
+func (c *compiler) function(e ast.Expr, args []term) term {
+	overload := c.overload(e)
 	switch overload {
 	case overloads.InList:
 		return c.inList(args[0], args[1])
 	case overloads.InMap:
 		return c.inMap(args[0], args[1])
-	case overloads.Matches, overloads.MatchesString:
-		return c.matches(args[0], args[1])
 	}
-	for _, a := range args {
-		if len(args) == 2 && a.kind() != args[0].kind() {
-			return c.no()
-		}
-	}
+	var t term
 	switch {
 	case len(args) == 1:
-		return c.unary(overload, args[0])
-	case len(args) != 2:
+		t = unary(overload, args[0])
+	case len(args) != 2 || args[0].kind() != args[1].kind():
 	case args[0].kind() == intKind:
-		return c.ints(overload, args[0].int, args[1].int)
+		t = ints(overload, args[0].int, args[1].int)
 	case args[0].kind() == doubleKind:
-		return c.doubles(overload, args[0].double, args[1].double)
+		t = doubles(overload, args[0].double, args[1].double)
 	case args[0].kind() == stringKind:
-		return c.strings(overload, args[0].string, args[1].string)
+		t = c.strings(overload, args[0], args[1])
 	}
-	return c.no()
+	if t.typ == nil {
+		return c.library(e, args)
+	}
+	return t
 }
 
-// unary is a call with one argument. What CEL does not know the type of it takes for any: that is checked as it runs.
-func (c *compiler) unary(overload string, a term) term {
+// unary is a call with one argument; the zero term when it is not known. What CEL does not know the type of it takes for
+// any, which is for cel-go's own functions.
+func unary(overload string, a term) term {
 	if a.kind() == opaqueKind {
-		return c.no()
+		return term{}
 	}
 	switch overload {
 	case overloads.LogicalNot:
@@ -72,7 +72,7 @@ func (c *compiler) unary(overload string, a term) term {
 	case "string_upper_ascii":
 		return stringTerm(func(f *frame) string { return mapped(f, a.string(f), upperASCII) })
 	}
-	return c.no()
+	return term{}
 }
 
 // mapped is s with each character changed.
@@ -95,7 +95,7 @@ func upperASCII(r rune) rune {
 	return r
 }
 
-func (c *compiler) ints(overload string, a, b func(*frame) int64) term {
+func ints(overload string, a, b func(*frame) int64) term {
 	switch overload {
 	case overloads.AddInt64:
 		return intTerm(arithmetic(a, b, func(x, y int64) (int64, bool) { return x + y, (x+y > x) == (y > 0) }))
@@ -126,10 +126,10 @@ func (c *compiler) ints(overload string, a, b func(*frame) int64) term {
 	case overloads.LessInt64, overloads.LessEqualsInt64, overloads.GreaterInt64, overloads.GreaterEqualsInt64:
 		return ordered(overload, a, b, func(f *frame, _, _ int64) { f.cost++ })
 	}
-	return c.no()
+	return term{}
 }
 
-func (c *compiler) doubles(overload string, a, b func(*frame) float64) term {
+func doubles(overload string, a, b func(*frame) float64) term {
 	switch overload {
 	case overloads.AddDouble:
 		return doubleTerm(arithmetic(a, b, func(x, y float64) (float64, bool) { return x + y, true }))
@@ -147,7 +147,7 @@ func (c *compiler) doubles(overload string, a, b func(*frame) float64) term {
 			}
 		})
 	}
-	return c.no()
+	return term{}
 }
 
 // arithmetic is an operation that reports whether it has a result.
@@ -163,8 +163,11 @@ func arithmetic[T int64 | float64](a, b func(*frame) T, op func(x, y T) (T, bool
 	}
 }
 
-func (c *compiler) strings(overload string, a, b func(*frame) string) term {
+func (c *compiler) strings(overload string, text, other term) term {
+	a, b := text.string, other.string
 	switch overload {
+	case overloads.Matches, overloads.MatchesString, "string_find_string":
+		return c.matches(overload, text, other)
 	case overloads.AddString:
 		return stringTerm(func(f *frame) string {
 			x, y := a(f), b(f)
@@ -195,7 +198,7 @@ func (c *compiler) strings(overload string, a, b func(*frame) string) term {
 	case overloads.LessString, overloads.LessEqualsString, overloads.GreaterString, overloads.GreaterEqualsString:
 		return ordered(overload, a, b, chargeStrings)
 	}
-	return c.no()
+	return term{}
 }
 
 // chargeStrings is the cost of comparing two strings.
@@ -223,31 +226,40 @@ func ordered[T cmp.Ordered](overload string, a, b func(*frame) T, charge func(f 
 	})
 }
 
-// matches knows patterns that are literals.
-func (c *compiler) matches(a, pattern term) term {
+// matches is matching with a pattern, or finding what it matches. It knows patterns that are literals.
+func (c *compiler) matches(overload string, a, pattern term) term {
 	text, ok := pattern.literal.(string)
-	if !ok || a.kind() != stringKind {
-		return c.no()
+	if !ok {
+		return term{}
 	}
 	re, err := regexp.Compile(text)
 	if err != nil {
 		return c.no() // cel-go refuses the rule
 	}
-	perUnit := uint64(math.Ceil(float64(utf8.RuneCountInString(text)) * 0.25))
-	return boolTerm(func(f *frame) bool {
+	size := utf8.RuneCountInString(text)
+	subject := func(f *frame) string {
 		s := a.string(f)
-		f.charge(traversal(1+utf8.RuneCountInString(s)) * perUnit)
-		return !f.failed && re.MatchString(s)
-	})
+		if f.charge(matching(utf8.RuneCountInString(s), size)); f.failed {
+			return ""
+		}
+		return s
+	}
+	if overload == "string_find_string" {
+		return stringTerm(func(f *frame) string { return re.FindString(subject(f)) })
+	}
+	return boolTerm(func(f *frame) bool { return re.MatchString(subject(f)) })
 }
 
 // inList is membership in a list. That in a list of constants is made a set by cel-go, and costs nothing.
 func (c *compiler) inList(a, list term) term {
+	if list.kind() != listKind {
+		return c.no()
+	}
 	fixed, _ := list.literal.(*object.Value)
 	switch {
 	case fixed != nil && fixed.Len() == 0:
 		return constant(false) // whatever a is: cel-go does not look
-	case list.kind() != listKind || list.typ.elem == nil || list.typ.elem.kind != a.kind():
+	case list.typ.elem == nil || list.typ.elem.kind != a.kind():
 		return c.no()
 	case fixed != nil:
 		return c.inSet(a, fixed)

@@ -12,9 +12,10 @@ import (
 )
 
 // Compile compiles a checked expression whose self is of the given type. So is oldSelf, or an optional of it. It returns
-// nil when there is something in the expression that only cel-go knows.
-func Compile(checked *ast.AST, self *Type) *Rule {
-	c := &compiler{checked: checked, self: self}
+// nil when there is something in the expression that only cel-go knows. Functions are those of the environment it was
+// checked in.
+func Compile(checked *ast.AST, self *Type, functions Functions) *Rule {
+	c := &compiler{checked: checked, self: self, functions: functions}
 	t := c.expr(checked.Expr())
 	if c.unknown || t.kind() != boolKind {
 		return nil
@@ -23,10 +24,11 @@ func Compile(checked *ast.AST, self *Type) *Rule {
 }
 
 type compiler struct {
-	checked *ast.AST
-	self    *Type
-	scope   []binding // the innermost last
-	slots   int       // variables so far
+	checked   *ast.AST
+	self      *Type
+	functions Functions
+	scope     []binding // the innermost last
+	slots     int       // variables so far
 
 	// unknown says that there is something that only cel-go knows. What is compiled from then on is never run.
 	unknown bool
@@ -58,6 +60,8 @@ func (c *compiler) expr(e ast.Expr) term {
 		}
 	case ast.ListKind:
 		return c.list(e.AsList())
+	case ast.MapKind:
+		return c.fixedMap(e.AsMap())
 	case ast.CallKind:
 		return c.call(e)
 	case ast.ComprehensionKind:
@@ -77,7 +81,9 @@ func (c *compiler) literal(v ref.Val) term {
 	case types.String:
 		return constant(string(v))
 	}
-	return c.no()
+	t := foreign(func(*frame) ref.Val { return v })
+	t.literal = v
+	return t
 }
 
 // lookup is the innermost variable of that name; nil when there is none.
@@ -105,6 +111,9 @@ func (c *compiler) ident(e ast.Expr) term {
 	if r == nil || r.Value != nil || r.Name != e.AsIdent() {
 		return c.no()
 	}
+	if c.checked.GetType(e.ID()).Kind() == types.TypeKind {
+		return c.typeName(r.Name)
+	}
 	if b := c.lookup(r.Name); b != nil {
 		return b.term
 	}
@@ -119,6 +128,16 @@ func (c *compiler) ident(e ast.Expr) term {
 	}
 	t.attribute, t.ident = true, 1
 	return t
+}
+
+// typeName is the name of a type, which is a value too.
+func (c *compiler) typeName(name string) term {
+	for _, t := range []*types.Type{types.BoolType, types.IntType, types.UintType, types.DoubleType, types.StringType, types.BytesType} {
+		if t.TypeName() == name {
+			return c.literal(t)
+		}
+	}
+	return c.no()
 }
 
 // base is what it costs to start with the value of a term instead of qualifying it further.
@@ -198,7 +217,11 @@ func (c *compiler) list(l ast.ListExpr) term {
 			return c.no()
 		}
 		fixed = fixed && t.literal != nil
-		items = append(items, t.boxed())
+		item := t.boxed()
+		if item == nil {
+			return c.no()
+		}
+		items = append(items, item)
 	}
 	if c.unknown {
 		return c.no()
@@ -222,9 +245,29 @@ func (c *compiler) list(l ast.ListExpr) term {
 	}}
 }
 
+// fixedMap is a map of strings to constants of one type, or an empty one. It is made beforehand and costs nothing.
+func (c *compiler) fixedMap(m ast.MapExpr) term {
+	v := object.NewMap()
+	var elem *Type
+	for _, entry := range m.Entries() {
+		e := entry.AsMapEntry()
+		key, of := c.expr(e.Key()), c.expr(e.Value())
+		name, ok := key.literal.(string)
+		if !ok || of.literal == nil || !of.typ.scalar() || elem != nil && !elem.same(of.typ) || e.IsOptional() || v.Get(name) != nil {
+			return c.no()
+		}
+		elem = of.typ
+		v.Set(name, of.boxed()(new(frame)))
+	}
+	if c.unknown {
+		return c.no()
+	}
+	return term{typ: &Type{kind: mapKind, elem: elem}, literal: &v, value: func(*frame) *object.Value { return &v }}
+}
+
 // index is a list's item or a map's value.
 func (c *compiler) index(of, at term) term {
-	if of.typ.elem == nil {
+	if of.typ.elem == nil || c.unknown {
 		return c.no() // an object, or a list that is always empty
 	}
 	cost := 1 + of.base()
@@ -265,10 +308,11 @@ func (c *compiler) index(of, at term) term {
 
 // conditional is ?:, whose branches cost no more than what comes after their names.
 func (c *compiler) conditional(when, then, or term) term {
-	if when.kind() != boolKind || !then.typ.same(or.typ) {
+	typ := then.typ.either(or.typ)
+	if when.kind() != boolKind || typ == nil {
 		return c.no()
 	}
-	t := term{typ: then.typ, attribute: true}
+	t := term{typ: typ, attribute: true}
 	choose := func(f *frame) bool {
 		if when.bool(f) {
 			f.cost -= then.ident
@@ -286,6 +330,8 @@ func (c *compiler) conditional(when, then, or term) term {
 		t.double = either(choose, then.double, or.double)
 	case stringKind:
 		t.string = either(choose, then.string, or.string)
+	case opaqueKind:
+		t.foreign = either(choose, then.foreign, or.foreign)
 	default:
 		t.value = either(choose, then.value, or.value)
 	}
@@ -337,7 +383,7 @@ func (c *compiler) call(e ast.Expr) term {
 	case operators.Equals, operators.NotEquals:
 		return c.equality(args[0], args[1], name == operators.NotEquals)
 	}
-	return c.function(c.overload(e), args)
+	return c.function(e, args)
 }
 
 // old is what an optional oldSelf is asked for.

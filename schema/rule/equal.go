@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -12,21 +14,19 @@ import (
 
 // equality is == and, when not is set, !=.
 func (c *compiler) equality(a, b term, not bool) term {
-	if a.kind() != b.kind() {
-		return c.no()
-	}
-	switch a.kind() {
-	case boolKind:
+	switch {
+	case a.kind() != b.kind():
+		return c.equalityForeign(a, b, not)
+	case a.kind() == boolKind:
 		return equals(a.bool, b.bool, not, func(f *frame, _, _ bool) { f.cost++ })
-	case intKind:
+	case a.kind() == intKind:
 		return equals(a.int, b.int, not, func(f *frame, _, _ int64) { f.cost++ })
-	case doubleKind:
+	case a.kind() == doubleKind:
 		return equals(a.double, b.double, not, func(f *frame, _, _ float64) { f.cost++ })
-	case stringKind:
+	case a.kind() == stringKind:
 		return equals(a.string, b.string, not, chargeStrings)
-	}
-	if a.typ != b.typ || a.typ.schema == nil {
-		return c.no()
+	case a.kind() == opaqueKind || a.typ != b.typ || a.typ.schema == nil:
+		return c.equalityForeign(a, b, not)
 	}
 	typ := a.typ
 	return boolTerm(func(f *frame) bool {
@@ -40,6 +40,28 @@ func (c *compiler) equality(a, b term, not bool) term {
 			f.fail()
 		}
 		return equal != not
+	})
+}
+
+// equalityForeign compares values as cel-go has them.
+func (c *compiler) equalityForeign(a, b term, not bool) term {
+	left, right := a.foreigner(), b.foreigner()
+	if left == nil || right == nil {
+		return c.no()
+	}
+	function := operators.Equals
+	if not {
+		function = operators.NotEquals
+	}
+	return boolTerm(func(f *frame) bool {
+		x, y := left(f), right(f)
+		if f.failed {
+			return false
+		}
+		equal := types.Equal(x, y)
+		f.charge(costOf(function, overloads.Equals, []ref.Val{x, y}, equal))
+		f.want(!isError(equal))
+		return (equal == types.True) != not
 	})
 }
 

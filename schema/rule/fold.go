@@ -4,6 +4,7 @@ import (
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/overloads"
+	"github.com/google/cel-go/common/types/ref"
 
 	"pintle.dev/object"
 )
@@ -105,6 +106,8 @@ func after(loop func(*frame), result term) term {
 		t.bool = func(f *frame) bool { loop(f); return result.bool(f) }
 	case intKind:
 		t.int = func(f *frame) int64 { loop(f); return result.int(f) }
+	case opaqueKind:
+		t.foreign = func(f *frame) ref.Val { loop(f); return result.foreign(f) }
 	default:
 		t.value = func(f *frame) *object.Value { loop(f); return result.value(f) }
 	}
@@ -134,10 +137,10 @@ func (c *compiler) appended(e ast.Expr) (t term, ok bool) {
 	case !elem.same(item.typ):
 		return c.no(), true
 	}
-	if c.unknown {
+	cost, box := uint64(2), item.boxed() // for the name of the list and for adding
+	if c.unknown || box == nil {
 		return c.no(), true
 	}
-	cost, box := uint64(2), item.boxed() // for the name of the list and for adding
 	if item.literal == nil {
 		cost += 10 // for the list of one item
 	}

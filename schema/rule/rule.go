@@ -13,7 +13,8 @@
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
 //
 // Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go
-// and fold.go have those of functions and macros, equal.go compares what is no scalar.
+// and fold.go have those of functions and macros, equal.go compares what is no scalar. Of values that are no JSON, and
+// functions that are not common, library.go leaves it to cel-go's own implementation of each function.
 package rule
 
 import (

@@ -3,20 +3,24 @@ package rule
 import (
 	"math"
 
+	"github.com/google/cel-go/common/types/ref"
+
 	"pintle.dev/object"
 )
 
-// term is a compiled expression. One of its functions is set, that of its type's kind; value is that of all kinds that
-// are no scalars. Running it adds its cost to the frame.
+// term is a compiled expression. One of its functions is set, that of its type's kind; value is that of lists, maps and
+// objects. Running it adds its cost to the frame.
 type term struct {
-	typ    *Type
-	bool   func(*frame) bool
-	int    func(*frame) int64
-	double func(*frame) float64
-	string func(*frame) string
-	value  func(*frame) *object.Value
+	typ     *Type
+	bool    func(*frame) bool
+	int     func(*frame) int64
+	double  func(*frame) float64
+	string  func(*frame) string
+	value   func(*frame) *object.Value
+	foreign func(*frame) ref.Val // of what only cel-go knows
 
-	// literal is what a constant is: a bool, int64, float64, string, or the *object.Value of a list; nil otherwise.
+	// literal is what a constant is: a bool, int64, float64, string, ref.Val, or the *object.Value of a list or map; nil
+	// otherwise.
 	literal any
 	// attribute says that cel-go would add a qualifier to the term rather than start with its value.
 	attribute bool
@@ -78,7 +82,7 @@ func read(t *Type, at func(*frame) *object.Value) term {
 			return v
 		}
 	default:
-		out.value = at
+		out.foreign = func(f *frame) ref.Val { return f.upstream(t, at(f)) }
 	}
 	return out
 }
@@ -104,7 +108,7 @@ func intTerm(run func(*frame) int64) term      { return term{typ: intType, int: 
 func doubleTerm(run func(*frame) float64) term { return term{typ: doubleType, double: run} }
 func stringTerm(run func(*frame) string) term  { return term{typ: stringType, string: run} }
 
-// boxed runs the term for its value as an item of a list.
+// boxed runs the term for its value as an item of a list; nil when it cannot be one.
 func (t term) boxed() func(*frame) object.Value {
 	switch t.kind() {
 	case boolKind:
@@ -122,6 +126,9 @@ func (t term) boxed() func(*frame) object.Value {
 		}
 	case stringKind:
 		return func(f *frame) object.Value { return object.NewString(t.string(f)) }
+	}
+	if t.kind() == opaqueKind {
+		return nil
 	}
 	return func(f *frame) object.Value {
 		if v := t.value(f); v != nil {

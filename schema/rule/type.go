@@ -10,7 +10,7 @@ import (
 type kind uint8
 
 const (
-	opaqueKind kind = iota // whatever only upstream's values know: times, int-or-string, what is preserved
+	opaqueKind kind = iota // whatever only cel-go's values know: times, int-or-string, what is preserved
 	boolKind
 	intKind
 	doubleKind
@@ -33,6 +33,7 @@ type Type struct {
 
 // Types of what rules make.
 var (
+	opaqueType = &Type{}
 	boolType   = &Type{kind: boolKind}
 	intType    = &Type{kind: intKind}
 	doubleType = &Type{kind: doubleKind}
@@ -89,10 +90,26 @@ func (t *Type) same(u *Type) bool {
 		return true
 	case t == nil || u == nil || t.kind != u.kind:
 		return false
-	case t.scalar():
+	case t.scalar(), t.kind == opaqueKind:
 		return true
 	}
 	return t.schema == nil && u.schema == nil && t.elem.same(u.elem)
+}
+
+// either is the type of terms that are a t or a u; nil when they are not read alike. A list that is written out empty is
+// of any type.
+func (t *Type) either(u *Type) *Type {
+	switch {
+	case t.same(u):
+		return t
+	case t.kind != u.kind || t.kind != listKind && t.kind != mapKind:
+		return nil
+	case t.elem == nil:
+		return &Type{kind: t.kind, elem: u.elem, unordered: u.unordered}
+	case u.elem == nil, t.elem.same(u.elem):
+		return &Type{kind: t.kind, elem: t.elem, unordered: t.unordered || u.unordered}
+	}
+	return nil
 }
 
 func (t *Type) scalar() bool { return boolKind <= t.kind && t.kind <= stringKind }

@@ -1,0 +1,276 @@
+package rule
+
+import (
+	"math"
+
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/functions"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/overloads"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	cellibrary "k8s.io/apiserver/pkg/cel/library"
+
+	"pintle.dev/object"
+)
+
+// Functions finds what cel-go calls for an overload or, under its name, for a function whose overload depends on the
+// values. It returns nil when there is none.
+type Functions func(name string) *functions.Overload
+
+// inLibrary reports whether a function is one that cel-go calls with its evaluated arguments and charges for as costOf
+// does. That is none of the operators which are no calls to it, nor of the functions with a cost of their own: sets.* and
+// those of lists that cel-go's ext package adds.
+func inLibrary(function string) bool {
+	switch function {
+	case // operators, on values other than those that call.go knows
+		"_<_", "_<=_", "_>_", "_>=_", "_+_", "_-_", "_*_", "_/_", "_%_", "-_",
+		// the standard library
+		"size", "matches", "contains", "startsWith", "endsWith",
+		"bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "type",
+		"getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek", "getHours", "getMinutes", "getSeconds", "getMilliseconds",
+		"hasValue", "value",
+		// strings and regular expressions
+		"charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "find", "findAll",
+		// lists
+		"isSorted", "sum", "min", "max",
+		// what strings mean
+		"isURL", "url", "getScheme", "getHost", "getHostname", "getPort", "getEscapedPath", "getQuery",
+		"isIP", "ip", "ip.isCanonical", "family", "isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast",
+		"isCIDR", "cidr", "containsIP", "containsCIDR", "masked", "prefixLength",
+		"isQuantity", "quantity", "sign", "isInteger", "asInteger", "asApproximateFloat", "isGreaterThan", "isLessThan", "compareTo", "add", "sub",
+		"isSemver", "semver", "major", "minor", "patch",
+		"format.named", "validate":
+		return true
+	}
+	_, format := cellibrary.ConstantFormats[formatName(function)]
+	return format
+}
+
+// formatName is the name of the format that a function gives; "" when it gives none.
+func formatName(function string) string {
+	const prefix = "format."
+	if len(function) > len(prefix) && function[:len(prefix)] == prefix {
+		return function[len(prefix):]
+	}
+	return ""
+}
+
+// library is a call of a function that cel-go itself runs.
+func (c *compiler) library(e ast.Expr, args []term) term {
+	function, overload := e.AsCall().FunctionName(), c.overload(e)
+	if !inLibrary(function) {
+		return c.no()
+	}
+	impl := c.functions(overload)
+	if impl == nil {
+		impl = c.functions(function)
+	}
+	invoke := invocation(impl, len(args))
+	if invoke == nil {
+		return c.no()
+	}
+	boxes := make([]func(*frame) ref.Val, len(args))
+	for i, a := range args {
+		if boxes[i] = a.foreigner(); boxes[i] == nil || function == operators.Add && a.typ.unordered {
+			return c.no() // a sum of sets is a set again
+		}
+	}
+	if overloads.IsTypeConversionFunction(function) && len(args) == 1 && args[0].literal != nil {
+		v := invoke(boxes[0](new(frame)))
+		if isError(v) {
+			return c.no() // cel-go refuses the rule
+		}
+		return c.literal(v) // as cel-go evaluates it beforehand
+	}
+	return c.native(e, func(f *frame) ref.Val {
+		values := make([]ref.Val, len(boxes))
+		for i, box := range boxes {
+			if values[i] = box(f); f.failed {
+				return types.NullValue
+			}
+		}
+		v := invoke(values...)
+		f.charge(costOf(function, overload, values, v))
+		if isError(v) {
+			f.fail()
+		}
+		return v
+	})
+}
+
+// invocation calls an implementation as cel-go does for that number of arguments; nil when it does not.
+func invocation(impl *functions.Overload, args int) functions.FunctionOp {
+	switch {
+	case impl == nil || impl.NonStrict:
+		return nil
+	case args == 1 && impl.Unary != nil:
+		return capable(impl.OperandTrait, func(v ...ref.Val) ref.Val { return impl.Unary(v[0]) })
+	case args == 2 && impl.Binary != nil:
+		return capable(impl.OperandTrait, func(v ...ref.Val) ref.Val { return impl.Binary(v[0], v[1]) })
+	case impl.Function != nil:
+		return capable(impl.OperandTrait, impl.Function)
+	}
+	return nil
+}
+
+// capable keeps op from being called on what lacks a trait. Some of that cel-go tries as a receiver: here it is an error.
+func capable(trait int, op functions.FunctionOp) functions.FunctionOp {
+	if trait == 0 {
+		return op
+	}
+	return func(v ...ref.Val) ref.Val {
+		if !v[0].Type().HasTrait(trait) {
+			return types.NoSuchOverloadErr()
+		}
+		return op(v...)
+	}
+}
+
+var libraryCosts = &cellibrary.CostEstimator{}
+
+// costOf is what cel-go and upstream's library charge for a call.
+func costOf(function, overload string, args []ref.Val, result ref.Val) uint64 {
+	if cost := libraryCosts.CallCost(function, overload, args, result); cost != nil {
+		return *cost
+	}
+	switch overload {
+	case overloads.StartsWithString, overloads.EndsWithString:
+		return traversal(sizeOf(args[1]))
+	case overloads.StringToBytes, overloads.BytesToString:
+		return traversal(sizeOf(args[0]))
+	case overloads.LessString, overloads.GreaterString, overloads.LessEqualsString, overloads.GreaterEqualsString,
+		overloads.LessBytes, overloads.GreaterBytes, overloads.LessEqualsBytes, overloads.GreaterEqualsBytes,
+		overloads.Equals, overloads.NotEquals:
+		return traversal(min(sizeOf(args[0]), sizeOf(args[1])))
+	case overloads.AddString, overloads.AddBytes:
+		return traversal(sizeOf(args[0]) + sizeOf(args[1]))
+	case overloads.Matches, overloads.MatchesString:
+		return matching(sizeOf(args[0]), sizeOf(args[1]))
+	case overloads.ContainsString:
+		return traversal(sizeOf(args[0])) * traversal(sizeOf(args[1]))
+	}
+	return 1
+}
+
+// matching is what it costs to match a string of n characters with a pattern.
+func matching(n, pattern int) uint64 {
+	return traversal(1+n) * uint64(math.Ceil(float64(pattern)*0.25))
+}
+
+// sizeOf is what counts of a value in the cost of a call.
+func sizeOf(v ref.Val) int {
+	if optional, ok := v.(*types.Optional); ok && optional.HasValue() {
+		return sizeOf(optional.GetValue())
+	}
+	if s, ok := v.(traits.Sizer); ok {
+		return int(s.Size().(types.Int))
+	}
+	return 1
+}
+
+// foreign is a term of a value that only cel-go knows.
+func foreign(run func(*frame) ref.Val) term {
+	return term{typ: opaqueType, foreign: run}
+}
+
+// foreigner runs the term for its value as cel-go has it; nil when that is not known.
+func (t term) foreigner() func(*frame) ref.Val {
+	switch t.kind() {
+	case boolKind:
+		return func(f *frame) ref.Val { return types.Bool(t.bool(f)) }
+	case intKind:
+		return func(f *frame) ref.Val { return types.Int(t.int(f)) }
+	case doubleKind:
+		return func(f *frame) ref.Val { return types.Double(t.double(f)) }
+	case stringKind:
+		return func(f *frame) ref.Val { return types.String(t.string(f)) }
+	case opaqueKind:
+		return t.foreign
+	}
+	switch {
+	case t.typ.schema != nil:
+		return func(f *frame) ref.Val { return f.upstream(t.typ, t.value(f)) }
+	case t.kind() == listKind && t.typ.elem != nil && t.typ.elem.scalar():
+		return func(f *frame) ref.Val { return f.scalars(t.typ.elem, t.value(f)) }
+	}
+	return nil
+}
+
+// upstream is v as upstream has values of type t in CEL.
+func (f *frame) upstream(t *Type, v *object.Value) ref.Val {
+	if f.failed {
+		return types.NullValue
+	}
+	u := t.upstream(v)
+	if isError(u) {
+		f.fail()
+	}
+	return u
+}
+
+// scalars is a list of a scalar type as cel-go's.
+func (f *frame) scalars(elem *Type, list *object.Value) ref.Val {
+	values := make([]ref.Val, list.Len())
+	for i := range values {
+		v := list.Index(i)
+		switch {
+		case !elem.admits(v):
+			f.fail()
+			return types.NullValue
+		case elem.kind == boolKind:
+			values[i] = types.Bool(v.Bool())
+		case elem.kind == intKind:
+			values[i] = types.Int(intOf(v))
+		case elem.kind == doubleKind:
+			values[i] = types.Double(v.Float())
+		default:
+			values[i] = types.String(v.Str())
+		}
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, values)
+}
+
+// native is the term of e, whose value as cel-go has it run gives: of a type that is known here when there is one.
+func (c *compiler) native(e ast.Expr, run func(*frame) ref.Val) term {
+	switch t := c.checked.GetType(e.ID()); t.Kind() {
+	case types.BoolKind:
+		return boolTerm(func(f *frame) bool { v, ok := run(f).(types.Bool); f.want(ok); return bool(v) })
+	case types.IntKind:
+		return intTerm(func(f *frame) int64 { v, ok := run(f).(types.Int); f.want(ok); return int64(v) })
+	case types.DoubleKind:
+		return doubleTerm(func(f *frame) float64 { v, ok := run(f).(types.Double); f.want(ok); return float64(v) })
+	case types.StringKind:
+		return stringTerm(func(f *frame) string { v, ok := run(f).(types.String); f.want(ok); return string(v) })
+	case types.ListKind:
+		if len(t.Parameters()) == 1 && t.Parameters()[0].Kind() == types.StringKind {
+			return term{typ: &Type{kind: listKind, elem: stringType}, value: func(f *frame) *object.Value { return f.strings(run(f)) }}
+		}
+	}
+	return foreign(run)
+}
+
+// want fails when a value is not of its type.
+func (f *frame) want(ok bool) {
+	if !ok {
+		f.fail()
+	}
+}
+
+// strings is a list of strings that cel-go made.
+func (f *frame) strings(v ref.Val) *object.Value {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		f.fail()
+		return nil
+	}
+	items := make([]object.Value, int(list.Size().(types.Int)))
+	for i := range items {
+		s, ok := list.Get(types.Int(i)).(types.String)
+		f.want(ok)
+		items[i] = object.NewString(string(s))
+	}
+	l := object.NewList(items...)
+	return &l
+}
