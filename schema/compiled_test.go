@@ -21,9 +21,9 @@ const compiledSchema = `{"type":"object","properties":{
 	"strs":{"type":"array","items":{"type":"string"}},"ints":{"type":"array","items":{"type":"integer"}},"nums":{"type":"array","items":{"type":"number"}},
 	"set":{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"}},
 	"items":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"],"items":{"type":"object","required":["name"],"properties":{
-		"name":{"type":"string"},"value":{"type":"string"},"n":{"type":"integer"},"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"}}},"tags":{"type":"array","items":{"type":"string"}}}}},
+		"name":{"type":"string"},"value":{"type":"string"},"extra":{"type":"string"},"more":{"type":"object","properties":{"x":{"type":"string"}}},"n":{"type":"integer"},"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"}}},"tags":{"type":"array","items":{"type":"string"}}}}},
 	"map":{"type":"object","additionalProperties":{"type":"string"}},"counts":{"type":"object","additionalProperties":{"type":"integer"}},
-	"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"},"z":{"type":"object","properties":{"x":{"type":"string"}}}}},
+	"o":{"type":"object","properties":{"x":{"type":"string"},"y":{"type":"integer"},"z":{"type":"object","properties":{"x":{"type":"string"}}},"w":{"type":"object","properties":{"x":{"type":"string"}}}}},
 	"when":{"type":"string","format":"date-time"},"wait":{"type":"string","format":"duration"},"url":{"type":"string"},"ip":{"type":"string"},"cpu":{"type":"string"},"span":{"type":"string"},"version":{"type":"string"},"port":{"x-kubernetes-int-or-string":true},"any":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`
 
 // celCase is the ground on which compiled rules are compared with cel-go's programs.
@@ -102,6 +102,10 @@ var compiledRules = []string{
 	`self.b ? self.n == 3 : self.m == 3`, `(self.b ? self.s : self.t).size() > 3`, `(self.b ? self.o : self.o).x == 'x'`, `(self.n > 5 ? self.o.z.x : self.b ? self.o.x : self.t) == 'x'`, `(self.n > 5 ? 'lit' : self.t) == 'x'`, `(self.b ? has(self.o.x) : has(self.o.y))`, `(self.b ? self.ints : self.ints)[self.b ? 0 : 1] == 1`, `(self.b ? 1.5 : self.d) == 1.5`, `[self.s, self.t].all(x, x.size() > 0)`, `[1, 2, self.n].exists(x, x == 3)`, `['a', 'b'].all(x, x in self.strs)`, `[self.o, self.o].all(o, o.x == 'x')`,
 	`self == oldSelf`, `self.o == oldSelf.o && !(self.items != oldSelf.items)`, `self.strs == oldSelf.strs && self.set == oldSelf.set && self.map == oldSelf.map && self.nums == oldSelf.nums`, `self.when == oldSelf.when && self.port == oldSelf.port && self.any == oldSelf.any`, `self.n >= oldSelf.n && self.s == oldSelf.s`, `self.items.all(i, oldSelf.items.exists(o, o.name == i.name && o == i))`, `oldSelf.map.all(k, k in self.map && self.map[k] == oldSelf.map[k])`, `self.items.size() <= oldSelf.items.size() + 1`, `oldSelf.items.all(o, self.items.filter(i, i.name == o.name).size() == 1)`,
 	`self.strs.all(x, self.ints.all(n, n > 0 || x != ''))`, `self.strs.map(x, 'lit').all(x, x == 'lit')`, `self.strs.map(x, 1)[0] == 1`, `self.items.map(i, i.tags.filter(t, t == 'u')).exists(l, l.size() == 1)`, `self.items.map(i, i.tags).exists(l, 'u' in l)`, `true`, `'a' < 'b' && 1 < 2 && 1.0 < 2.0 && 1 == 1`, `self.strs.all(self, self.size() > 0)`,
+	`self.strs.all(i, x, i < 3 && x != '')`, `self.items.exists(i, x, x.name == 'b' && i == 1)`, `self.map.all(k, v, k in self.counts && v.size() == 1)`, `self.strs.transformList(i, x, x + x)[1] == 'bb' && self.map.transformList(k, v, v == 'v', k) == ['k']`, `self.ints.existsOne(i, n, n == i + 2) == false`,
+	// of errors that do not matter
+	`self.items.exists(i, i.extra == 'x' || i.name == 'b')`, `self.items.exists(i, i.extra.matches('^x') || i.extra.size() > 3 || i.extra in ['x'] || i.extra < i.name || i.name == 'b')`, `!self.items.all(i, i.extra == 'x' && i.more.x != 'y' && !(i.name == 'b'))`, `self.map['z'] == 'x' || self.map.y.startsWith('a') || self.counts['q'] + 1 > 2 || self.strs[7] == 'b' || self.n == 3`, `has(self.o.w.x) || self.o.w.x == 'x' || (self.o.w.x == 'y' ? self.b : false) || self.b`, `self.items.exists_one(i, (i.extra == 'x' || i.n > 0) && i.name == 'b')`, `self.items.filter(i, (i.extra == 'x' || i.n > 0) && i.name == 'b').size() == 1`, `self.o.w.x == self.t || self.t == self.o.w.x || '' == self.o.w.x || self.o.w.x == self.items[0].extra || self.b`, `!(self.o.w.x == 'x' && self.b && !self.b)`,
+	`self.strs.all(x, self.o.w.x == x || x != '')`, `self.o.w.x.contains('abcdefghijklmno') || 'abcdefghijklmno'.contains(self.o.w.x) || 'a'.endsWith(self.o.w.x) || self.b`,
 	// of values and functions that are left to cel-go's own implementations
 	`self.when > timestamp('2000-01-01T00:00:00Z') && self.when.getFullYear() == 2020 && self.when + self.wait > self.when`, `self.wait < duration('1h') && duration(self.span) >= duration('1ms') && !(duration(self.span) == duration('0s') || duration(self.span) > self.wait)`, `duration(self.span).getSeconds() == 90`, `duration(self.span) + self.wait == duration('6m30s')`,
 	`self.port == 80 && self.port != 'http' && self.port > 0`, `type(self.port) == int ? self.port >= 1 && self.port <= 65535 : self.port.matches('^[a-z]+$')`, `type(self.port) != string && string(self.port) == '80' && int(self.port) == 80`, `self.any == oldSelf.any && self.port == oldSelf.port && self.when >= oldSelf.when`,
@@ -214,7 +218,7 @@ func (w *writer) expr(kind string, depth int) string {
 		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)"},
 		"int":    {"self.n", "self.m", "1", "-2", "0", "self.o.y", "self.counts.k", "self.ints[0]"},
 		"double": {"self.d", "self.e", "1.5", "-0.5"},
-		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
+		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.o.w.x", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
 		"wait":   {"self.wait", "duration('1s')", "duration('5m')"},
 		"strs":   {"self.strs", "['a','b']", "self.set"},
 		"ints":   {"self.ints", "[1,2,3]"},
@@ -228,7 +232,7 @@ func (w *writer) expr(kind string, depth int) string {
 		case v.kind == kind:
 			options = append(options, v.name, v.name, v.name)
 		case v.kind == "item":
-			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)"}}[kind]...)
+			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value", v.name + ".extra", v.name + ".more.x"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)", "has(" + v.name + ".more.x)"}}[kind]...)
 		}
 	}
 	if depth == 0 {
@@ -308,7 +312,9 @@ func (w *writer) expr(kind string, depth int) string {
 			func() string { return "(" + e("bool") + " ? " + e(kind) + " : [])" })
 		switch kind {
 		case "strs":
-			deeper = append(deeper, func() string { return e("string") + pick(w.Rand, ".split(' ')", ".split("+e("string")+")", ".findAll('[a-z]+')") }, func() string { return "(" + e(kind) + " + " + e(kind) + ")" })
+			deeper = append(deeper, func() string {
+				return e("string") + pick(w.Rand, ".split(' ')", ".split("+e("string")+")", ".findAll('[a-z]+')")
+			}, func() string { return "(" + e(kind) + " + " + e(kind) + ")" })
 		case "ints":
 			deeper = append(deeper, func() string { return "(" + e(kind) + " + " + e(kind) + ")" })
 		}
@@ -360,6 +366,11 @@ func (w *writer) loop(macro, kind string, depth int) string {
 	case macro == "map":
 		body = w.expr(kind, depth-1)
 	}
+	if w.IntN(4) == 0 && macro != "filter" && macro != "exists_one" { // of two variables
+		macro = map[string]string{"map": "transformList"}[macro] + strings.TrimPrefix(macro, "map")
+		w.vars[len(w.vars)-1].kind = ""
+		return list + "." + macro + "(" + name + "i, " + name + ", " + body + ")"
+	}
 	return list + "." + macro + "(" + name + ", " + body + ")"
 }
 
@@ -376,7 +387,7 @@ func randomDoc(t testing.TB, r *rand.Rand) *object.Value {
 		switch i := r.IntN(3 * len(choices)); {
 		case i < len(choices):
 			v.Set(name, *mustParse(t, choices[i]))
-		case i == 3*len(choices)-1 && r.IntN(4) == 0:
+		case i == 3*len(choices)-1 && r.IntN(2) == 0:
 			v.Remove(name)
 		}
 	}

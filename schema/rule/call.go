@@ -38,6 +38,10 @@ func (c *compiler) function(e ast.Expr, args []term) term {
 	if t.typ == nil {
 		return c.library(e, args)
 	}
+	t.exact = t.kind() != stringKind
+	for _, a := range args {
+		t.exact = t.exact && a.exact
+	}
 	return t
 }
 
@@ -50,8 +54,6 @@ func unary(overload string, a term) term {
 	switch overload {
 	case overloads.LogicalNot:
 		return boolTerm(func(f *frame) bool { v := a.bool(f); f.cost++; return !v })
-	case overloads.NotStrictlyFalse:
-		return boolTerm(func(f *frame) bool { v := a.bool(f); f.cost++; return v })
 	case overloads.NegateInt64:
 		return intTerm(func(f *frame) int64 {
 			v := a.int(f)
@@ -153,7 +155,7 @@ func doubles(overload string, a, b func(*frame) float64) term {
 // arithmetic is an operation that reports whether it has a result.
 func arithmetic[T int64 | float64](a, b func(*frame) T, op func(x, y T) (T, bool)) func(*frame) T {
 	return func(f *frame) T {
-		x, y := a(f), b(f)
+		x, y := both(f, a, b)
 		f.cost++
 		v, ok := op(x, y)
 		if !ok {
@@ -170,7 +172,7 @@ func (c *compiler) strings(overload string, text, other term) term {
 		return c.matches(overload, text, other)
 	case overloads.AddString:
 		return stringTerm(func(f *frame) string {
-			x, y := a(f), b(f)
+			x, y := both(f, a, b)
 			f.charge(traversal(utf8.RuneCountInString(x) + utf8.RuneCountInString(y)))
 			if f.failed {
 				return ""
@@ -179,19 +181,19 @@ func (c *compiler) strings(overload string, text, other term) term {
 		})
 	case overloads.StartsWithString:
 		return boolTerm(func(f *frame) bool {
-			x, y := a(f), b(f)
+			x, y := both(f, a, b)
 			f.charge(traversal(utf8.RuneCountInString(y)))
 			return strings.HasPrefix(x, y)
 		})
 	case overloads.EndsWithString:
 		return boolTerm(func(f *frame) bool {
-			x, y := a(f), b(f)
+			x, y := both(f, a, b)
 			f.charge(traversal(utf8.RuneCountInString(y)))
 			return strings.HasSuffix(x, y)
 		})
 	case overloads.ContainsString:
 		return boolTerm(func(f *frame) bool {
-			x, y := a(f), b(f)
+			x, y := both(f, a, b)
 			f.charge(traversal(utf8.RuneCountInString(x)) * traversal(utf8.RuneCountInString(y)))
 			return strings.Contains(x, y)
 		})
@@ -220,7 +222,7 @@ func ordered[T cmp.Ordered](overload string, a, b func(*frame) T, charge func(f 
 		holds = func(x, y T) bool { return x > y }
 	}
 	return boolTerm(func(f *frame) bool {
-		x, y := a(f), b(f)
+		x, y := both(f, a, b)
 		charge(f, x, y)
 		return holds(x, y)
 	})
@@ -239,6 +241,9 @@ func (c *compiler) matches(overload string, a, pattern term) term {
 	size := utf8.RuneCountInString(text)
 	subject := func(f *frame) string {
 		s := a.string(f)
+		if f.erred {
+			return "" // cel-go does not come to the call
+		}
 		if f.charge(matching(utf8.RuneCountInString(s), size)); f.failed {
 			return ""
 		}
@@ -278,15 +283,19 @@ func (c *compiler) inList(a, list term) term {
 }
 
 func (c *compiler) inSet(a term, list *object.Value) term {
+	var t term
 	switch a.kind() {
 	case intKind:
-		return inSet(a.int, list, intOf)
+		t = inSet(a.int, list, intOf)
 	case doubleKind:
-		return inSet(a.double, list, (*object.Value).Float)
+		t = inSet(a.double, list, (*object.Value).Float)
 	case stringKind:
-		return inSet(a.string, list, (*object.Value).Str)
+		t = inSet(a.string, list, (*object.Value).Str)
+	default:
+		return c.no()
 	}
-	return c.no()
+	t.exact = a.exact
+	return t
 }
 
 func inSet[T comparable](a func(*frame) T, list *object.Value, value func(*object.Value) T) term {

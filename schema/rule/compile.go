@@ -126,7 +126,7 @@ func (c *compiler) ident(e ast.Expr) term {
 	default:
 		return c.no()
 	}
-	t.attribute, t.ident = true, 1
+	t.attribute, t.exact, t.ident = true, true, 1
 	return t
 }
 
@@ -166,16 +166,24 @@ func (c *compiler) selection(s ast.SelectExpr) term {
 	if s.IsTestOnly() {
 		return c.has(of, name, member)
 	}
-	cost := 1 + of.base()
+	isMap, base := of.kind() == mapKind, of.base()
 	t := read(member, func(f *frame) *object.Value {
-		f.cost += cost
-		m := of.value(f).Get(name)
-		if m.IsNull() {
+		v := of.value(f)
+		f.cost += base
+		if f.erred {
+			return nil
+		}
+		f.cost++
+		m := v.Get(name)
+		switch {
+		case m == nil, m.IsNull() && !isMap:
+			f.erred = true
+		case m.IsNull():
 			f.fail()
 		}
 		return m
 	})
-	t.attribute, t.ident = true, 1
+	t.attribute, t.exact, t.ident = true, of.exact, 1
 	if of.attribute {
 		t.ident = of.ident
 	}
@@ -187,10 +195,15 @@ func (c *compiler) has(of term, name string, member *Type) term {
 	if of.attribute && of.ident == 0 {
 		return c.no() // of a branch, whose cost is odd
 	}
-	cost, isMap := of.base(), of.kind() == mapKind
-	return boolTerm(func(f *frame) bool {
-		f.cost += cost
-		m := of.value(f).Get(name)
+	base, isMap := of.base(), of.kind() == mapKind
+	t := boolTerm(func(f *frame) bool {
+		v := of.value(f)
+		f.cost += base
+		if f.erred {
+			f.cost-- // for the test that is not come to
+			return false
+		}
+		m := v.Get(name)
 		if m == nil || m.IsNull() && !isMap {
 			return false
 		}
@@ -199,6 +212,8 @@ func (c *compiler) has(of term, name string, member *Type) term {
 		}
 		return true
 	})
+	t.exact = of.exact
+	return t
 }
 
 // list is a list that is written out. One of constants alone is made beforehand and costs nothing.
@@ -270,7 +285,8 @@ func (c *compiler) index(of, at term) term {
 	if of.typ.elem == nil || c.unknown {
 		return c.no() // an object, or a list that is always empty
 	}
-	cost := 1 + of.base()
+	base := of.base()
+	cost := 1 + base
 	if at.attribute {
 		cost -= at.ident
 	}
@@ -281,7 +297,6 @@ func (c *compiler) index(of, at term) term {
 			l := of.value(f)
 			i := at.int(f)
 			if i < 0 || i >= int64(l.Len()) {
-				f.fail()
 				return nil
 			}
 			return l.Index(int(i))
@@ -293,13 +308,21 @@ func (c *compiler) index(of, at term) term {
 	}
 	t := read(of.typ.elem, func(f *frame) *object.Value {
 		v := step(f)
+		if f.erred {
+			f.cost += base
+			return nil
+		}
 		f.cost += cost
-		if v.IsNull() {
+		switch {
+		case v == nil:
+			f.erred = true
+		case v.IsNull():
 			f.fail()
 		}
 		return v
 	})
 	t.attribute, t.ident = true, 1
+	t.exact = of.exact && at.literal != nil
 	if of.attribute {
 		t.ident = of.ident
 	}
@@ -313,6 +336,7 @@ func (c *compiler) conditional(when, then, or term) term {
 		return c.no()
 	}
 	t := term{typ: typ, attribute: true}
+	t.exact = typ.kind == boolKind && when.exact && then.exact && or.exact
 	choose := func(f *frame) bool {
 		if when.bool(f) {
 			f.cost -= then.ident
@@ -320,6 +344,21 @@ func (c *compiler) conditional(when, then, or term) term {
 		}
 		f.cost -= or.ident
 		return false
+	}
+	if t.exact {
+		t.bool = func(f *frame) bool {
+			yes := when.bool(f)
+			switch {
+			case f.erred:
+				return false
+			case yes:
+				f.cost -= then.ident
+				return then.bool(f)
+			}
+			f.cost -= or.ident
+			return or.bool(f)
+		}
+		return t
 	}
 	switch t.kind() {
 	case boolKind:
@@ -403,13 +442,41 @@ func (c *compiler) old(function string) term {
 	return c.no()
 }
 
-// logical is && and ||, which cost nothing.
+// logical is && and ||, which cost nothing. An error on one side does not matter when the other decides.
 func (c *compiler) logical(op string, a, b term) term {
 	if a.kind() != boolKind || b.kind() != boolKind {
 		return c.no()
 	}
-	if op == operators.LogicalAnd {
-		return boolTerm(func(f *frame) bool { return a.bool(f) && b.bool(f) })
+	decides := op == operators.LogicalOr
+	left, right := a.absorbed(), b.absorbed()
+	t := boolTerm(func(f *frame) bool {
+		before := f.erred
+		f.erred = false
+		if left(f) == decides && !f.erred {
+			f.erred = before
+			return decides
+		}
+		erred := f.erred
+		f.erred = false
+		if right(f) == decides && !f.erred {
+			f.erred = before
+			return decides
+		}
+		f.erred = f.erred || erred || before
+		return !decides
+	})
+	t.exact = true
+	return t
+}
+
+// absorbed runs a bool whose error, when it is exact, may be absorbed.
+func (t term) absorbed() func(*frame) bool {
+	if t.exact {
+		return t.bool
 	}
-	return boolTerm(func(f *frame) bool { return a.bool(f) || b.bool(f) })
+	return func(f *frame) bool {
+		v := t.bool(f)
+		f.failed = f.failed || f.erred
+		return v
+	}
 }

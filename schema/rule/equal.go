@@ -14,24 +14,29 @@ import (
 
 // equality is == and, when not is set, !=.
 func (c *compiler) equality(a, b term, not bool) term {
+	var t term
 	switch {
 	case a.kind() != b.kind():
 		return c.equalityForeign(a, b, not)
 	case a.kind() == boolKind:
-		return equals(a.bool, b.bool, not, func(f *frame, _, _ bool) { f.cost++ })
+		t = equals(a.bool, b.bool, not, func(f *frame, _, _ bool) { f.cost++ })
 	case a.kind() == intKind:
-		return equals(a.int, b.int, not, func(f *frame, _, _ int64) { f.cost++ })
+		t = equals(a.int, b.int, not, func(f *frame, _, _ int64) { f.cost++ })
 	case a.kind() == doubleKind:
-		return equals(a.double, b.double, not, func(f *frame, _, _ float64) { f.cost++ })
+		t = equals(a.double, b.double, not, func(f *frame, _, _ float64) { f.cost++ })
 	case a.kind() == stringKind:
-		return equals(a.string, b.string, not, chargeStrings)
+		t = equals(a.string, b.string, not, chargeStrings)
 	case a.kind() == opaqueKind || a.typ != b.typ || a.typ.schema == nil:
 		return c.equalityForeign(a, b, not)
+	}
+	t.exact = a.exact && b.exact && t.typ != nil
+	if t.typ != nil {
+		return t
 	}
 	typ := a.typ
 	return boolTerm(func(f *frame) bool {
 		x, y := a.value(f), b.value(f)
-		if f.failed {
+		if f.failed || f.erred {
 			return false
 		}
 		f.charge(traversal(min(typ.size(x), typ.size(y))))
@@ -55,7 +60,7 @@ func (c *compiler) equalityForeign(a, b term, not bool) term {
 	}
 	return boolTerm(func(f *frame) bool {
 		x, y := left(f), right(f)
-		if f.failed {
+		if f.failed || f.erred {
 			return false
 		}
 		equal := types.Equal(x, y)
@@ -67,7 +72,7 @@ func (c *compiler) equalityForeign(a, b term, not bool) term {
 
 func equals[T comparable](a, b func(*frame) T, not bool, charge func(f *frame, x, y T)) term {
 	return boolTerm(func(f *frame) bool {
-		x, y := a(f), b(f)
+		x, y := both(f, a, b)
 		charge(f, x, y)
 		return (x == y) != not
 	})

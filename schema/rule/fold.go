@@ -4,114 +4,192 @@ import (
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/overloads"
+	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 
 	"pintle.dev/object"
 )
 
-// fold is what the macros all, exists, exists_one, map and filter are turned into: a loop over a list or the keys of a
-// map that goes on while a condition holds, and accumulates something.
+// fold is what a macro is turned into: a loop over a list or a map that goes on while a condition holds, and accumulates
+// something. It is a quantifier, or one of map and filter, which always go on and accumulate a list.
 func (c *compiler) fold(e ast.ComprehensionExpr) term {
 	over := c.expr(e.IterRange())
-	if e.HasIterVar2() || over.kind() != listKind && over.kind() != mapKind {
+	if over.kind() != listKind && over.kind() != mapKind {
 		return c.no()
 	}
 	slot := c.slots
-	c.slots += 2
-	accu, reset := c.accumulator(e.AccuInit(), slot)
-	element := c.element(over.typ, slot+1)
-	if c.unknown {
-		return c.no()
-	}
+	c.slots++
 	depth := len(c.scope)
-	c.scope = append(c.scope, binding{name: e.AccuVar(), term: accu, slot: slot, accu: true}, binding{name: e.IterVar(), term: element, slot: slot + 1})
-	goOn, step := c.expr(e.LoopCondition()), c.expr(e.LoopStep())
-	c.scope = c.scope[:depth+1]
-	result := c.expr(e.Result())
-	c.scope = c.scope[:depth]
-	if goOn.kind() != boolKind || !step.typ.same(accu.typ) {
+	defer func() { c.scope = c.scope[:depth] }()
+	if q := quantifierOf(e); q != nil {
+		c.bindElements(e, over.typ, slot)
+		return c.quantify(q, over, slot)
+	}
+	if !isEmptyList(e.AccuInit()) || !isLiteral(e.LoopCondition(), types.True) || !isIdent(e.Result(), e.AccuVar()) {
 		return c.no()
 	}
-	keep := accumulate(step, slot)
-	loop := func(f *frame) {
+	accu := term{typ: &Type{kind: listKind}, attribute: true, ident: 1}
+	accu.value = func(f *frame) *object.Value { f.cost++; return &f.vars[slot].list }
+	c.scope = append(c.scope, binding{name: e.AccuVar(), term: accu, slot: slot, accu: true})
+	c.bindElements(e, over.typ, slot)
+	step := c.expr(e.LoopStep())
+	if c.unknown || !step.typ.same(accu.typ) {
+		return c.no()
+	}
+	return term{typ: accu.typ, value: func(f *frame) *object.Value {
 		l := over.value(f)
-		reset(&f.vars[slot])
+		f.vars[slot].list = object.NewList(make([]object.Value, 0, l.Len())...)
 		for i := range l.Len() {
-			if !f.proceed() {
-				return
+			if f.erred || !f.proceed() {
+				return nil
 			}
-			f.vars[slot+1].at = l.Index(i)
-			if !goOn.bool(f) {
-				return
-			}
-			keep(f)
+			f.vars[slot].at, f.vars[slot].index = l.Index(i), i
+			step.value(f) // the list grows where it is
 		}
-	}
-	return after(loop, result)
+		return accu.value(f)
+	}}
 }
 
-// accumulator is the variable in which a fold starting with init accumulates, and what sets it to that.
-func (c *compiler) accumulator(init ast.Expr, slot int) (accu term, reset func(*variable)) {
-	if init.Kind() == ast.ListKind && init.AsList().Size() == 0 {
-		accu = term{typ: &Type{kind: listKind}, value: func(f *frame) *object.Value { f.cost++; return &f.vars[slot].list }}
-		reset = func(v *variable) { v.list = object.NewList() }
-	} else {
-		switch start := c.expr(init).literal.(type) {
-		case bool:
-			accu = boolTerm(func(f *frame) bool { f.cost++; return f.vars[slot].flag })
-			reset = func(v *variable) { v.flag = start }
-		case int64:
-			accu = intTerm(func(f *frame) int64 { f.cost++; return f.vars[slot].count })
-			reset = func(v *variable) { v.count = start }
-		default:
-			return c.no(), nil
-		}
-	}
-	accu.attribute, accu.ident = true, 1
-	return accu, reset
-}
-
-// element is the variable that goes through a list's items or a map's keys.
-func (c *compiler) element(over *Type, slot int) term {
+// bindElements brings the variables that go through a list's items or a map's keys into scope. Of two, the first has the
+// item's index or the key, and the second the value.
+func (c *compiler) bindElements(e ast.ComprehensionExpr, over *Type, slot int) {
 	at := func(f *frame) *object.Value { f.cost++; return f.vars[slot].at }
-	var t term
+	bind := func(name string, t term) {
+		t.attribute, t.exact, t.ident = true, true, 1
+		c.scope = append(c.scope, binding{name: name, term: t, slot: slot})
+	}
+	key := func(f *frame) string { return at(f).Name() }
 	switch {
+	case over.elem == nil:
+		c.no() // nothing is ever put into that list
+	case !e.HasIterVar2() && over.kind == mapKind:
+		bind(e.IterVar(), stringTerm(key))
+	case !e.HasIterVar2():
+		bind(e.IterVar(), read(over.elem, at))
 	case over.kind == mapKind:
-		t = stringTerm(func(f *frame) string { return at(f).Name() })
-	case over.elem != nil:
-		t = read(over.elem, at)
+		bind(e.IterVar(), stringTerm(key))
+		bind(e.IterVar2(), read(over.elem, at))
 	default:
-		return c.no() // nothing is ever put into that list
+		bind(e.IterVar(), intTerm(func(f *frame) int64 { f.cost++; return int64(f.vars[slot].index) }))
+		bind(e.IterVar2(), read(over.elem, at))
 	}
-	t.attribute, t.ident = true, 1
+}
+
+// quantifier is one of the macros all, exists and exists_one.
+type quantifier struct {
+	predicate ast.Expr
+	one       bool
+	decides   bool // when not one: the value of the predicate that settles it
+}
+
+// quantifierOf is the quantifier that was turned into e; nil when it was another macro.
+func quantifierOf(e ast.ComprehensionExpr) *quantifier {
+	accu := e.AccuVar()
+	goOn, step := e.LoopCondition(), e.LoopStep()
+	notFalse := args(goOn, operators.NotStrictlyFalse)
+	if of := args(step, operators.LogicalAnd); len(of) == 2 && isIdent(of[0], accu) && isIdent(e.Result(), accu) && isLiteral(e.AccuInit(), types.True) &&
+		len(notFalse) == 1 && isIdent(notFalse[0], accu) {
+		return &quantifier{predicate: of[1]}
+	}
+	if of := args(step, operators.LogicalOr); len(of) == 2 && isIdent(of[0], accu) && isIdent(e.Result(), accu) && isLiteral(e.AccuInit(), types.False) && len(notFalse) == 1 {
+		if not := args(notFalse[0], operators.LogicalNot); len(not) == 1 && isIdent(not[0], accu) {
+			return &quantifier{predicate: of[1], decides: true}
+		}
+	}
+	if of := args(step, operators.Conditional); len(of) == 3 && isIdent(of[2], accu) && isLiteral(goOn, types.True) && isLiteral(e.AccuInit(), types.IntZero) {
+		add, is := args(of[1], operators.Add), args(e.Result(), operators.Equals)
+		if len(add) == 2 && isIdent(add[0], accu) && isLiteral(add[1], types.IntOne) && len(is) == 2 && isIdent(is[0], accu) && isLiteral(is[1], types.IntOne) {
+			return &quantifier{predicate: of[0], one: true}
+		}
+	}
+	return nil
+}
+
+// args are those of e, if it is a call of that function.
+func args(e ast.Expr, function string) []ast.Expr {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != function {
+		return nil
+	}
+	return e.AsCall().Args()
+}
+
+func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }
+
+func isLiteral(e ast.Expr, v ref.Val) bool { return e.Kind() == ast.LiteralKind && e.AsLiteral() == v }
+
+func isEmptyList(e ast.Expr) bool { return e.Kind() == ast.ListKind && e.AsList().Size() == 0 }
+
+// quantify runs a predicate for the elements, at the cost of what cel-go does besides: it looks at what it has
+// accumulated to know whether to go on, to add to it, and in the end.
+func (c *compiler) quantify(q *quantifier, list term, slot int) term {
+	predicate := c.expr(q.predicate)
+	if c.unknown || predicate.kind() != boolKind {
+		return c.no()
+	}
+	over, holds := list.value, predicate.absorbed()
+	var t term
+	if q.one {
+		t = boolTerm(func(f *frame) bool { return one(f, over(f), slot, holds) })
+	} else {
+		t = boolTerm(func(f *frame) bool { return q.settled(f, over(f), slot, holds) })
+	}
+	t.exact = list.exact
 	return t
 }
 
-// accumulate runs a step and keeps what it gives.
-func accumulate(step term, slot int) func(*frame) {
-	switch step.kind() {
-	case boolKind:
-		return func(f *frame) { v := step.bool(f); f.vars[slot].flag = v }
-	case intKind:
-		return func(f *frame) { v := step.int(f); f.vars[slot].count = v }
+// settled is all and exists: they stop at the element that decides. Errors before that do not matter.
+func (q *quantifier) settled(f *frame, over *object.Value, slot int, holds func(*frame) bool) bool {
+	if f.erred {
+		return false
 	}
-	return func(f *frame) { step.value(f) } // a list grows where it is
+	look := uint64(2) // for the name of what is accumulated, and whether that is false
+	if q.decides {
+		look = 3 // for negating it too
+	}
+	decided, erred := false, false
+	for i := range over.Len() {
+		f.cost += look
+		if decided {
+			break
+		}
+		if !f.proceed() {
+			return false
+		}
+		f.cost++
+		f.vars[slot].at, f.vars[slot].index = over.Index(i), i
+		decided = holds(f) == q.decides && !f.erred
+		erred = erred || f.erred
+		f.erred = false
+	}
+	f.cost++
+	f.erred = erred && !decided
+	return decided == q.decides
 }
 
-// after runs loop before result.
-func after(loop func(*frame), result term) term {
-	t := term{typ: result.typ}
-	switch t.kind() {
-	case boolKind:
-		t.bool = func(f *frame) bool { loop(f); return result.bool(f) }
-	case intKind:
-		t.int = func(f *frame) int64 { loop(f); return result.int(f) }
-	case opaqueKind:
-		t.foreign = func(f *frame) ref.Val { loop(f); return result.foreign(f) }
-	default:
-		t.value = func(f *frame) *object.Value { loop(f); return result.value(f) }
+// one is exists_one, which counts all elements that the predicate holds for.
+func one(f *frame, over *object.Value, slot int, holds func(*frame) bool) bool {
+	if f.erred {
+		return false
 	}
-	return t
+	n, erred := 0, false
+	for i := range over.Len() {
+		if !f.proceed() {
+			return false
+		}
+		f.vars[slot].at, f.vars[slot].index = over.Index(i), i
+		held := holds(f)
+		switch {
+		case f.erred:
+			erred = true
+			f.erred = false
+		case held:
+			f.cost += 2
+			n++
+		}
+	}
+	f.cost += 2
+	f.erred = erred
+	return n == 1
 }
 
 // appended is the step of map and filter, which adds one item to the list that is accumulated. cel-go too lets that list

@@ -87,7 +87,7 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 	return c.native(e, func(f *frame) ref.Val {
 		values := make([]ref.Val, len(boxes))
 		for i, box := range boxes {
-			if values[i] = box(f); f.failed {
+			if values[i] = box(f); f.failed || f.erred {
 				return types.NullValue
 			}
 		}
@@ -200,7 +200,7 @@ func (t term) foreigner() func(*frame) ref.Val {
 
 // upstream is v as upstream has values of type t in CEL.
 func (f *frame) upstream(t *Type, v *object.Value) ref.Val {
-	if f.failed {
+	if f.failed || f.erred {
 		return types.NullValue
 	}
 	u := t.upstream(v)

@@ -7,7 +7,8 @@
 //
 //	R1 When Holds says a rule holds, cel-go's program of it gives true for the same values, at exactly the cost told.
 //	R2 Whatever cel-go makes an error of (a field that is absent, data that is not of its type, an overflow, a limit)
-//	   and whatever is not known for certain makes Holds say no: absorbed errors are for cel-go to absorb.
+//	   and whatever is not known for certain makes Holds say no. Of errors that && and || absorb, that is so for all but
+//	   absent fields and keys which are compared, matched or asked for.
 //	R3 A Rule does not change and may be shared.
 //
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
@@ -40,7 +41,7 @@ func (r *Rule) Holds(ctx context.Context, self, old *object.Value) (cost uint64,
 		f.vars = make([]variable, r.slots)
 	}
 	ok = r.holds(f)
-	return f.cost, ok && !f.failed && f.cost <= celconfig.PerCallLimit
+	return f.cost, ok && !f.failed && !f.erred && f.cost <= celconfig.PerCallLimit
 }
 
 // frame is one evaluation.
@@ -54,13 +55,15 @@ type frame struct {
 
 	// failed says that cel-go has to decide (R2). Everything goes on with zero values then, until a loop or the end sees it.
 	failed bool
+	// erred says that what was evaluated last is an error to cel-go. That goes on with zero values too, to add what cel-go
+	// charges for functions of an error, until && or || or a macro absorbs it, or the end sees it.
+	erred bool
 }
 
-// variable is what a loop binds: the element it is at, or what it has accumulated, which is of one of three types.
+// variable is what a loop binds: the element it is at, and the list that it accumulates.
 type variable struct {
 	at    *object.Value
-	flag  bool
-	count int64
+	index int
 	list  object.Value
 }
 
@@ -71,8 +74,8 @@ func (f *frame) charge(n uint64) {
 	}
 }
 
-// fail gives up.
-func (f *frame) fail() { f.failed = true }
+// fail gives up. What comes of a value that is an error already is no reason to.
+func (f *frame) fail() { f.failed = f.failed || !f.erred }
 
 // proceed reports whether a loop may go on to its next round.
 func (f *frame) proceed() bool {
@@ -80,6 +83,18 @@ func (f *frame) proceed() bool {
 		f.failed = true
 	}
 	return !f.failed
+}
+
+// both runs the arguments of a function, the second as if the first were no error.
+func both[T any](f *frame, a, b func(*frame) T) (x, y T) {
+	x = a(f)
+	if !f.erred {
+		return x, b(f)
+	}
+	f.erred = false
+	y = b(f)
+	f.erred = true
+	return x, y
 }
 
 // traversal is what it costs to go through a string of n characters, or what CEL likens to it.

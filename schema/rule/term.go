@@ -24,6 +24,9 @@ type term struct {
 	literal any
 	// attribute says that cel-go would add a qualifier to the term rather than start with its value.
 	attribute bool
+	// exact says that, where the term is an error to cel-go, frame.erred is set and the cost is cel-go's. Errors of other
+	// terms cannot be absorbed.
+	exact bool
 	// ident is the part of the cost that is for coming to a value by name, which branches of ?: and indexes do without.
 	ident uint64
 }
@@ -64,6 +67,9 @@ func read(t *Type, at func(*frame) *object.Value) term {
 	case stringKind:
 		out.string = func(f *frame) string {
 			v := at(f)
+			if f.erred {
+				return "e" // cel-go takes an error to be as long as one character
+			}
 			if v.Kind() != object.String {
 				f.fail()
 			}
@@ -89,7 +95,7 @@ func read(t *Type, at func(*frame) *object.Value) term {
 
 // constant is the term of a literal.
 func constant(literal any) term {
-	t := term{literal: literal}
+	t := term{literal: literal, exact: true}
 	switch l := literal.(type) {
 	case bool:
 		t.typ, t.bool = boolType, func(*frame) bool { return l }
