@@ -76,12 +76,10 @@ func (q *request) applyNew(ctx context.Context, config *object.Value) (*api.Resp
 	if err := q.checkName(o.Meta); err != nil {
 		return nil, err
 	}
-	if q.s.Authorize != nil {
-		create := *q.Request
-		create.Verb = api.Create
-		if err := q.s.Authorize(ctx, &create); err != nil {
-			return nil, err
-		}
+	create := *q.Request
+	create.Verb = api.Create
+	if err := q.s.authorize(ctx, &create); err != nil {
+		return nil, err
 	}
 	o.Meta.ResourceVersion = ""
 	resp, err := q.createObject(ctx, o)

@@ -16,11 +16,22 @@ import (
 // Handle answers a request whose user is known: the waist of the system, for the network and for callers in process.
 // Errors are *api.Error, or internal.
 func (s *Server) Handle(ctx context.Context, r *api.Request) (*api.Response, error) {
-	if s.Authorize != nil {
-		if err := s.Authorize(ctx, r); err != nil {
-			return nil, err
-		}
+	if err := s.authorize(ctx, r); err != nil {
+		return nil, err
 	}
+	return s.serve(ctx, r)
+}
+
+// authorize decides whether the user may ask for this. It looks at no body, nor at what exists.
+func (s *Server) authorize(ctx context.Context, r *api.Request) error {
+	if s.Authorize == nil {
+		return nil
+	}
+	return s.Authorize(ctx, r)
+}
+
+// serve answers a request that is allowed.
+func (s *Server) serve(ctx context.Context, r *api.Request) (*api.Response, error) {
 	asked := *r
 	for range maxRedefined {
 		resp, err := s.handle(ctx, r)

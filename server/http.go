@@ -110,8 +110,9 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	verb, routed := routeVerb(method, p, q)
 	q.Verb = verb
+	// Those who may not ask do not learn what exists.
 	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
-		if err := x.s.authorizeUnknown(r, q); err != nil {
+		if err := x.s.authorize(r.Context(), q.Request); err != nil {
 			return err
 		}
 		if !x.s.builtinGroup(p.Group) {
@@ -168,7 +169,7 @@ func checkSegments(q *request, p resourcePath) error {
 // routeCustom decides about what no route is made for. Upstream serves custom resources by a handler of its own, which
 // knows verbs but no routes: there HEAD is GET, and a create passes over the name in the path.
 func (x *exchange) routeCustom(q *request, p resourcePath) error {
-	if err := x.s.authorizeUnknown(x.r, q); err != nil {
+	if err := x.s.authorize(x.r.Context(), q.Request); err != nil {
 		return err
 	}
 	switch {
@@ -185,14 +186,6 @@ func (x *exchange) routeCustom(q *request, p resourcePath) error {
 
 // errPage is answered with net/http's own text, as upstream's router does for what it has never heard of.
 var errPage = errors.New("404 page not found")
-
-// authorizeUnknown keeps those who may not ask from learning what exists.
-func (s *Server) authorizeUnknown(r *http.Request, q *request) error {
-	if s.Authorize == nil {
-		return nil
-	}
-	return s.Authorize(r.Context(), q.Request)
-}
 
 // builtinGroup reports whether upstream's router knows the group: the one of custom resources answers for those.
 func (s *Server) builtinGroup(group string) bool {
@@ -255,6 +248,10 @@ func (q *request) serves(verb api.Verb) bool {
 
 // answer runs the request and writes what comes of it.
 func (x *exchange) answer(q *request) error {
+	// Before the body is read: it takes memory and, when it is slow, a minute.
+	if err := x.s.authorize(x.r.Context(), q.Request); err != nil {
+		return err
+	}
 	limit, forget := x.s.reads, func() {}
 	switch q.Verb {
 	case api.Create, api.Update, api.Patch, api.Delete, api.DeleteCollection:
@@ -279,7 +276,7 @@ func (x *exchange) answer(q *request) error {
 	if q.Verb == api.Watch && q.Key.Name != "" {
 		q.watchOne()
 	}
-	resp, err := x.s.Handle(x.r.Context(), q.Request)
+	resp, err := x.s.serve(x.r.Context(), q.Request)
 	q.Body = nil // which is not to be held, nor others to wait for it, until the answer is read
 	release()
 	forget()

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pintle.dev/api"
 )
 
 // TestSlowBody: a client that stops in the middle of a body gets an answer and holds nothing, over either protocol.
@@ -39,6 +43,27 @@ func TestSlowBody(t *testing.T) {
 		}
 		resp.Body.Close()
 		pw.Close()
+	}
+}
+
+// TestForbiddenBody: nothing is read of what a client may not send, as a body takes memory for as long as it arrives.
+func TestForbiddenBody(t *testing.T) {
+	s := open(t, func(c *Config) {
+		c.Authorize = func(_ context.Context, r *api.Request) error {
+			return api.Forbidden(r.Resource, r.Key.Name, errors.New("not you"))
+		}
+	})
+	for _, method := range []string{"POST", "PATCH", "PUT", "DELETE"} {
+		body := strings.NewReader(configMap("c"))
+		path := "/api/v1/namespaces/default/configmaps"
+		if method != "POST" {
+			path += "/c"
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(method, path, body))
+		if w.Code != http.StatusForbidden || int64(body.Len()) != body.Size() {
+			t.Errorf("%s: %d %s, %d of %d bytes are not read", method, w.Code, w.Body, body.Len(), body.Size())
+		}
 	}
 }
 
