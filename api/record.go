@@ -249,27 +249,48 @@ func (r *Record) Labels() iter.Seq2[string, string] {
 }
 
 // Indexes yields the object's index entries and then its marks. A name may come more than once.
-func (r *Record) Indexes() iter.Seq2[string, string] { return r.entries(r.u16(hIndex)) }
-
-// Postings yields the index entries alone: those by which the object can be found.
-func (r *Record) Postings() iter.Seq2[string, string] {
-	return r.entries(r.u16(hIndex) - r.u16(hMarks))
-}
-
-// entries yields the first n index entries.
-func (r *Record) entries(n int) iter.Seq2[string, string] {
+func (r *Record) Indexes() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		at := r.selection()
-		for range r.u16(hLabels) {
-			_, _, at = r.pair(at)
-		}
-		for range n {
+		at := r.entries()
+		for range r.u16(hIndex) {
 			var k, v string
 			if k, v, at = r.pair(at); !yield(k, v) {
 				return
 			}
 		}
 	}
+}
+
+// Posting is where in a Record an index entry lies: what refers to an entry need not carry its strings.
+type Posting uint32
+
+// Postings yields the index entries alone: those by which the object can be found.
+func (r *Record) Postings() iter.Seq2[Posting, Index] {
+	return func(yield func(Posting, Index) bool) {
+		at := r.entries()
+		for range r.u16(hIndex) - r.u16(hMarks) {
+			k, v, next := r.pair(at)
+			if !yield(Posting(at), Index{k, v}) {
+				return
+			}
+			at = next
+		}
+	}
+}
+
+// Posted is the index entry that Postings found at p.
+func (r *Record) Posted(p Posting) Index {
+	k, v, _ := r.pair(int(p))
+	return Index{k, v}
+}
+
+// entries is where the index entries start.
+func (r *Record) entries() int {
+	at := r.selection()
+	for range r.u16(hLabels) {
+		_, _, at = r.pair(at)
+	}
+	return at
 }
 
 // Indexed reports whether the object has the index entry or mark.

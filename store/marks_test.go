@@ -58,8 +58,8 @@ func TestMarks(t *testing.T) {
 	}
 	for name, rec := range map[string]*api.Record{"the record": marked, "the record read back": back} {
 		var postings []string
-		for name := range rec.Postings() {
-			postings = append(postings, name)
+		for _, x := range rec.Postings() {
+			postings = append(postings, x.Name)
 		}
 		if !rec.Indexed(a) || !rec.Indexed(b) || rec.IndexValue("b") != "2" || !slices.Equal(postings, []string{"a"}) {
 			t.Errorf("%s has a %v, b %v, b=%q, postings %q", name, rec.Indexed(a), rec.Indexed(b), rec.IndexValue("b"), postings)

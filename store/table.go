@@ -18,10 +18,10 @@ type table struct {
 // Key makes tables the items of a tree.
 func (t *table) Key() api.Resource { return t.resource }
 
-// posting says that a record has an index entry. Its strings lie in the record's own bytes.
+// posting says that a record has an index entry. It is small, as a write copies a node of them for each of its entries.
 type posting struct {
-	index api.Index
-	rec   *api.Record
+	rec *api.Record
+	at  api.Posting
 }
 
 // place is where a posting stands: entries of one index value are neighbours, ordered by object key.
@@ -31,7 +31,7 @@ type place struct {
 }
 
 // Key is the posting's place.
-func (p posting) Key() place { return place{p.index, p.rec.Key()} }
+func (p posting) Key() place { return place{p.rec.Posted(p.at), p.rec.Key()} }
 
 // Compare orders places by index name, value, then object key.
 func (a place) Compare(b place) int {
@@ -48,21 +48,21 @@ func (a place) Compare(b place) int {
 func (t *table) put(gen uint64, rec *api.Record) *api.Record {
 	old, _ := t.records.set(gen, rec)
 	if old != nil {
-		for name, value := range old.Postings() {
-			if x := (api.Index{Name: name, Value: value}); !posted(rec, x) {
+		for _, x := range old.Postings() {
+			if !posted(rec, x) {
 				t.postings.delete(gen, place{x, old.Key()})
 			}
 		}
 	}
-	for name, value := range rec.Postings() {
-		t.postings.set(gen, posting{api.Index{Name: name, Value: value}, rec})
+	for at := range rec.Postings() {
+		t.postings.set(gen, posting{rec, at})
 	}
 	return old
 }
 
 func posted(rec *api.Record, x api.Index) bool {
-	for name, value := range rec.Postings() {
-		if name == x.Name && value == x.Value {
+	for _, have := range rec.Postings() {
+		if have == x {
 			return true
 		}
 	}
@@ -75,8 +75,8 @@ func (t *table) remove(gen uint64, k api.Key) *api.Record {
 	if !found {
 		return nil
 	}
-	for name, value := range old.Postings() {
-		t.postings.delete(gen, place{api.Index{Name: name, Value: value}, k})
+	for _, x := range old.Postings() {
+		t.postings.delete(gen, place{x, k})
 	}
 	return old
 }

@@ -77,7 +77,7 @@ func (v View) ByIndex(r api.Resource, x api.Index) iter.Seq[*api.Record] {
 			return
 		}
 		for p := range t.postings.from(place{index: x}) {
-			if p.index != x || !yield(p.rec) {
+			if p.rec.Posted(p.at) != x || !yield(p.rec) {
 				return
 			}
 		}
