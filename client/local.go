@@ -16,12 +16,15 @@ type Local struct {
 	view    func(ctx context.Context, atLeast api.Revision) (View, error)
 	user    *api.User
 	manager string
+
+	// Handover has objects that were written lately; nil for none.
+	Handover *Handover
 }
 
 // NewLocal returns a client that acts as user through the chain. view gives snapshots, which are not subject to
 // authorization: it is for components that may read everything they ask for. manager owns the fields that are written.
 func NewLocal(handle api.Handler, view func(ctx context.Context, atLeast api.Revision) (View, error), user *api.User, manager string) *Local {
-	return &Local{handle, view, user, manager}
+	return &Local{handle: handle, view: view, user: user, manager: manager}
 }
 
 func (l *Local) do(ctx context.Context, r *api.Request) (*api.Response, error) {

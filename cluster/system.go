@@ -45,6 +45,7 @@ type System struct {
 	listener  net.Listener
 
 	nodeDir string   // of this machine's node; "" without one
+	bound   *client.Handover // pods for the nodes in this process; nil without any
 	streams sync.Map // http.Handler by node name: logs, exec, attach and port-forward
 	toNodes nodeCredentials
 	ready   atomic.Bool
@@ -141,6 +142,11 @@ func (s *System) startServer(ctx, _ context.Context) error {
 	}
 	authenticator := &auth.Authenticator{Authority: s.authority, Tokens: s.tokens, Log: s.log.Info}
 	authorizer := &auth.Authorizer{Snapshot: s.snapshot}
+	var bound func(*api.Record, any)
+	if s.config.HollowNodes > 0 || !s.config.NoNode {
+		s.bound = new(client.Handover)
+		bound = s.bound.Give
+	}
 	var err error
 	s.server, err = server.New(server.Config{
 		Store:         s.store,
@@ -152,6 +158,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		Connect:       s.connections(),
 		Answers:       s.answers(),
 		Committed:     s.committed,
+		Bound:         bound,
 		Checks: []server.Check{
 			{Name: "started", Check: s.started},
 		},
@@ -265,9 +272,11 @@ func (s *System) snapshot(ctx context.Context) (store.View, error) { return s.st
 // Client returns a client that calls the request chain in process as the given user. manager is the name its writes
 // are owned under.
 func (s *System) Client(manager, user string, groups ...string) client.Client {
-	return client.NewLocal(s.server.Handle, func(ctx context.Context, atLeast api.Revision) (client.View, error) {
+	c := client.NewLocal(s.server.Handle, func(ctx context.Context, atLeast api.Revision) (client.View, error) {
 		return s.store.View(ctx, atLeast)
 	}, &api.User{Name: user, Groups: append(slices.Clip(groups), auth.GroupAuthenticated)}, manager)
+	c.Handover = s.bound
+	return c
 }
 
 func (s *System) addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }

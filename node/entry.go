@@ -142,7 +142,7 @@ func (e *entry) work() {
 			pod = nil
 		case rec.Revision() != at:
 			var err error
-			if pod, err = client.Pods.Decode(rec); err != nil {
+			if pod, err = client.Pods.Taken(e.agent.cfg.Client, rec); err != nil {
 				slog.Error("pod cannot be read; it is left as it is", "pod", rec.Key(), "err", err)
 				cancel()
 				continue

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -137,5 +138,56 @@ func TestBase(t *testing.T) {
 		Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: first.Key().Name}, Target: corev1.ObjectReference{Name: "n"}}, Base: &api.Base{Record: second, Object: marked},
 	}); !api.IsConflict(err) {
 		t.Errorf("binding a bound pod, with an older version: %v", err)
+	}
+}
+
+// TestHandover binds a pod: the one woken by it gets what the record decodes as, without decoding it, and once.
+func TestHandover(t *testing.T) {
+	ctx := context.Background()
+	s := open(t)
+	bound := new(client.Handover)
+	s.Bound = bound.Give
+	c := client.NewLocal(s.Handle, nil, &api.User{Name: "u", Groups: []string{"system:masters"}}, "tester")
+	c.Handover = bound
+	key := api.Key{Namespace: "default", Name: "p"}
+	one := resource.MustParse("1000m")
+	if _, err := client.Pods.Create(ctx, c, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "c", Image: "i", Args: []string{}, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: one}},
+		}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Commit(ctx, client.Change{
+		Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: key,
+		Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: key.Name, Labels: map[string]string{"a": "b"}}, Target: corev1.ObjectReference{Name: "n"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := c.Get(ctx, api.Pods, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := client.Pods.Decode(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := bound.Take(rec).(*corev1.Pod)
+	if !ok {
+		t.Fatal("the pod was not handed over")
+	}
+	if !equality.Semantic.DeepEqual(got, want) {
+		t.Errorf("handed over:\n%v\nwant what is stored:\n%v", got, want)
+	}
+	if again := bound.Take(rec); again != nil {
+		t.Errorf("handed over again: %v", again)
+	}
+	bound.Give(rec, got)
+	if taken, err := client.Pods.Taken(c, rec); err != nil || taken != got {
+		t.Errorf("took %v, %v", taken, err)
+	}
+	if taken, err := client.Pods.Taken(c, rec); err != nil || taken == got || !equality.Semantic.DeepEqual(taken, want) {
+		t.Errorf("the second time, took %v, %v", taken, err)
 	}
 }

@@ -38,6 +38,9 @@ type Config struct {
 	// answered: what must be in force by then, such as a CRD's registration, is done here.
 	Committed func(ctx context.Context, d *resource.Definition, rec *api.Record, deleted bool) error
 
+	// Bound is given every pod that is bound to a node, exactly as its record decodes; nil gives it to nobody.
+	Bound func(rec *api.Record, pod any)
+
 	// Checks are the named conditions that /readyz, /livez and /healthz report, in order.
 	Checks []Check
 

@@ -151,6 +151,10 @@ func (q *request) storeApplied(ctx context.Context, w *resource.Write, sub *reso
 	if err := q.commit(ctx, next, w.OldRecord.Revision(), w.Guards); err != nil {
 		return nil, err
 	}
+	if q.s.Bound != nil && q.d.Resource == api.Pods && q.Subresource == "binding" {
+		w.New.Meta.ResourceVersion = next.Revision().String()
+		q.s.Bound(next, w.New.Value)
+	}
 	return done(next)
 }
 

@@ -214,7 +214,7 @@ func bindPod(w *resource.Write, b *corev1.Binding) error {
 // setPodCondition replaces the condition of c's type, keeping the time of its last transition when the status is the
 // same.
 func setPodCondition(s *corev1.PodStatus, c corev1.PodCondition) {
-	c.LastTransitionTime = metav1.Now()
+	c.LastTransitionTime = metav1.Now().Rfc3339Copy()
 	for i := range s.Conditions {
 		if s.Conditions[i].Type != c.Type {
 			continue
