@@ -34,6 +34,9 @@ var (
 // another definition of the group holds.
 const IndexNamesConflict = "namesConflict"
 
+// IndexService is an internal index of EndpointSlices: the key of the Service that one says it belongs to by its label.
+const IndexService = "service"
+
 // IndexMigrates is an internal index of the StorageVersionMigrations that have not ended: what each migrates, as
 // RESOURCE.GROUP, or RESOURCE of the core group.
 const IndexMigrates = "migrates"

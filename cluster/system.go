@@ -44,9 +44,9 @@ type System struct {
 	http      *http.Server
 	listener  net.Listener
 
-	nodeDir string   // of this machine's node; "" without one
+	nodeDir string           // of this machine's node; "" without one
 	bound   *client.Handover // pods for the nodes in this process; nil without any
-	streams sync.Map // http.Handler by node name: logs, exec, attach and port-forward
+	streams sync.Map         // http.Handler by node name: logs, exec, attach and port-forward
 	toNodes nodeCredentials
 	ready   atomic.Bool
 	running sync.WaitGroup // the workers: controllers, scheduler, nodes

@@ -387,6 +387,11 @@ func (d document) index() (xs []api.Index) {
 			}
 		}
 	}
+	if labels, ok := d.metadata()["labels"].(map[string]any); ok && d["kind"] == "EndpointSlice" {
+		if service, _ := labels["kubernetes.io/service-name"].(string); service != "" {
+			xs = append(xs, api.Index{Name: api.IndexService, Value: api.Key{Namespace: d.key().Namespace, Name: service}.String()})
+		}
+	}
 	if d["kind"] == "StorageVersionMigration" {
 		xs = append(xs, d.migrates()...)
 	}

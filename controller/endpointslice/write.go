@@ -34,9 +34,8 @@ func services(managedBy string) func(api.Event) []controller.Request {
 // changed.
 func slicesOf(v client.View, decoded *controller.Projection[discoveryv1.EndpointSlice], service api.Key, managedBy string) (list []*discoveryv1.EndpointSlice, err error) {
 	recs := func(yield func(*api.Record) bool) {
-		for rec := range v.All(api.EndpointSlices, service.Namespace) {
-			ours := rec.Get(discoveryv1.LabelServiceName) == service.Name && rec.Get(discoveryv1.LabelManagedBy) == managedBy
-			if ours && !rec.Is(api.Deleting) && !yield(rec) {
+		for rec := range v.ByIndex(api.EndpointSlices, api.Index{Name: api.IndexService, Value: service.String()}) {
+			if rec.Get(discoveryv1.LabelManagedBy) == managedBy && !rec.Is(api.Deleting) && !yield(rec) {
 				return
 			}
 		}

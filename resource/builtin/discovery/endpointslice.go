@@ -35,6 +35,7 @@ func EndpointSlices() *resource.Definition {
 				{Name: "Endpoints", Type: "string", Description: doc["endpoints"]},
 				resource.AgeColumn,
 			}}, beta()},
+			Index: []resource.IndexField{{Name: api.IndexService, Internal: true, Values: serviceOf}},
 		},
 		Default:  setDefaults,
 		Prepare:  prepare,
@@ -44,6 +45,14 @@ func EndpointSlices() *resource.Definition {
 			return []any{o.Name, string(o.AddressType), portsCell(o.Ports), endpointsCell(o.Endpoints), resource.Age(o.CreationTimestamp)}
 		},
 	}.Define()
+}
+
+func serviceOf(o *resource.Object) []string {
+	name := o.Meta.Labels[discoveryv1.LabelServiceName]
+	if name == "" {
+		return nil
+	}
+	return []string{api.Key{Namespace: o.Meta.Namespace, Name: name}.String()}
 }
 
 func setDefaults(o *discoveryv1.EndpointSlice) {
