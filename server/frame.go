@@ -159,13 +159,13 @@ func (fw *frameWriter) all(events []api.Event, initial bool) {
 	}
 }
 
-// redefined reports whether the kind is another in a snapshot of the registry than when the watch began.
-func (fw *frameWriter) redefined(now *resource.Snapshot) bool {
-	if !fw.q.d.Custom {
+// redefined reports whether a kind is another in a snapshot of the registry than d, which it was when a watch began.
+func redefined(d *resource.Definition, now *resource.Snapshot) bool {
+	if !d.Custom {
 		return false
 	}
-	d := now.ByResource(fw.q.d.Resource)
-	return d != nil && d != fw.q.d
+	newer := now.ByResource(d.Resource)
+	return newer != nil && newer != d
 }
 
 // event adds the frame of e. Frames of the initial state are of no use to others and not kept.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pintle.dev/api"
+	"pintle.dev/resource"
 	"pintle.dev/store"
 )
 
@@ -239,7 +240,7 @@ func (x *exchange) follow(ctx context.Context, st api.Stream, fw *frameWriter, d
 		initial := st.Initial()
 		events, err := st.Next(wait)
 		switch {
-		case err == nil && fw.redefined(x.s.Registry.Snapshot()):
+		case err == nil && redefined(fw.q.d, x.s.Registry.Snapshot()):
 			return // who goes on from where this one ended gets the rest as it is defined now
 		case err == nil:
 			fw.all(events, initial)
@@ -289,10 +290,11 @@ func (b *bookmarks) wait(ctx context.Context) (context.Context, context.CancelFu
 // watches are those that are open over the network. It breaks off the writes of clients that do not read. One timer looks
 // at all of them: a deadline of its own for each write would cost each event two messages to the connection's goroutine.
 type watches struct {
-	mu    sync.Mutex
-	open  map[*frameWriter]struct{}
-	ended int64 // events sent by those that are no more
-	timer *time.Timer
+	mu     sync.Mutex
+	open   map[*frameWriter]struct{}
+	custom map[*resource.Definition]map[*frameWriter]struct{} // those of custom kinds, by how these were defined then
+	ended  int64                                              // events sent by those that are no more
+	timer  *time.Timer
 	// following says that a goroutine looks at the registry, for watches of custom kinds.
 	following bool
 }
@@ -313,14 +315,22 @@ func (w *watches) add(fw *frameWriter) {
 	if w.timer == nil {
 		w.timer = time.AfterFunc(slowWriterRounds, w.round)
 	}
-	if !fw.q.d.Custom {
+	d := fw.q.d
+	if !d.Custom {
 		return
 	}
+	if w.custom == nil {
+		w.custom = map[*resource.Definition]map[*frameWriter]struct{}{}
+	}
+	if w.custom[d] == nil {
+		w.custom[d] = map[*frameWriter]struct{}{}
+	}
+	w.custom[d][fw] = struct{}{}
 	if !w.following {
 		w.following = true
 		go w.follow(fw.x.s)
 	}
-	if fw.redefined(fw.x.s.Registry.Snapshot()) {
+	if redefined(d, fw.x.s.Registry.Snapshot()) {
 		fw.end() // between the lookup and here
 	}
 }
@@ -330,9 +340,11 @@ func (w *watches) follow(s *Server) {
 	for s.stopping.Err() == nil {
 		now := s.Registry.Snapshot()
 		w.mu.Lock()
-		for fw := range w.open {
-			if fw.redefined(now) {
-				fw.end()
+		for d, of := range w.custom {
+			if redefined(d, now) {
+				for fw := range of {
+					fw.end()
+				}
 			}
 		}
 		w.mu.Unlock()
@@ -347,6 +359,11 @@ func (w *watches) remove(fw *frameWriter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.open, fw)
+	if of := w.custom[fw.q.d]; of != nil {
+		if delete(of, fw); len(of) == 0 {
+			delete(w.custom, fw.q.d)
+		}
+	}
 	w.ended += fw.events.Load()
 }
 
