@@ -34,6 +34,9 @@ const (
 	UserScheduler         = "system:kube-scheduler"
 	UserHollowNodes       = "system:hollow-nodes" // reads the pods of all simulated nodes at once
 
+	// extraCredential is what tells one credential of a user from another, in the extra information about the user.
+	extraCredential = "authentication.kubernetes.io/credential-id"
+
 	nodeUserPrefix           = "system:node:"
 	serviceAccountUserPrefix = "system:serviceaccount:"
 )

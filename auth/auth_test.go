@@ -159,10 +159,11 @@ func TestCertificateIdentity(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		issuer *Authority
+		user   string
 		want   string
-	}{{"ours", ours, "jane"}, {"A1 another authority's", other, ""}} {
+	}{{"ours", ours, "jane", "jane"}, {"A1 another authority's", other, "jane", ""}, {"nobody's", ours, "", ""}} {
 		t.Run(c.name, func(t *testing.T) {
-			certPEM, keyPEM, err := c.issuer.Issue(Leaf{User: "jane", Groups: []string{"dev"}})
+			certPEM, keyPEM, err := c.issuer.Issue(Leaf{User: c.user, Groups: []string{"dev"}})
 			if err != nil {
 				t.Fatal(err)
 			}

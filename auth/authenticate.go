@@ -2,8 +2,11 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
+	"errors"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -107,11 +110,20 @@ func (a *Authenticator) certificate(r *http.Request) (*api.User, error) {
 	for _, c := range cs[1:] {
 		opts.Intermediates.AddCert(c)
 	}
-	if _, err := cs[0].Verify(opts); err != nil {
+	_, err := cs[0].Verify(opts)
+	if err == nil && cs[0].Subject.CommonName == "" {
+		err = errors.New("the subject has no common name, which would be the user's")
+	}
+	if err != nil {
 		a.logf("refused a client certificate", "from", r.RemoteAddr, "subject", cs[0].Subject, "err", err)
 		return nil, unauthorized()
 	}
-	u := &api.User{Name: cs[0].Subject.CommonName, Groups: append(slices.Clone(cs[0].Subject.Organization), GroupAuthenticated)}
+	fingerprint := sha256.Sum256(cs[0].Raw)
+	u := &api.User{
+		Name:   cs[0].Subject.CommonName,
+		Groups: append(slices.Clone(cs[0].Subject.Organization), GroupAuthenticated),
+		Extra:  map[string][]string{extraCredential: {"X509SHA256=" + hex.EncodeToString(fingerprint[:])}},
+	}
 	if conn != nil {
 		conn.identity.Store(&identity{user: u, expires: cs[0].NotAfter})
 	}

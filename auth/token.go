@@ -152,7 +152,7 @@ func (t *Tokens) verify(ctx context.Context, token string, audiences []string) (
 		Name:   serviceAccountUserPrefix + b.Namespace + ":" + b.ServiceAccount.Name,
 		UID:    b.ServiceAccount.UID,
 		Groups: []string{GroupServiceAccounts, GroupServiceAccounts + ":" + b.Namespace, GroupAuthenticated},
-		Extra:  map[string][]string{"authentication.kubernetes.io/credential-id": {"JTI=" + c.ID}},
+		Extra:  map[string][]string{extraCredential: {"JTI=" + c.ID}},
 	}
 	if b.Pod != nil {
 		u.Extra["authentication.kubernetes.io/pod-name"] = []string{b.Pod.Name}

@@ -78,7 +78,7 @@ func TestReviewSelf(t *testing.T) {
 		code       int
 		want       []string
 	}{
-		{"certificate", "jane", nil, 201, []string{`"userInfo":{"username":"jane","groups":["dev","system:authenticated"]}`, `"creationTimestamp":"20`, `!managedFields`}},
+		{"certificate", "jane", nil, 201, []string{`"userInfo":{"username":"jane","groups":["dev","system:authenticated"],"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=`, `"creationTimestamp":"20`, `!managedFields`}},
 		{"token", "", []string{"Authorization", "Bearer " + bound}, 201, []string{
 			`"username":"system:serviceaccount:default:default"`, `"groups":["system:serviceaccounts","system:serviceaccounts:default","system:authenticated"]`,
 			`"authentication.kubernetes.io/credential-id":["JTI=`, `"authentication.kubernetes.io/pod-name":["p"]`, `"authentication.kubernetes.io/pod-uid":["`}},

@@ -117,16 +117,26 @@ func (x *exchange) path(user *api.User) error {
 		}
 		return errPage
 	}
-	head, rest, _ := strings.Cut(strings.Trim(p, "/"), "/")
+	// Only discovery and the version may be asked for with a slash behind.
+	head, rest, deeper := strings.Cut(strings.TrimPrefix(p, "/"), "/")
 	switch head {
 	case "healthz", "livez", "readyz":
+		if deeper && rest == "" {
+			return errPage
+		}
 		return x.serveHealth(head, rest)
 	case "metrics":
+		if deeper {
+			return errPage
+		}
 		s.metrics.handler.ServeHTTP(x.w, r)
 		return nil
 	}
 	if p == "/" || p == "/index.html" {
 		return x.writeObject(http.StatusOK, metav1.RootPaths{Paths: s.paths()})
+	}
+	if head == "version" && rest != "" {
+		return errPage
 	}
 	return x.serveDocument(head)
 }

@@ -77,7 +77,7 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == openAPIV2Path {
 		return o.serveV2(w, r)
 	}
-	name, ok := strings.CutPrefix(strings.TrimSuffix(r.URL.Path, "/"), openAPIPrefix)
+	name, ok := strings.CutPrefix(r.URL.Path, openAPIPrefix)
 	if !ok {
 		return errPage
 	}

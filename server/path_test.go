@@ -47,6 +47,22 @@ func TestRootPaths(t *testing.T) {
 	}
 }
 
+// TestPathsBelow: a slash behind, or a path below, is let pass where upstream lets it pass.
+func TestPathsBelow(t *testing.T) {
+	s := open(t)
+	for path, want := range map[string]int{
+		"/version": 200, "/version/": 200, "/version/x": 404,
+		"/metrics": 200, "/metrics/": 404, "/metrics/x": 404,
+		"/healthz": 200, "/healthz/": 404, "/healthz/ping": 200, "/readyz/ping/": 404, "/livez/nope": 404,
+		"/api": 200, "/api/": 200, "/api/v1/": 200, "/apis/": 200, "/apis/apps/": 200, "/apis/apps/v1/": 200,
+		"/openapi": 404, "/openapi/v2": 200, "/openapi/v2/": 404, "/openapi/v3": 200, "/openapi/v3/": 404, "/openapi/v3/api/v1": 200,
+	} {
+		if a := ask(t, s, "GET "+path, ""); a.code != want {
+			t.Errorf("GET %s: %d, want %d", path, a.code, want)
+		}
+	}
+}
+
 // TestManyProblems: an answer does not grow with the number of mistakes.
 func TestManyProblems(t *testing.T) {
 	s := open(t)
