@@ -514,39 +514,3 @@ func TestDefaultStops(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkRules is what rules over a list of 16 items add to a create and to an update that changes one item.
-func BenchmarkRules(b *testing.B) {
-	for _, c := range []struct{ name, rule string }{
-		{"none", ""},
-		{"list", `self.all(i, i.name.startsWith('item-') && i.value.size() > 0)`},
-		{"exists", `self.exists(i, i.name == 'item-15')`},
-		{"exists_one", `self.exists_one(i, i.name == 'item-07')`},
-		{"filter+map", `self.filter(i, i.name != 'item-03').map(i, i.value.size()).all(n, n > 5)`},
-		{"has", `self.all(i, !has(i.value) || i.value.size() < 100)`},
-		{"distinct", `self.all(a, self.exists_one(b, a.name == b.name))`},
-		{"strings", `self.all(i, i.name.matches('^item-[0-9]+$') && !i.value.contains('none') && i.name in ['item-00', i.name])`},
-		{"immutable", `self.map(i, i.name).all(n, n in oldSelf.map(i, i.name)) || self == oldSelf`},
-		{"transition", `self.all(i, oldSelf.exists(o, o.name == i.name))`},
-		{"absorbed", `self.exists(i, i.extra == 'x' || i.name == 'item-15')`},
-	} {
-		source := benchSchema
-		if c.rule != "" {
-			source = strings.Replace(source, `"x-kubernetes-list-type":"map"`, `"x-kubernetes-list-type":"map","maxItems":64,"x-kubernetes-validations":[{"rule":"`+c.rule+`"}]`, 1)
-			source = strings.Replace(source, `"value":{"type":"string"}`, `"value":{"type":"string"},"extra":{"type":"string"}`, 1)
-		}
-		s := mustCompile(b, source)
-		doc := mustParse(b, benchDoc())
-		changed := mustParse(b, strings.Replace(benchDoc(), "item 7", "item seven", 1))
-		for name, check := range map[string]Check{"create": {New: doc}, "update": {New: changed, Old: doc}} {
-			b.Run(c.name+"/"+name, func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if errs := s.Validate(b.Context(), check); len(errs) > 0 {
-						b.Fatal(errs)
-					}
-				}
-			})
-		}
-	}
-}
