@@ -212,6 +212,24 @@ func (v *Value) Get(name string) *Value {
 	return nil
 }
 
+// GetNear is Get for a name that is asked for of many maps alike: it looks first where the name was the last time, and
+// leaves in near where it was now.
+func (v *Value) GetNear(name string, near *int) *Value {
+	if v == nil || v.kind != Map {
+		return nil
+	}
+	members := v.children()
+	if i := *near; i < len(members) && members[i].name == name {
+		return &members[i]
+	}
+	i, ok := find(members, name)
+	if !ok {
+		return nil
+	}
+	*near = i
+	return &members[i]
+}
+
 // Path is the member reached by following names from v; nil when the way ends before.
 func (v *Value) Path(names ...string) *Value {
 	for _, name := range names {

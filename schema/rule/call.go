@@ -205,6 +205,10 @@ func (c *compiler) strings(overload string, text, other term) term {
 
 // chargeStrings is the cost of comparing two strings.
 func chargeStrings(f *frame, x, y string) {
+	if x != "" && y != "" && min(len(x), len(y)) <= 10 {
+		f.cost++ // without counting characters
+		return
+	}
 	f.charge(traversal(min(utf8.RuneCountInString(x), utf8.RuneCountInString(y))))
 }
 

@@ -20,7 +20,7 @@ func Compile(checked *ast.AST, self *Type, functions Functions) *Rule {
 	if c.unknown || t.kind() != boolKind {
 		return nil
 	}
-	return &Rule{holds: t.bool, slots: c.slots}
+	return &Rule{holds: t.bool, slots: c.slots, names: c.names}
 }
 
 type compiler struct {
@@ -29,6 +29,8 @@ type compiler struct {
 	functions Functions
 	scope     []binding // the innermost last
 	slots     int       // variables so far
+	names     int       // places so far that name a member
+	outermost int       // the index of the outermost variable in scope that was named of late
 
 	// unknown says that there is something that only cel-go knows. What is compiled from then on is never run.
 	unknown bool
@@ -90,6 +92,7 @@ func (c *compiler) literal(v ref.Val) term {
 func (c *compiler) lookup(name string) *binding {
 	for i := len(c.scope) - 1; i >= 0; i-- {
 		if c.scope[i].name == name {
+			c.outermost = min(c.outermost, i)
 			return &c.scope[i]
 		}
 	}
@@ -166,7 +169,8 @@ func (c *compiler) selection(s ast.SelectExpr) term {
 	if s.IsTestOnly() {
 		return c.has(of, name, member)
 	}
-	isMap, base := of.kind() == mapKind, of.base()
+	isMap, base, near := of.kind() == mapKind, of.base(), c.names
+	c.names++
 	t := read(member, func(f *frame) *object.Value {
 		v := of.value(f)
 		f.cost += base
@@ -174,7 +178,7 @@ func (c *compiler) selection(s ast.SelectExpr) term {
 			return nil
 		}
 		f.cost++
-		m := v.Get(name)
+		m := v.GetNear(name, &f.near[near])
 		switch {
 		case m == nil, m.IsNull() && !isMap:
 			f.erred = true
@@ -195,7 +199,8 @@ func (c *compiler) has(of term, name string, member *Type) term {
 	if of.attribute && of.ident == 0 {
 		return c.no() // of a branch, whose cost is odd
 	}
-	base, isMap := of.base(), of.kind() == mapKind
+	isMap, base, near := of.kind() == mapKind, of.base(), c.names
+	c.names++
 	t := boolTerm(func(f *frame) bool {
 		v := of.value(f)
 		f.cost += base
@@ -203,7 +208,7 @@ func (c *compiler) has(of term, name string, member *Type) term {
 			f.cost-- // for the test that is not come to
 			return false
 		}
-		m := v.Get(name)
+		m := v.GetNear(name, &f.near[near])
 		if m == nil || m.IsNull() && !isMap {
 			return false
 		}

@@ -13,14 +13,18 @@ import (
 // fold is what a macro is turned into: a loop over a list or a map that goes on while a condition holds, and accumulates
 // something. It is a quantifier, or one of map and filter, which always go on and accumulate a list.
 func (c *compiler) fold(e ast.ComprehensionExpr) term {
+	depth, outermost := len(c.scope), c.outermost
+	c.outermost = depth
+	defer func() {
+		c.scope = c.scope[:depth]
+		c.outermost = min(c.outermost, outermost)
+	}()
 	over := c.expr(e.IterRange())
 	if over.kind() != listKind && over.kind() != mapKind {
 		return c.no()
 	}
 	slot := c.slots
 	c.slots++
-	depth := len(c.scope)
-	defer func() { c.scope = c.scope[:depth] }()
 	if q := quantifierOf(e); q != nil {
 		c.bindElements(e, over.typ, slot)
 		return c.quantify(q, over, slot)
@@ -36,7 +40,7 @@ func (c *compiler) fold(e ast.ComprehensionExpr) term {
 	if c.unknown || !step.typ.same(accu.typ) {
 		return c.no()
 	}
-	return term{typ: accu.typ, value: func(f *frame) *object.Value {
+	t := term{typ: accu.typ, value: func(f *frame) *object.Value {
 		l := over.value(f)
 		f.vars[slot].list = object.NewList(make([]object.Value, 0, l.Len())...)
 		for i := range l.Len() {
@@ -48,6 +52,26 @@ func (c *compiler) fold(e ast.ComprehensionExpr) term {
 		}
 		return accu.value(f)
 	}}
+	if depth > 0 && c.outermost >= depth {
+		t.value = remembered(slot, t.value)
+	}
+	return t
+}
+
+// remembered is the loop in a variable that comes to the same whenever an outer loop comes to it, as it names none of that
+// one's variables. It is run once, and charged for each time.
+func remembered(slot int, run func(*frame) *object.Value) func(*frame) *object.Value {
+	return func(f *frame) *object.Value {
+		v := &f.vars[slot]
+		if v.made {
+			f.charge(v.cost)
+			return &v.list
+		}
+		before := f.cost
+		list := run(f)
+		v.made, v.cost = !f.failed && !f.erred, f.cost-before
+		return list
+	}
 }
 
 // bindElements brings the variables that go through a list's items or a map's keys into scope. Of two, the first has the

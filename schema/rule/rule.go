@@ -31,6 +31,7 @@ import (
 type Rule struct {
 	holds func(*frame) bool
 	slots int
+	names int
 }
 
 // Holds reports whether the rule certainly holds for self, which was old before (nil when there was nothing), and what
@@ -39,6 +40,9 @@ func (r *Rule) Holds(ctx context.Context, self, old *object.Value) (cost uint64,
 	f := &frame{ctx: ctx, self: self, old: old}
 	if f.vars = f.few[:]; r.slots > len(f.few) {
 		f.vars = make([]variable, r.slots)
+	}
+	if f.near = f.fewNear[:]; r.names > len(f.fewNear) {
+		f.near = make([]int, r.names)
 	}
 	ok = r.holds(f)
 	return f.cost, ok && !f.failed && !f.erred && f.cost <= celconfig.PerCallLimit
@@ -52,6 +56,8 @@ type frame struct {
 	rounds    int // of all loops
 	vars      []variable
 	few       [4]variable
+	near      []int // where members were found last, for each place in the rule that names one
+	fewNear   [8]int
 
 	// failed says that cel-go has to decide (R2). Everything goes on with zero values then, until a loop or the end sees it.
 	failed bool
@@ -65,6 +71,8 @@ type variable struct {
 	at    *object.Value
 	index int
 	list  object.Value
+	made  bool   // the list is remembered
+	cost  uint64 // of making it
 }
 
 // charge adds a cost that depends on the data.
