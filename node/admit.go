@@ -109,6 +109,9 @@ func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used usage) *Failure {
 	if f := forbidden(pod); f != nil {
 		return f
 	}
+	if os := pod.Spec.OS; os != nil && string(os.Name) != n.Labels[corev1.LabelOSStable] {
+		return &Failure{Reason: "PodOSNotSupported", Message: "Failed to admit pod as the OS field doesn't match node OS"}
+	}
 	if len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil {
 		if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n); err != nil || !ok {
 			return &Failure{Reason: "NodeAffinity", Message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}

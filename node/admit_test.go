@@ -39,6 +39,19 @@ func TestForbiddenSysctls(t *testing.T) {
 	}
 }
 
+func TestOtherOS(t *testing.T) {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelOSStable: "linux"}}}
+	for os, want := range map[corev1.OSName]string{corev1.Linux: "", corev1.Windows: "PodOSNotSupported"} {
+		got := ""
+		if f := refuse(&corev1.Pod{Spec: corev1.PodSpec{OS: &corev1.PodOS{Name: os}}}, nil, n, nil); f != nil {
+			got = f.Reason
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", os, got, want)
+		}
+	}
+}
+
 // TestAdmitByFreshNode binds a pod by a label, given to the node a moment ago, and cordons the node: the agent's own copy of
 // the node is older.
 func TestAdmitByFreshNode(t *testing.T) {

@@ -313,15 +313,21 @@ func (a *Agent) credentials(ctx context.Context, pod *corev1.Pod, image string) 
 	if err != nil {
 		return nil, err
 	}
+	var lost []string
 	for _, ref := range pod.Spec.ImagePullSecrets {
 		s, err := client.Secrets.Get(ctx, a.cfg.Client, api.Key{Namespace: pod.Namespace, Name: ref.Name})
 		if api.IsNotFound(err) {
+			lost = append(lost, ref.Name)
 			continue
 		}
 		if err != nil {
 			return cs, err
 		}
 		cs = append(cs, logins(s, named)...)
+	}
+	if len(lost) > 0 {
+		a.tell(pod, "", corev1.EventTypeWarning, "FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets ("+
+			strings.Join(lost, ", ")+"); attempting to pull the image may not succeed.")
 	}
 	return cs, nil
 }

@@ -23,9 +23,6 @@ func Hostname(pod *corev1.Pod) (name, domain string) {
 	if spec.Subdomain != "" {
 		domain = spec.Subdomain + "." + pod.Namespace + ".svc." + clusterDomain
 	}
-	if spec.HostnameOverride != nil {
-		name, domain = *spec.HostnameOverride, ""
-	}
 	if len(name) > maxHostname {
 		name = strings.TrimRight(name[:maxHostname], "-.")
 	}

@@ -9,7 +9,6 @@ import (
 )
 
 func TestHostname(t *testing.T) {
-	other := "db.example.com"
 	for _, tt := range []struct {
 		pod          string
 		spec         corev1.PodSpec
@@ -18,7 +17,6 @@ func TestHostname(t *testing.T) {
 		{"p", corev1.PodSpec{}, "p", ""},
 		{"p", corev1.PodSpec{Hostname: "h"}, "h", ""},
 		{"p", corev1.PodSpec{Hostname: "h", Subdomain: "s"}, "h", "s.ns.svc.cluster.local"},
-		{"p", corev1.PodSpec{Hostname: "h", Subdomain: "s", HostnameOverride: &other}, other, ""},
 		{strings.Repeat("x", 62) + "-y", corev1.PodSpec{}, strings.Repeat("x", 62), ""},
 	} {
 		name, domain := Hostname(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: tt.pod, Namespace: "ns"}, Spec: tt.spec})

@@ -334,7 +334,8 @@ const execOutput = 10 << 10
 // Exec implements node.Containers.
 func (r *Runtime) Exec(ctx context.Context, id string, command []string, timeout time.Duration) (string, int32, error) {
 	seconds := int64((timeout + time.Second - 1) / time.Second)
-	ctx, cancel := context.WithTimeout(ctx, timeout+5*time.Second)
+	// It is the runtime that ends a command in time. One that has hung for a moment must not look like a command that has.
+	ctx, cancel := context.WithTimeout(ctx, timeout+callTimeout)
 	defer cancel()
 	a, err := r.rt.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: bare(id), Cmd: command, Timeout: seconds})
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package imagegc removes images that no container uses when the disk they are on fills up, by upstream's rules: from
 // highThreshold percent of use on it frees down to lowThreshold, those first that have not been used for longest, and
-// none that has been there for less than minimumAge. It decides by what the runtime holds and asks the API nothing;
-// which images are kept in any case is its caller's to say.
+// none that has been there for less than minimumAge, nor one that was imported. It decides by what the runtime holds and
+// asks the API nothing; which images are kept in any case is its caller's to say.
 package imagegc
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"pintle.dev/node"
@@ -145,7 +146,7 @@ func (c *Collector) collect(ctx context.Context) error {
 func (c *Collector) free(ctx context.Context, images []node.Image, wanted int64, began time.Time) (freed int64, err error) {
 	images = slices.DeleteFunc(images, func(im node.Image) bool {
 		u := c.seen[im.ID]
-		return !u.last.Before(began) || began.Sub(u.since) < minimumAge
+		return !u.last.Before(began) || began.Sub(u.since) < minimumAge || imported(im)
 	})
 	slices.SortFunc(images, func(a, b node.Image) int {
 		x, y := c.seen[a.ID], c.seen[b.ID]
@@ -168,6 +169,12 @@ func (c *Collector) free(ctx context.Context, images []node.Image, wanted int64,
 		return freed, fmt.Errorf("wanted to free %d bytes, but freed %d bytes space with errors in image deletion: %w", wanted, freed, errors.Join(errs...))
 	}
 	return freed, nil
+}
+
+// imported reports whether an image was brought in from an archive: it is known by tags and by no registry's digest, so that
+// there may be nowhere to fetch it from when a pod wants it again. Upstream removes such images, too.
+func imported(im node.Image) bool {
+	return len(im.Names) > 0 && !slices.ContainsFunc(im.Names, func(name string) bool { return strings.Contains(name, "@") })
 }
 
 // size is a number of bytes as upstream words it: "19.2 GiB".

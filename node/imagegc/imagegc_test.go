@@ -59,6 +59,17 @@ func (d *disk) space(context.Context) (int64, int64, error) {
 	return 1000, free, nil
 }
 
+// TestImportedImagesStay fills the disk with images from an archive: who wants them again has nowhere to fetch them from. What
+// has lost its name to a newer image goes all the same.
+func TestImportedImagesStay(t *testing.T) {
+	d := &disk{other: 500, images: []node.Image{{ID: "archive", Size: 200, Names: []string{"repo/archive:1"}}, {ID: "nameless", Size: 100}}}
+	d.add("pulled", 190)
+	run(t, d, func(round int) bool { return round < 3 })
+	if want := []string{"nameless", "pulled"}; !slices.Equal(slices.Sorted(slices.Values(d.removed)), want) {
+		t.Errorf("removed %v, want %v", d.removed, want)
+	}
+}
+
 // run runs a collector of the disk in fake time and hands over to f right after each of its rounds.
 func run(t *testing.T, d *disk, f func(round int) (more bool)) {
 	synctest.Test(t, func(t *testing.T) {

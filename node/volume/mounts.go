@@ -84,6 +84,9 @@ func (m *Manager) mount(l *node.Launch, vm *corev1.VolumeMount, i int) (node.Mou
 	if !filepath.IsAbs(mt.Container) {
 		mt.Container = "/" + mt.Container
 	}
+	if rro := vm.RecursiveReadOnly; vm.ReadOnly && rro != nil && *rro == corev1.RecursiveReadOnlyEnabled {
+		return mt, fmt.Errorf("failed to resolve recursive read-only mode: volume %q requested recursive read-only mode, but it is not supported by the runtime", vm.Name)
+	}
 	if vm.MountPropagation != nil {
 		mt.Propagation = *vm.MountPropagation
 	}
