@@ -109,7 +109,8 @@ func (c *Controller) Owns(r api.Resource, ps ...Predicate) *Controller {
 }
 
 // Watches reconciles what mapping makes of each event of r. mapping is called by one goroutine at a time per resource,
-// must be quick, and must not wait for the reconciler.
+// must be quick, and must not wait for the reconciler. What watches the same resource sees each event in the order of the
+// calls that asked for it, For and Owns among them.
 func (c *Controller) Watches(r api.Resource, mapping func(api.Event) []Request, ps ...Predicate) *Controller {
 	c.watches = append(c.watches, watch{resource: r, role: mapped, mapping: mapping, predicates: ps})
 	return c

@@ -45,7 +45,8 @@ func New(pods *Pods) *Index {
 	return &Index{pods: pods, services: map[string]map[string]*service{}}
 }
 
-// Watch makes c feed the Index and reconcile the Services that a pod belongs to, or did.
+// Watch makes c feed the Index and reconcile the Services that a pod belongs to, or did. It is called before For: a Service
+// that is reconciled before the Index knows it has no Trigger, and a pod that comes then is missed.
 func (x *Index) Watch(c *controller.Controller) *controller.Controller {
 	return c.Watches(api.Services, x.service).Watches(api.Pods, x.pod)
 }

@@ -43,7 +43,7 @@ type reconciler struct {
 // New returns the controller. Its events are written to rec.
 func New(c client.Client, rec *client.Recorder, pods *backends.Pods) *controller.Controller {
 	r := &reconciler{client: controller.Fresh(c), events: rec, backends: backends.New(pods)}
-	return r.backends.Watch(controller.New("endpoint", r).For(api.Services)).
+	return r.backends.Watch(controller.New("endpoint", r)).For(api.Services).
 		Watches(api.Services, func(e api.Event) []controller.Request {
 			return []controller.Request{{Key: api.Key{Namespace: e.Old.Namespace(), Name: deletedService + e.Old.Name()}}}
 		}, controller.Deleted).

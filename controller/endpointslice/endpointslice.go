@@ -43,7 +43,7 @@ func New(c client.Client, rec *client.Recorder, pods *backends.Pods) *controller
 		client: controller.Fresh(c), events: rec, backends: backends.New(pods),
 		slices: controller.NewProjection[discoveryv1.EndpointSlice](),
 	}
-	return r.backends.Watch(controller.New("endpointslice", r).For(api.Services)).
+	return r.backends.Watch(controller.New("endpointslice", r)).For(api.Services).
 		Watches(api.EndpointSlices, services(managedBy)).Workers(5).Coalesce(interval)
 }
 
