@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 type disk struct {
 	node.Images
 	node.Sandboxes
+	mu      sync.Mutex // fake time alone tells the race detector nothing of the order
 	images  []node.Image
 	used    []string // images that containers have
 	other   int64    // bytes in use by something else
@@ -27,9 +29,15 @@ type disk struct {
 	events  []string
 }
 
-func (d *disk) List(context.Context) ([]node.Image, error) { return slices.Clone(d.images), nil }
+func (d *disk) List(context.Context) ([]node.Image, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.images), nil
+}
 
 func (d *disk) Observe(context.Context, types.UID) ([]node.PodState, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var s node.PodState
 	for _, id := range d.used {
 		c := s.Container(id)
@@ -39,6 +47,8 @@ func (d *disk) Observe(context.Context, types.UID) ([]node.PodState, error) {
 }
 
 func (d *disk) Remove(_ context.Context, id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.stuck {
 		return errors.New("read-only file system")
 	}
@@ -52,6 +62,8 @@ func (d *disk) add(id string, size int64) {
 }
 
 func (d *disk) space(context.Context) (int64, int64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	free := 1000 - d.other
 	for _, im := range d.images {
 		free -= im.Size
@@ -81,7 +93,10 @@ func run(t *testing.T, d *disk, f func(round int) (more bool)) {
 		go c.Run(ctx)
 		for round := 0; ; round++ {
 			synctest.Wait()
-			if !f(round) {
+			d.mu.Lock()
+			more := f(round)
+			d.mu.Unlock()
+			if !more {
 				return
 			}
 			time.Sleep(period)
