@@ -381,7 +381,7 @@ func randomDoc(t testing.TB, r *rand.Rand) *object.Value {
 	v := mustParse(t, fullDoc)
 	others := map[string][]string{
 		"s": {`"a"`, `""`, `"ünïcödé and more of it"`, `3`}, "t": {`null`, `"b"`}, "n": {`0`, `1`, `9223372036854775807`, `1.0`}, "m": {`-1`, `2`, `-9223372036854775808`}, "d": {`0`, `-0.5`, `1e300`}, "b": {`false`},
-		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`},
+		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`, `[{"name":"a"},{"name":"a"}]`, `[{"name":"a"},{"name":"c"}]`, `[{"name":"a","n":2},{"name":"b"}]`, `[{"name":"b"},{"name":"a","n":2}]`, `[{"name":1},{"name":1.0}]`, `[{"n":1},{"name":null}]`, `[1,{"name":"a"}]`},
 		"map": {`{}`, `{"k":"a"}`}, "counts": {`{}`}, "o": {`{}`, `{"x":"y"}`, `null`}, "port": {`"http"`, `80`}, "wait": {`"1s"`, `"0s"`}, "span": {`"1h"`, `"-5m"`, `"x"`}, "ip": {`"::1"`, `"10.1.2.3/8"`}, "cpu": {`"2"`, `"1e3"`, `"cpu"`}, "url": {`"/a"`, `"http://10.1.2.3"`}, "when": {`"2021-01-01T00:00:00Z"`, `"2020-01-01T01:00:00+01:00"`},
 	}
 	for _, name := range slices.Sorted(maps.Keys(others)) { // in order: a seed gives the same documents each time

@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"math/bits"
+
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
@@ -120,6 +122,8 @@ func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
 		return t.equalFields(a, b)
 	case t.kind == mapKind:
 		return t.equalValues(a, b)
+	case t.unordered && len(t.keys) > 0 && a.Len() <= maxMatched:
+		return t.equalItems(a, b)
 	case t.unordered:
 		return t.equalUpstream(a, b)
 	}
@@ -139,6 +143,62 @@ func (t *Type) equalUpstream(a, b *object.Value) (equal, ok bool) {
 	}
 	eq, ok := types.Equal(x, y).(types.Bool)
 	return bool(eq), ok
+}
+
+// maxMatched is how many items of a list of type map are compared here, one by one with all others.
+const maxMatched = 64
+
+// equalItems compares lists of type map, of the same length, whose keys are all scalars and are a's once only. Others are
+// for upstream to compare.
+func (t *Type) equalItems(a, b *object.Value) (equal, ok bool) {
+	for i := range a.Len() {
+		for j := range i + 1 {
+			if same, ok := t.sameKeys(a.Index(i), a.Index(j)); !ok || same != (i == j) {
+				return t.equalUpstream(a, b)
+			}
+		}
+	}
+	var matched uint64
+	for i := range b.Len() {
+		item, at := b.Index(i), -1
+		for n := 0; n < a.Len() && at < 0; n++ {
+			j := (i + n) % a.Len() // most likely it is where it was
+			same, ok := t.sameKeys(a.Index(j), item)
+			if !ok {
+				return t.equalUpstream(a, b)
+			}
+			if same {
+				at = j
+			}
+		}
+		if at < 0 {
+			return false, true
+		}
+		if equal, ok := t.elem.equal(a.Index(at), item); !equal || !ok {
+			return equal, ok
+		}
+		matched |= 1 << at
+	}
+	return bits.OnesCount64(matched) == a.Len(), true
+}
+
+// sameKeys reports whether two items of a list of type map have the same keys. It is not ok when those are no scalars.
+func (t *Type) sameKeys(a, b *object.Value) (same, ok bool) {
+	for _, key := range t.keys {
+		x, y := a.Get(key), b.Get(key)
+		if !isKey(x) || !isKey(y) {
+			return false, false
+		}
+		if !object.Equal(x, y) {
+			return false, true
+		}
+	}
+	return true, true
+}
+
+// isKey reports whether v is a key that is equal to another just when they are the same JSON.
+func isKey(v *object.Value) bool {
+	return v.Kind() == object.String || v.Kind() == object.Bool || v.Kind() == object.Number && !v.IsFloat()
 }
 
 // equalFields compares objects, in which null is absent. What the schema does not declare is for upstream to compare.

@@ -1,6 +1,9 @@
 package rule
 
 import (
+	"slices"
+
+	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/common"
 
 	"pintle.dev/object"
@@ -29,6 +32,7 @@ type Type struct {
 
 	// unordered says that lists are equal in whatever order their items are: those of type set and map.
 	unordered bool
+	keys      []string // of a list of type map, when all are names in CEL too
 }
 
 // Types of what rules make.
@@ -66,6 +70,9 @@ func TypeOf(s common.Schema) *Type {
 		switch s.XListType() {
 		case "map", "set":
 			t.unordered = true
+			if keys := s.XListMapKeys(); !slices.ContainsFunc(keys, escaped) {
+				t.keys = keys
+			}
 			fallthrough
 		case "atomic", "":
 			t.kind, t.elem = listKind, TypeOf(s.Items())
@@ -81,6 +88,12 @@ func TypeOf(s common.Schema) *Type {
 		}
 	}
 	return t
+}
+
+// escaped reports whether a name is another one in CEL.
+func escaped(name string) bool {
+	in, ok := apiservercel.Escape(name)
+	return !ok || in != name
 }
 
 // same reports whether terms of t and u are read alike.
