@@ -101,6 +101,9 @@ func (t *Type) size(v *object.Value) int {
 // equal reports whether a and b are equal as CEL sees it. It is not ok when one of them is not what its type says.
 func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
 	if t.kind == opaqueKind {
+		if t.schema.IsXIntOrString() && isKey(a) && isKey(b) && a.Kind() != object.Bool && b.Kind() != object.Bool {
+			return object.Equal(a, b), true
+		}
 		return t.equalUpstream(a, b)
 	}
 	if !t.admits(a) || !t.admits(b) {
@@ -137,7 +140,11 @@ func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
 
 // equalUpstream leaves it to upstream's values.
 func (t *Type) equalUpstream(a, b *object.Value) (equal, ok bool) {
-	x, y := t.upstream(a), t.upstream(b)
+	x := t.upstream(a)
+	if a.Kind() == object.String && b.Kind() == object.String && a.Str() == b.Str() {
+		return true, !isError(x)
+	}
+	y := t.upstream(b)
 	if isError(x) || isError(y) {
 		return false, false
 	}
@@ -204,12 +211,14 @@ func isKey(v *object.Value) bool {
 // equalFields compares objects, in which null is absent. What the schema does not declare is for upstream to compare.
 func (t *Type) equalFields(a, b *object.Value) (equal, ok bool) {
 	equal = true
+	near := 0
 	for name, x := range a.Fields() {
 		field := t.fields[name]
 		if plain, ok := apiservercel.Unescape(name); field == nil || !ok || plain != name {
 			return t.equalUpstream(a, b)
 		}
-		y := b.Get(name)
+		y := b.GetNear(name, &near)
+		near++
 		switch {
 		case x.IsNull() != y.IsNull():
 			equal = false

@@ -40,9 +40,13 @@ func (c *compiler) fold(e ast.ComprehensionExpr) term {
 	if c.unknown || !step.typ.same(accu.typ) {
 		return c.no()
 	}
+	every := args(e.LoopStep(), operators.Conditional) == nil // element gives an item
 	t := term{typ: accu.typ, value: func(f *frame) *object.Value {
 		l := over.value(f)
-		f.vars[slot].list = object.NewList(make([]object.Value, 0, l.Len())...)
+		f.vars[slot].list = object.NewList()
+		if every {
+			f.vars[slot].list = object.NewList(make([]object.Value, 0, l.Len())...)
+		}
 		for i := range l.Len() {
 			if f.erred || !f.proceed() {
 				return nil
