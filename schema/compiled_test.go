@@ -103,6 +103,8 @@ var compiledRules = []string{
 	`self == oldSelf`, `self.o == oldSelf.o && !(self.items != oldSelf.items)`, `self.strs == oldSelf.strs && self.set == oldSelf.set && self.map == oldSelf.map && self.nums == oldSelf.nums`, `self.when == oldSelf.when && self.port == oldSelf.port && self.any == oldSelf.any`, `self.n >= oldSelf.n && self.s == oldSelf.s`, `self.items.all(i, oldSelf.items.exists(o, o.name == i.name && o == i))`, `oldSelf.map.all(k, k in self.map && self.map[k] == oldSelf.map[k])`, `self.items.size() <= oldSelf.items.size() + 1`, `oldSelf.items.all(o, self.items.filter(i, i.name == o.name).size() == 1)`,
 	`self.strs.all(x, self.ints.all(n, n > 0 || x != ''))`, `self.strs.map(x, 'lit').all(x, x == 'lit')`, `self.strs.map(x, 1)[0] == 1`, `self.items.map(i, i.tags.filter(t, t == 'u')).exists(l, l.size() == 1)`, `self.items.map(i, i.tags).exists(l, 'u' in l)`, `true`, `'a' < 'b' && 1 < 2 && 1.0 < 2.0 && 1 == 1`, `self.strs.all(self, self.size() > 0)`,
 	`self.strs.all(i, x, i < 3 && x != '')`, `self.items.exists(i, x, x.name == 'b' && i == 1)`, `self.map.all(k, v, k in self.counts && v.size() == 1)`, `self.strs.transformList(i, x, x + x)[1] == 'bb' && self.map.transformList(k, v, v == 'v', k) == ['k']`, `self.ints.existsOne(i, n, n == i + 2) == false`,
+	// of optional fields
+	`self.?t.orValue('y') == 'x' && self.o.?w.x.orValue('none') == 'none' && self.?o.z.x.orValue('') == 'zx' && self.?o.?w.?x.hasValue() == false && self.?n.hasValue()`, `self.map.?k.orValue('') == 'v' && self.map.?zz.orValue('w') == 'w' && self.?strs.orValue([]).size() == 3 && self.?map.value().k == 'v'`, `self.items.all(i, i.?extra.orValue(i.name) == i.name && !i.?more.x.hasValue() && i.?o.x.value() != '')`, `self.?port.orValue(1) == 80 && self.?when.value() == self.when && (self.b ? self.port : 'http') == 80`, `(self.b ? self.?t.orValue('') : self.s) == 'x' && self.?a__dash__b.orValue('') == 'dash'`, `!self.o.w.?x.hasValue() || self.b`,
 	// of loops that come to the same each time
 	`self.strs.all(x, x in oldSelf.strs.map(y, y))`, `self.items.all(i, self.items.filter(j, j.n > 1).size() == 1 && self.items.filter(j, j.n > i.n).size() < 2)`, `self.items.all(i, i.tags.all(t, self.strs.map(x, self.strs.filter(y, y != x)).size() == 3 && i.tags.map(u, u + t).size() == 2))`,
 	// of errors that do not matter
@@ -124,7 +126,7 @@ var compiledRules = []string{
 
 // optionalRules hold for fullDoc, whether or not it was there before; their oldSelf is optional.
 var optionalRules = []string{
-	`!oldSelf.hasValue() || oldSelf.value() == self`, `oldSelf.hasValue() ? oldSelf.value().n <= self.n : self.n == 3`, `!oldSelf.hasValue() || oldSelf.value().items.all(o, self.items.exists(i, i.name == o.name))`, `self.n == 3`,
+	`!oldSelf.hasValue() || oldSelf.value() == self`, `oldSelf.?n.orValue(3) == self.n && oldSelf.items.orValue([]).all(i, i.name != '')`, `oldSelf.orValue(self).o.x == 'x'`, `oldSelf.hasValue() ? oldSelf.value().n <= self.n : self.n == 3`, `!oldSelf.hasValue() || oldSelf.value().items.all(o, self.items.exists(i, i.name == o.name))`, `self.n == 3`,
 }
 
 // uncompiledRules are valid, but read values of any type, or items of lists that have none: they are left to cel-go.
@@ -217,10 +219,10 @@ type writtenVar struct{ name, kind string }
 // expr is an expression of the kind: bool, int, double, string, wait, strs, ints, nums, items, item, o.
 func (w *writer) expr(kind string, depth int) string {
 	options := map[string][]string{
-		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)"},
+		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)", "self.?o.w.hasValue()", "self.?n.hasValue()"},
 		"int":    {"self.n", "self.m", "1", "-2", "0", "self.o.y", "self.counts.k", "self.ints[0]"},
 		"double": {"self.d", "self.e", "1.5", "-0.5"},
-		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.o.w.x", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
+		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.o.w.x", "self.?o.x.orValue('a')", "self.o.?w.x.orValue(self.t)", "self.map.?l.orValue('')", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
 		"wait":   {"self.wait", "duration('1s')", "duration('5m')"},
 		"strs":   {"self.strs", "['a','b']", "self.set"},
 		"ints":   {"self.ints", "[1,2,3]"},
@@ -234,7 +236,7 @@ func (w *writer) expr(kind string, depth int) string {
 		case v.kind == kind:
 			options = append(options, v.name, v.name, v.name)
 		case v.kind == "item":
-			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value", v.name + ".extra", v.name + ".more.x"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)", "has(" + v.name + ".more.x)"}}[kind]...)
+			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value", v.name + ".?value.orValue('b')", v.name + ".extra", v.name + ".more.x"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)", "has(" + v.name + ".more.x)"}}[kind]...)
 		}
 	}
 	if depth == 0 {

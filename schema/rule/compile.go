@@ -6,7 +6,6 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
-	apiservercel "k8s.io/apiserver/pkg/cel"
 
 	"pintle.dev/object"
 )
@@ -104,11 +103,6 @@ func (c *compiler) isOptional(e ast.Expr) bool {
 	return c.checked.GetType(e.ID()).TypeName() == types.OptionalType.TypeName()
 }
 
-// isOptionalOld reports whether e is oldSelf itself, as an optional.
-func (c *compiler) isOptionalOld(e ast.Expr) bool {
-	return e.Kind() == ast.IdentKind && e.AsIdent() == cel.OldScopedVarName && c.lookup(cel.OldScopedVarName) == nil && c.isOptional(e)
-}
-
 func (c *compiler) ident(e ast.Expr) term {
 	r := c.checked.ReferenceMap()[e.ID()]
 	if r == nil || r.Value != nil || r.Name != e.AsIdent() {
@@ -124,7 +118,9 @@ func (c *compiler) ident(e ast.Expr) term {
 	switch {
 	case r.Name == cel.ScopedVarName:
 		t = read(c.self, func(f *frame) *object.Value { f.cost++; return f.self })
-	case r.Name == cel.OldScopedVarName && !c.isOptional(e):
+	case r.Name == cel.OldScopedVarName && c.isOptional(e):
+		t = optional(c.self, func(f *frame) *object.Value { f.cost++; return f.old })
+	case r.Name == cel.OldScopedVarName:
 		t = read(c.self, func(f *frame) *object.Value { f.cost++; return f.old })
 	default:
 		return c.no()
@@ -153,16 +149,10 @@ func (t term) base() uint64 {
 
 func (c *compiler) selection(s ast.SelectExpr) term {
 	of := c.expr(s.Operand())
-	name, member := s.FieldName(), (*Type)(nil)
-	switch of.kind() {
-	case objectKind:
-		var ok bool
-		if name, ok = apiservercel.Unescape(name); ok {
-			member = of.typ.fields[name]
-		}
-	case mapKind:
-		member = of.typ.elem
+	if of.kind() == optionalKind && !s.IsTestOnly() {
+		return c.optionalMember(of, s.FieldName())
 	}
+	member, name := of.typ.member(s.FieldName())
 	if member == nil {
 		return c.no()
 	}
@@ -336,21 +326,20 @@ func (c *compiler) index(of, at term) term {
 
 // conditional is ?:, whose branches cost no more than what comes after their names.
 func (c *compiler) conditional(when, then, or term) term {
-	typ := then.typ.either(or.typ)
-	if when.kind() != boolKind || typ == nil {
+	if when.kind() != boolKind {
 		return c.no()
 	}
-	t := term{typ: typ, attribute: true}
-	t.exact = typ.kind == boolKind && when.exact && then.exact && or.exact
-	choose := func(f *frame) bool {
+	t := c.choice(func(f *frame) bool {
 		if when.bool(f) {
 			f.cost -= then.ident
 			return true
 		}
 		f.cost -= or.ident
 		return false
-	}
-	if t.exact {
+	}, then, or)
+	t.attribute = true
+	if t.kind() == boolKind && when.exact && then.exact && or.exact {
+		t.exact = true
 		t.bool = func(f *frame) bool {
 			yes := when.bool(f)
 			switch {
@@ -363,8 +352,24 @@ func (c *compiler) conditional(when, then, or term) term {
 			f.cost -= or.ident
 			return or.bool(f)
 		}
-		return t
 	}
+	return t
+}
+
+// choice is one of two terms.
+func (c *compiler) choice(choose func(*frame) bool, then, or term) term {
+	if (then.kind() == opaqueKind) != (or.kind() == opaqueKind) {
+		left, right := then.foreigner(), or.foreigner()
+		if left == nil || right == nil {
+			return c.no()
+		}
+		then, or = foreign(left), foreign(right)
+	}
+	typ := then.typ.either(or.typ)
+	if typ == nil || typ.kind == optionalKind {
+		return c.no()
+	}
+	t := term{typ: typ}
 	switch t.kind() {
 	case boolKind:
 		t.bool = either(choose, then.bool, or.bool)
@@ -401,8 +406,8 @@ func (c *compiler) overload(e ast.Expr) string {
 
 func (c *compiler) call(e ast.Expr) term {
 	call := e.AsCall()
-	if call.IsMemberFunction() && len(call.Args()) == 0 && c.isOptionalOld(call.Target()) {
-		return c.old(call.FunctionName())
+	if call.FunctionName() == operators.OptSelect {
+		return c.optionalSelect(call)
 	}
 	if t, ok := c.appended(e); ok {
 		return t
@@ -417,7 +422,11 @@ func (c *compiler) call(e ast.Expr) term {
 	if c.unknown {
 		return c.no()
 	}
-	switch name := call.FunctionName(); name {
+	name := call.FunctionName()
+	if len(args) > 0 && args[0].kind() == optionalKind {
+		return c.ofOptional(name, args)
+	}
+	switch name {
 	case operators.Conditional:
 		return c.conditional(args[0], args[1], args[2])
 	case operators.Index:
@@ -428,23 +437,6 @@ func (c *compiler) call(e ast.Expr) term {
 		return c.equality(args[0], args[1], name == operators.NotEquals)
 	}
 	return c.function(e, args)
-}
-
-// old is what an optional oldSelf is asked for.
-func (c *compiler) old(function string) term {
-	switch function {
-	case "hasValue":
-		return boolTerm(func(f *frame) bool { f.cost += 2; return f.old != nil })
-	case "value":
-		return read(c.self, func(f *frame) *object.Value {
-			f.cost += 2
-			if f.old == nil {
-				f.fail()
-			}
-			return f.old
-		})
-	}
-	return c.no()
 }
 
 // logical is && and ||, which cost nothing. An error on one side does not matter when the other decides.

@@ -133,7 +133,7 @@ func (t term) boxed() func(*frame) object.Value {
 	case stringKind:
 		return func(f *frame) object.Value { return object.NewString(t.string(f)) }
 	}
-	if t.kind() == opaqueKind {
+	if t.kind() == opaqueKind || t.kind() == optionalKind {
 		return nil
 	}
 	return func(f *frame) object.Value {

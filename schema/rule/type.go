@@ -21,12 +21,13 @@ const (
 	listKind
 	mapKind    // of additionalProperties
 	objectKind // of properties
+	optionalKind
 )
 
 // Type is a schema as CEL's values are read by it.
 type Type struct {
 	kind   kind
-	elem   *Type            // of a list's items or a map's values
+	elem   *Type            // of a list's items or a map's values, or an optional's
 	fields map[string]*Type // of an object, by their names in JSON
 	schema common.Schema    // nil when the values are made by a rule
 
@@ -88,6 +89,19 @@ func TypeOf(s common.Schema) *Type {
 		}
 	}
 	return t
+}
+
+// member is the type of the member of an object or map that CEL calls name, and its name in JSON; nil when there is none.
+func (t *Type) member(name string) (*Type, string) {
+	switch t.kind {
+	case objectKind:
+		if plain, ok := apiservercel.Unescape(name); ok {
+			return t.fields[plain], plain
+		}
+	case mapKind:
+		return t.elem, name
+	}
+	return nil, ""
 }
 
 // escaped reports whether a name is another one in CEL.
