@@ -9,7 +9,11 @@ package admission
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/api/validation/path"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -69,6 +73,17 @@ func forbidden(w *resource.Write, err error) *api.Error {
 		}
 	}
 	return api.Forbidden(w.Definition.Resource, name, err)
+}
+
+// askable tells why no object can be asked for by a name, in the words of upstream's client; nil when one can.
+func askable(name string) error {
+	if name == "" {
+		return errors.New("resource name may not be empty")
+	}
+	if wrong := path.IsValidPathSegmentName(name); len(wrong) > 0 {
+		return fmt.Errorf("invalid resource name %q: %v", name, wrong)
+	}
+	return nil
 }
 
 // judge is a Plugin that only admits and changes nothing but Write.Guards.

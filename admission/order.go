@@ -9,6 +9,6 @@ func All(s Snapshot) Chain {
 		taintNodesByCondition(),
 		priority{s},
 		defaultTolerationSeconds(),
-		runtimeClass(),
+		runtimeClass{},
 	}
 }

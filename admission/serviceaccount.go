@@ -43,6 +43,9 @@ func serviceAccount(s Snapshot) Plugin {
 			return err
 		}
 		ns, name := w.Request.Key.Namespace, pod.Spec.ServiceAccountName
+		if err := askable(name); err != nil {
+			return forbidden(w, fmt.Errorf("error looking up service account %s/%s: %w", ns, name, err))
+		}
 		rec := v.Get(api.ServiceAccounts, api.Key{Namespace: ns, Name: name})
 		if rec == nil {
 			return forbidden(w, fmt.Errorf("error looking up service account %s/%s: serviceaccount %q not found", ns, name, name))

@@ -72,6 +72,9 @@ type Definition struct {
 	// ValidateName checks metadata.name, or with prefix set metadata.generateName, as apimachinery's
 	// validation.ValidateNameFunc does. nil stands for a DNS-1123 subdomain.
 	ValidateName func(name string, prefix bool) []string
+	// PlainFinalizers admits finalizers without a domain in their name that Kubernetes does not know (custom resources and
+	// their definitions, events, leases).
+	PlainFinalizers bool
 	// CreateOnUpdate lets a PUT create what does not exist (leases, endpoints, services, events).
 	CreateOnUpdate bool
 	// PinnedUpdate makes an update without metadata.resourceVersion fail (custom resources, leases, service accounts).
@@ -169,6 +172,8 @@ type Version struct {
 	// Orphans says that a deletion which says nothing of the object's dependents leaves them alone: upstream's default of
 	// workloads before apps/v1.
 	Orphans bool
+	// ValidateName replaces the Definition's for what is created through this version. nil does not.
+	ValidateName func(name string, prefix bool) []string
 	// Subresources are those that only this version has, or that have another kind in it.
 	Subresources map[string]Subresource
 }

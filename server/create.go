@@ -40,8 +40,8 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 		return nil, err
 	}
 	generated := m.Name == "" && m.GenerateName != ""
+	q.setDefaults(o) // before the name is made, as upstream
 	q.stampNew(m)
-	q.setDefaults(o)
 	q.dropDuplicateOwners(m)
 	before := q.Key
 	q.Key.Name = m.Name

@@ -177,7 +177,7 @@ func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 	}
 	if len(twice) > 0 {
 		m.OwnerReferences = kept
-		q.warn("metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %s",
+		q.warn(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %s",
 			strings.Join(twice, ", "))
 	}
 }
@@ -185,7 +185,11 @@ func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 // validate checks w.New: its metadata by the rules of all kinds, the rest by the kind's own.
 func (q *request) validate(ctx context.Context, w *resource.Write) error {
 	at := field.NewPath("metadata")
-	errs := rules.Metadata(w.New.Meta, q.d.Namespaced, q.d.ValidateName, at)
+	name := q.d.ValidateName
+	if w.Old == nil && q.v.ValidateName != nil {
+		name = q.v.ValidateName
+	}
+	errs := rules.Metadata(w.New.Meta, q.d.Namespaced, name, at)
 	if w.Old != nil {
 		// Upstream has the metadata of an update checked for all kinds and again by the kind, and lists its errors twice.
 		// Of the kinds, those of the core group look at all of the metadata, the others only at what changed.
@@ -213,9 +217,9 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 }
 
 // unqualifiedFinalizers refuses names without a domain, other than the three that Kubernetes itself uses: upstream's rule
-// for the metadata of built-in kinds but events and custom resource definitions.
+// for the metadata of most built-in kinds.
 func (q *request) unqualifiedFinalizers(m *metav1.ObjectMeta, p *field.Path) field.ErrorList {
-	if q.d.Custom || q.d.Resource == api.Events || q.d.Resource == api.CustomResourceDefinitions {
+	if q.d.Custom || q.d.PlainFinalizers {
 		return nil
 	}
 	var errs field.ErrorList

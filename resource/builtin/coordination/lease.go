@@ -26,8 +26,9 @@ func Leases() *resource.Definition {
 				{Name: "Holder", Type: "string", Description: coordinationv1.LeaseSpec{}.SwaggerDoc()["holderIdentity"]},
 				resource.AgeColumn,
 			}}, resource.Older[coordinationv1beta1.Lease](group, "v1beta1")},
-			PinnedUpdate:   true,
-			CreateOnUpdate: true,
+			PinnedUpdate:    true,
+			CreateOnUpdate:  true,
+			PlainFinalizers: true,
 		},
 		Prepare: func(_ context.Context, _ *resource.Write, o, _ *coordinationv1.Lease) {
 			// The CoordinatedLeaderElection feature gate is off by default, and with it these two fields.

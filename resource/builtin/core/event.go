@@ -10,6 +10,7 @@ import (
 	eventsv1beta1 "k8s.io/api/events/v1beta1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -17,6 +18,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/rules"
 )
 
 const eventsGroup = "events.k8s.io"
@@ -41,12 +43,13 @@ func Events() *resource.Definition {
 			Resource: api.Events, Kind: "Event", Singular: "event", ShortNames: []string{"ev"}, Namespaced: true,
 			Versions: []resource.Version{
 				{Name: "v1", Storage: true, Served: true, Columns: columns},
-				{Group: eventsGroup, Name: "v1", Served: true, Codec: newerEvents("v1"), Model: "io.k8s.api.events.v1.Event"},
+				{Group: eventsGroup, Name: "v1", Served: true, Codec: newerEvents("v1"), Model: "io.k8s.api.events.v1.Event", ValidateName: apivalidation.NameIsDNSSubdomain},
 				olderEvents(),
 			},
-			Index:          eventFields(),
-			CreateOnUpdate: true,
-			ValidateName:   func(string, bool) []string { return nil },
+			Index:           eventFields(),
+			CreateOnUpdate:  true,
+			PlainFinalizers: true,
+			ValidateName:    path.ValidatePathSegmentName,
 		},
 		Validate: validateEvent,
 		Cells:    eventCells,
@@ -157,6 +160,9 @@ func validateEvent(_ context.Context, w *resource.Write, o, old *corev1.Event) f
 	}
 	if old != nil {
 		return append(errs, validateEventUpdate(o, old)...)
+	}
+	for i, f := range o.Finalizers {
+		errs = append(errs, rules.StandardFinalizer(field.NewPath("metadata", "finalizers").Index(i), f)...)
 	}
 	errs = append(errs, validateSeries(o.Series)...)
 	if o.EventTime.IsZero() {

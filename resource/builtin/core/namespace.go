@@ -44,12 +44,8 @@ func Namespaces() *resource.Definition {
 			},
 		},
 		Default: func(o *corev1.Namespace) {
-			// Selectors on namespaces rely on this label, so nobody may give it another value (KEP-2161).
 			if o.Name != "" {
-				if o.Labels == nil {
-					o.Labels = map[string]string{}
-				}
-				o.Labels[corev1.LabelMetadataName] = o.Name
+				labelName(o)
 			}
 		},
 		Prepare:  prepareNamespace,
@@ -60,10 +56,21 @@ func Namespaces() *resource.Definition {
 	}.Define()
 }
 
+// labelName labels a namespace with its name. Selectors rely on it, so nobody may give the label another value (KEP-2161).
+func labelName(o *corev1.Namespace) {
+	if o.Labels == nil {
+		o.Labels = map[string]string{}
+	}
+	o.Labels[corev1.LabelMetadataName] = o.Name
+}
+
 func prepareNamespace(_ context.Context, w *resource.Write, o, old *corev1.Namespace) {
 	switch {
 	case w.Creating():
 		o.Status = corev1.NamespaceStatus{Phase: corev1.NamespaceActive}
+		if w.Generated && len(apivalidation.ValidateNamespaceName(o.Name, false)) == 0 {
+			labelName(o) // which defaulting could not know
+		}
 		if !slices.Contains(o.Spec.Finalizers, corev1.FinalizerKubernetes) {
 			o.Spec.Finalizers = append(o.Spec.Finalizers, corev1.FinalizerKubernetes)
 		}

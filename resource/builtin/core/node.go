@@ -18,6 +18,7 @@ import (
 
 	"pintle.dev/api"
 	res "pintle.dev/resource"
+	"pintle.dev/resource/builtin/podtemplate"
 )
 
 // Nodes defines core/v1 Node.
@@ -45,7 +46,9 @@ func Nodes() *res.Definition {
 			}}},
 		},
 		Default: func(o *corev1.Node) {
-			if o.Status.Allocatable == nil && o.Status.Capacity != nil {
+			podtemplate.RoundUp(o.Status.Capacity)
+			podtemplate.RoundUp(o.Status.Allocatable)
+			if len(o.Status.Allocatable) == 0 && o.Status.Capacity != nil {
 				o.Status.Allocatable = o.Status.Capacity.DeepCopy()
 			}
 			// podCIDR is the first of podCIDRs, and wins when the two differ.
@@ -66,6 +69,9 @@ func Nodes() *res.Definition {
 			}
 			if old == nil || old.Spec.ConfigSource == nil {
 				o.Spec.ConfigSource = nil // dynamic kubelet configuration was removed in 1.26
+			}
+			if old == nil || old.Status.Config == nil {
+				o.Status.Config = nil
 			}
 		},
 		Validate: validateNode,
@@ -89,18 +95,20 @@ func validateNode(_ context.Context, w *res.Write, o, old *corev1.Node) field.Er
 			errs = append(errs, validation.IsValidCIDRForLegacyField(p.Index(i), c, false, nil)...)
 		}
 		if len(o.Spec.PodCIDRs) > 1 {
-			if dual, err := netutils.IsDualStackCIDRStrings(o.Spec.PodCIDRs); err != nil {
+			dual, err := netutils.IsDualStackCIDRStrings(o.Spec.PodCIDRs)
+			if err != nil {
 				errs = append(errs, field.InternalError(p, fmt.Errorf("invalid PodCIDRs. failed to check with dual stack with error:%v", err)))
-			} else if !dual || len(o.Spec.PodCIDRs) > 2 {
+			}
+			if !dual || len(o.Spec.PodCIDRs) > 2 {
 				errs = append(errs, field.Invalid(p, o.Spec.PodCIDRs, "may specify no more than one CIDR for each IP family"))
 			}
 		}
 	}
+	errs = append(errs, validateNodeResources(o.Status.Capacity, field.NewPath("status", "capacity"))...)
+	errs = append(errs, validateNodeResources(o.Status.Allocatable, field.NewPath("status", "allocatable"))...)
 	if old == nil {
 		return errs
 	}
-	errs = append(errs, validateNodeResources(o.Status.Capacity, field.NewPath("status", "capacity"))...)
-	errs = append(errs, validateNodeResources(o.Status.Allocatable, field.NewPath("status", "allocatable"))...)
 	seen := sets.New[corev1.NodeAddress]()
 	for i, a := range o.Status.Addresses {
 		if seen.Has(a) {

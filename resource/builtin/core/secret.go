@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"reflect"
 
@@ -54,6 +55,15 @@ func Secrets() *resource.Definition {
 			}
 		},
 		Validate: validateSecret,
+		Warn: func(_ context.Context, _ *resource.Write, o, _ *corev1.Secret) []string {
+			if o == nil || o.Type != corev1.SecretTypeTLS {
+				return nil
+			}
+			if _, err := tls.X509KeyPair(o.Data[corev1.TLSCertKey], o.Data[corev1.TLSPrivateKeyKey]); err != nil {
+				return []string{err.Error()}
+			}
+			return nil
+		},
 	}.Define()
 }
 
@@ -144,7 +154,9 @@ func validateSecretType(o *corev1.Secret, data *field.Path) (errs field.ErrorLis
 			required(corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)
 		}
 	case corev1.SecretTypeSSHAuth:
-		required(corev1.SSHAuthPrivateKey)
+		if len(o.Data[corev1.SSHAuthPrivateKey]) == 0 {
+			errs = append(errs, field.Required(data.Key(corev1.SSHAuthPrivateKey), ""))
+		}
 	case corev1.SecretTypeTLS:
 		required(corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
 	}

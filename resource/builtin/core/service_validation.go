@@ -229,11 +229,9 @@ func validateLoadBalancer(o *corev1.Service, spec *field.Path) field.ErrorList {
 	if c := s.LoadBalancerClass; c != nil {
 		p := spec.Child("loadBalancerClass")
 		if !balanced {
-			errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
+			return append(errs, field.Forbidden(p, onlyLoadBalancer))
 		}
-		for _, msg := range validation.IsQualifiedName(*c) {
-			errs = append(errs, field.Invalid(p, *c, msg))
-		}
+		errs = append(errs, rules.Invalid(p, *c, rules.QualifiedName(*c))...)
 	}
 	return errs
 }

@@ -39,6 +39,14 @@ func ServiceAccounts() *resource.Definition {
 			PinnedUpdate:  true,
 			ReturnDeleted: true,
 		},
+		Prepare: func(_ context.Context, _ *resource.Write, o, _ *corev1.ServiceAccount) {
+			if o == nil {
+				return
+			}
+			for i, s := range o.Secrets { // they can only be of the account's own namespace
+				o.Secrets[i] = corev1.ObjectReference{Name: s.Name}
+			}
+		},
 		Warn: func(_ context.Context, w *resource.Write, o, old *corev1.ServiceAccount) []string {
 			if o == nil {
 				return nil

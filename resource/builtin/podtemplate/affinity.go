@@ -44,8 +44,7 @@ func validateNodeAffinity(p *field.Path, n *corev1.NodeAffinity) field.ErrorList
 	for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 		t, tp := &n.PreferredDuringSchedulingIgnoredDuringExecution[i], p.Child(preferredField).Index(i)
 		errs = append(errs, weight(tp.Child("weight"), t.Weight)...)
-		// A preference may have values that are no label values: it is merely never met.
-		errs = append(errs, validateNodeTerm(tp.Child("preference"), &t.Preference, false)...)
+		errs = append(errs, validateNodeTerm(tp.Child("preference"), &t.Preference)...)
 	}
 	return errs
 }
@@ -57,15 +56,15 @@ func validateNodeSelector(p *field.Path, s *corev1.NodeSelector) field.ErrorList
 	}
 	var errs field.ErrorList
 	for i := range s.NodeSelectorTerms {
-		errs = append(errs, validateNodeTerm(p.Index(i), &s.NodeSelectorTerms[i], true)...)
+		errs = append(errs, validateNodeTerm(p.Index(i), &s.NodeSelectorTerms[i])...)
 	}
 	return errs
 }
 
-func validateNodeTerm(p *field.Path, t *corev1.NodeSelectorTerm, checkValues bool) field.ErrorList {
+func validateNodeTerm(p *field.Path, t *corev1.NodeSelectorTerm) field.ErrorList {
 	var errs field.ErrorList
 	for i := range t.MatchExpressions {
-		errs = append(errs, validateNodeRequirement(p.Child("matchExpressions").Index(i), &t.MatchExpressions[i], checkValues)...)
+		errs = append(errs, validateNodeRequirement(p.Child("matchExpressions").Index(i), &t.MatchExpressions[i])...)
 	}
 	for i := range t.MatchFields {
 		errs = append(errs, validateNodeFieldRequirement(p.Child("matchFields").Index(i), &t.MatchFields[i])...)
@@ -73,7 +72,9 @@ func validateNodeTerm(p *field.Path, t *corev1.NodeSelectorTerm, checkValues boo
 	return errs
 }
 
-func validateNodeRequirement(p *field.Path, r *corev1.NodeSelectorRequirement, checkValues bool) field.ErrorList {
+// validateNodeRequirement checks a requirement on a node's labels. Its values may be what no label can have: such a
+// requirement is merely never met.
+func validateNodeRequirement(p *field.Path, r *corev1.NodeSelectorRequirement) field.ErrorList {
 	var errs field.ErrorList
 	vp := p.Child("values")
 	switch r.Operator {
@@ -92,13 +93,7 @@ func validateNodeRequirement(p *field.Path, r *corev1.NodeSelectorRequirement, c
 	default:
 		errs = append(errs, field.Invalid(p.Child("operator"), r.Operator, "not a valid selector operator"))
 	}
-	errs = append(errs, rules.Invalid(p, r.Key, rules.QualifiedName(r.Key), "key")...)
-	if checkValues {
-		for i, v := range r.Values {
-			errs = append(errs, rules.Invalid(vp.Index(i), v, rules.LabelValue(v))...)
-		}
-	}
-	return errs
+	return append(errs, rules.Invalid(p, r.Key, rules.QualifiedName(r.Key), "key")...)
 }
 
 func validateNodeFieldRequirement(p *field.Path, r *corev1.NodeSelectorRequirement) field.ErrorList {

@@ -44,18 +44,18 @@ func Default(s *corev1.PodSpec) {
 		defaultContainer(&c)
 		s.EphemeralContainers[i].EphemeralContainerCommon = corev1.EphemeralContainerCommon(c)
 	}
-	roundUp(s.Overhead)
+	RoundUp(s.Overhead)
 	if s.Resources != nil {
-		roundUp(s.Resources.Limits)
-		roundUp(s.Resources.Requests)
+		RoundUp(s.Resources.Limits)
+		RoundUp(s.Resources.Requests)
 	}
 }
 
 // DefaultTemplate fills in a template. It is idempotent.
 func DefaultTemplate(t *corev1.PodTemplateSpec) { Default(&t.Spec) }
 
-// roundUp rounds quantities up to the milli-unit, the finest that is kept.
-func roundUp(l corev1.ResourceList) {
+// RoundUp rounds quantities up to the milli-unit, the finest that is kept.
+func RoundUp(l corev1.ResourceList) {
 	for name, q := range l {
 		if q.RoundUp(resource.Milli) {
 			continue
@@ -73,8 +73,8 @@ func defaultContainer(c *corev1.Container) {
 			zero(&from.FieldRef.APIVersion, "v1")
 		}
 	}
-	roundUp(c.Resources.Limits)
-	roundUp(c.Resources.Requests)
+	RoundUp(c.Resources.Limits)
+	RoundUp(c.Resources.Requests)
 	for _, p := range [...]*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		if p == nil {
 			continue
@@ -110,6 +110,7 @@ func defaultHTTPGet(a *corev1.HTTPGetAction) {
 	}
 }
 
+// defaultVolume completes the volume's source: of several, which is an error, the one that validation checks.
 func defaultVolume(v *corev1.VolumeSource) {
 	if *v == (corev1.VolumeSource{}) {
 		v.EmptyDir = &corev1.EmptyDirVolumeSource{}
@@ -120,8 +121,6 @@ func defaultVolume(v *corev1.VolumeSource) {
 		unset(&v.Secret.DefaultMode, corev1.SecretVolumeSourceDefaultMode)
 	case v.ConfigMap != nil:
 		unset(&v.ConfigMap.DefaultMode, corev1.ConfigMapVolumeSourceDefaultMode)
-	case v.Projected != nil:
-		defaultProjected(v.Projected)
 	case v.DownwardAPI != nil:
 		unset(&v.DownwardAPI.DefaultMode, corev1.DownwardAPIVolumeSourceDefaultMode)
 		defaultDownwardAPI(v.DownwardAPI.Items)
@@ -138,14 +137,16 @@ func defaultVolume(v *corev1.VolumeSource) {
 		unset(&v.AzureDisk.Kind, corev1.AzureSharedBlobDisk)
 		unset(&v.AzureDisk.FSType, "ext4")
 		unset(&v.AzureDisk.ReadOnly, false)
+	case v.Projected != nil:
+		defaultProjected(v.Projected)
 	case v.ScaleIO != nil:
 		zero(&v.ScaleIO.StorageMode, "ThinProvisioned")
 		zero(&v.ScaleIO.FSType, "xfs")
 	case v.Ephemeral != nil:
 		if t := v.Ephemeral.VolumeClaimTemplate; t != nil {
 			unset(&t.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
-			roundUp(t.Spec.Resources.Limits)
-			roundUp(t.Spec.Resources.Requests)
+			RoundUp(t.Spec.Resources.Limits)
+			RoundUp(t.Spec.Resources.Requests)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -145,8 +144,8 @@ func TestValidate(t *testing.T) {
 		{"quobyte", source + `"quobyte":{"registry":"x","volume":""}}]}`, []string{
 			`spec.volumes[0].quobyte.registry: Invalid value: "x": must be a host:port pair or multiple pairs separated by commas`, "spec.volumes[0].quobyte.volume: Required value"}},
 		{"disks", `{"volumes":[{"name":"v","gcePersistentDisk":{"pdName":"","partition":256}},{"name":"w","awsElasticBlockStore":{"volumeID":"","partition":-1}},{"name":"x","azureDisk":{"diskName":"d","diskURI":"x","kind":"Managed"}}]}`, []string{
-			"spec.volumes[0].persistentDisk.partition: Invalid value: 256: must be between 0 and 255, inclusive", "spec.volumes[0].persistentDisk.pdName: Required value",
-			"spec.volumes[1].awsElasticBlockStore.partition: Invalid value: -1: must be between 0 and 255, inclusive", "spec.volumes[1].awsElasticBlockStore.volumeID: Required value",
+			"spec.volumes[0].persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive", "spec.volumes[0].persistentDisk.pdName: Required value",
+			"spec.volumes[1].awsElasticBlockStore.partition: Invalid value: -1: must be between 1 and 255, inclusive", "spec.volumes[1].awsElasticBlockStore.volumeID: Required value",
 			`spec.volumes[2].azureDisk.diskURI: Unsupported value: "x": supported values: "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"`}},
 		{"flex", source + `"flexVolume":{"driver":"","options":{"a.k8s.io/x":"y"}}}]}`, []string{
 			"spec.volumes[0].flexVolume.driver: Required value",
@@ -170,6 +169,16 @@ func TestValidate(t *testing.T) {
 			"spec.volumes[0].ephemeral.volumeClaimTemplate.spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
 			"spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value",
 			`spec.volumes[1].persistentVolumeClaim.claimName: Invalid value: "p-v": must not reference a PVC that gets created for an ephemeral volume`}},
+		{"claim sources", source + `"ephemeral":{"volumeClaimTemplate":{"metadata":{"finalizers":[]},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1"}},"dataSource":{"kind":"PersistentVolumeClaim","name":"a"},"dataSourceRef":{"kind":"PersistentVolumeClaim","name":"b"}}}}},
+			{"name":"w","ephemeral":{"volumeClaimTemplate":{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1"}},"dataSource":{"kind":"PersistentVolumeClaim","name":"a"},"dataSourceRef":{"kind":"PersistentVolumeClaim","name":"a","namespace":"x.y"}}}}}]}`, []string{
+			"spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.finalizers: Forbidden: cannot be set",
+			`spec.volumes[0].ephemeral.volumeClaimTemplate.spec: Invalid value: {}: must match dataSourceRef`,
+			`spec.volumes[1].ephemeral.volumeClaimTemplate.spec.dataSourceRef.namespace: Invalid value: "x.y": must not contain dots`,
+			`spec.volumes[1].ephemeral.volumeClaimTemplate.spec: Invalid value: {}: may not be specified when dataSourceRef.namespace is specified`}},
+		{"values that no label has", `{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"k","operator":"In","values":["a b"]}]}]}}}}`, nil},
+		{"two sources", source + `"projected":{"sources":[]},"azureDisk":{"diskName":"d","diskURI":"x"}}]}`, []string{
+			`spec.volumes[0].azureDisk.diskURI: Unsupported value: "x": supported values: "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"`,
+			"spec.volumes[0].projected: Forbidden: may not specify more than 1 volume type"}},
 		{"profiles", `{"securityContext":{"appArmorProfile":{"type":"Localhost","localhostProfile":" a"},"seccompProfile":{"type":""}},"containers":[{"name":"c","image":"i","securityContext":{"procMount":"Unmasked","appArmorProfile":{"type":"RuntimeDefault","localhostProfile":"x"}}}]}`, []string{
 			c + `.securityContext.appArmorProfile.localhostProfile: Invalid value: "x": can only be set when AppArmor type is Localhost`,
 			c + ".securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
@@ -279,8 +288,12 @@ func TestSame(t *testing.T) {
 
 func TestDropUnserved(t *testing.T) {
 	p := pod(t, `{"containers":[{"name":"c","image":"i","volumeMounts":[{"name":"i","mountPath":"/i"},{"name":"k","mountPath":"/k"}],"resizePolicy":[{"resourceName":"cpu","restartPolicy":"NotRequired"}],
-		"securityContext":{"procMount":"Unmasked"}}],"volumes":[{"name":"i","image":{"reference":"r"}},{"name":"k","emptyDir":{}}],"hostUsers":false,"resourceClaims":[{"name":"r"}]}`)
+		"securityContext":{"procMount":"Unmasked"}}],"volumes":[{"name":"i","image":{"reference":"r"}},{"name":"k","emptyDir":{}}],"hostUsers":false,"resourceClaims":[{"name":"r"}],
+		"ephemeralContainers":[{"name":"e","resizePolicy":[]}]}`)
 	DropUnserved(&p.Spec)
+	if p.Spec.EphemeralContainers[0].ResizePolicy != nil {
+		t.Error("kept the resize policy of an ephemeral container")
+	}
 	c := p.Spec.Containers[0]
 	if p.Spec.HostUsers != nil || p.Spec.ResourceClaims != nil || c.ResizePolicy != nil || *c.SecurityContext.ProcMount != corev1.DefaultProcMount {
 		t.Errorf("kept what is not served: %+v", p.Spec)
@@ -366,7 +379,6 @@ func TestWarn(t *testing.T) {
 		`metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the "priorityClassName" field instead`,
 		`metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]: non-functional in v1.27+; use the "seccompProfile" field instead`,
 		`spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].key: beta.kubernetes.io/arch is deprecated since v1.14; use "kubernetes.io/arch" instead`,
-		`spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].values[0]: ` + validation.IsValidLabelValue("-")[0],
 		`spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod`,
 		`spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:1 Protocol:TCP HostIP:1.2.3.4}`,
 		`spec.containers[0].ports[0]: overlapping port definition with spec.initContainers[0].ports[0]`,
@@ -380,6 +392,7 @@ func TestWarn(t *testing.T) {
 		`spec.topologySpreadConstraints[0].topologyKey: beta.kubernetes.io/os is deprecated since v1.14; use "kubernetes.io/os" instead`,
 		`spec.volumes[0].projected.sources.secrets[0]: has duplicated path with ServiceAccountToken "t"`,
 		`spec.volumes[1].rbd: deprecated in v1.28, non-functional in v1.31+`,
+		`volume "v" (Projected): overlapping paths: "t" (Secret "s") with "t" (ServiceAccountToken)`,
 	}
 	got := WarnPod(p)
 	slices.Sort(got)

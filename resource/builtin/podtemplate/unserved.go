@@ -37,6 +37,9 @@ func DropUnserved(s *corev1.PodSpec) {
 	for i := range s.Containers {
 		dropContainer(&s.Containers[i], images)
 	}
+	for i := range s.EphemeralContainers {
+		dropContainer((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon), images)
+	}
 }
 
 // DropUnservedTemplate is DropUnserved for a template.

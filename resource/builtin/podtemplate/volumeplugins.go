@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -21,11 +22,19 @@ func validateGitRepo(p *field.Path, s *corev1.GitRepoVolumeSource) field.ErrorLi
 }
 
 func validateGCEDisk(p *field.Path, s *corev1.GCEPersistentDiskVolumeSource) field.ErrorList {
-	return append(rules.Required(p, s.PDName, "pdName"), rules.Range(p, int64(s.Partition), 0, 255, "partition")...)
+	return append(rules.Required(p, s.PDName, "pdName"), diskPartition(p, s.Partition)...)
 }
 
 func validateAWSDisk(p *field.Path, s *corev1.AWSElasticBlockStoreVolumeSource) field.ErrorList {
-	return append(rules.Required(p, s.VolumeID, "volumeID"), rules.Range(p, int64(s.Partition), 0, 255, "partition")...)
+	return append(rules.Required(p, s.VolumeID, "volumeID"), diskPartition(p, s.Partition)...)
+}
+
+// diskPartition requires the number of a partition, or 0 for the whole disk, of which upstream's complaint does not tell.
+func diskPartition(p *field.Path, n int32) field.ErrorList {
+	if n == 0 {
+		return nil
+	}
+	return rules.Range(p, int64(n), 1, 255, "partition")
 }
 
 // iscsiNames are the patterns of the three kinds of iSCSI names, by their prefix.
@@ -247,11 +256,29 @@ func validateClaimSpec(p *field.Path, s *corev1.PersistentVolumeClaimSpec) field
 	if s.DataSource != nil {
 		errs = append(errs, validateDataSource(p.Child("dataSource"), deref(s.DataSource.APIGroup), s.DataSource.Kind, s.DataSource.Name)...)
 	}
-	if r := s.DataSourceRef; r != nil {
-		errs = append(errs, validateDataSource(p.Child("dataSourceRef"), deref(r.APIGroup), r.Kind, r.Name)...)
+	if s.DataSourceRef != nil {
+		errs = append(errs, validateDataSourceRef(p, s)...)
 	}
 	if c := deref(s.VolumeAttributesClassName); c != "" {
 		errs = append(errs, rules.Invalid(p, c, rules.DNSSubdomain(c), "volumeAttributesClassName")...)
+	}
+	return errs
+}
+
+// validateDataSourceRef checks the dataSourceRef of the claim at p, and that a dataSource beside it says the same.
+func validateDataSourceRef(p *field.Path, s *corev1.PersistentVolumeClaimSpec) field.ErrorList {
+	r, rp := s.DataSourceRef, p.Child("dataSourceRef")
+	errs := validateDataSource(rp, deref(r.APIGroup), r.Kind, r.Name)
+	ns := deref(r.Namespace)
+	if ns != "" {
+		errs = append(errs, rules.Invalid(rp, ns, rules.DNSLabel(ns), "namespace")...)
+	}
+	switch d := s.DataSource; {
+	case d == nil:
+	case ns != "":
+		errs = append(errs, field.Invalid(p, p.Child("dataSource"), "may not be specified when dataSourceRef.namespace is specified"))
+	case !equality.Semantic.DeepEqual(d.APIGroup, r.APIGroup) || d.Kind != r.Kind || d.Name != r.Name:
+		errs = append(errs, field.Invalid(p, p.Child("dataSource"), "must match dataSourceRef"))
 	}
 	return errs
 }

@@ -343,7 +343,8 @@ func validateEphemeral(p *field.Path, s *corev1.EphemeralVolumeSource) field.Err
 	return append(errs, validateClaimSpec(p.Child("spec"), &t.Spec)...)
 }
 
-// onlyLabelsAndAnnotations refuses every other field of a template's metadata.
+// onlyLabelsAndAnnotations refuses every other field of a template's metadata, empty lists too. The names are upstream's,
+// which makes them of Go's.
 func onlyLabelsAndAnnotations(p *field.Path, m *metav1.ObjectMeta) field.ErrorList {
 	var errs field.ErrorList
 	for _, f := range []struct {
@@ -351,10 +352,10 @@ func onlyLabelsAndAnnotations(p *field.Path, m *metav1.ObjectMeta) field.ErrorLi
 		set  bool
 	}{
 		{"name", m.Name != ""}, {"generateName", m.GenerateName != ""}, {"namespace", m.Namespace != ""}, {"selfLink", m.SelfLink != ""},
-		{"uid", m.UID != ""}, {"resourceVersion", m.ResourceVersion != ""}, {"generation", m.Generation != 0},
+		{"uID", m.UID != ""}, {"resourceVersion", m.ResourceVersion != ""}, {"generation", m.Generation != 0},
 		{"creationTimestamp", !m.CreationTimestamp.IsZero()}, {"deletionTimestamp", m.DeletionTimestamp != nil},
-		{"deletionGracePeriodSeconds", m.DeletionGracePeriodSeconds != nil}, {"ownerReferences", len(m.OwnerReferences) > 0},
-		{"finalizers", len(m.Finalizers) > 0}, {"managedFields", len(m.ManagedFields) > 0},
+		{"deletionGracePeriodSeconds", m.DeletionGracePeriodSeconds != nil}, {"ownerReferences", m.OwnerReferences != nil},
+		{"finalizers", m.Finalizers != nil}, {"managedFields", m.ManagedFields != nil},
 	} {
 		if f.set {
 			errs = append(errs, field.Forbidden(p.Child(f.name), "cannot be set"))

@@ -53,6 +53,7 @@ func (w *warner) all(m *metav1.ObjectMeta, s *corev1.PodSpec) {
 	w.nodeLabels(s)
 	w.annotations(m)
 	w.volumes(s)
+	w.overlaps(s)
 	w.tokenPaths(s)
 	w.references(s)
 	if len(s.Overhead) > 0 {
@@ -92,11 +93,11 @@ func (w *warner) nodeLabels(s *corev1.PodSpec) {
 		n := s.Affinity.NodeAffinity
 		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
 			for i := range r.NodeSelectorTerms {
-				w.nodeTerm(w.spec("affinity", "nodeAffinity", requiredField, "nodeSelectorTerms").Index(i), &r.NodeSelectorTerms[i], false)
+				w.nodeTerm(w.spec("affinity", "nodeAffinity", requiredField, "nodeSelectorTerms").Index(i), &r.NodeSelectorTerms[i])
 			}
 		}
 		for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
-			w.nodeTerm(w.spec("affinity", "nodeAffinity", preferredField).Index(i).Child("preference"), &n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, true)
+			w.nodeTerm(w.spec("affinity", "nodeAffinity", preferredField).Index(i).Child("preference"), &n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference)
 		}
 	}
 	for i := range s.TopologySpreadConstraints {
@@ -110,20 +111,12 @@ func (w *warner) nodeLabels(s *corev1.PodSpec) {
 	}
 }
 
-// nodeTerm warns of old labels, and in a preference, where they are no error, of values that no label can have.
-func (w *warner) nodeTerm(p *field.Path, t *corev1.NodeSelectorTerm, preference bool) {
+// nodeTerm warns of old labels.
+func (w *warner) nodeTerm(p *field.Path, t *corev1.NodeSelectorTerm) {
 	for i := range t.MatchExpressions {
 		r, rp := &t.MatchExpressions[i], p.Child("matchExpressions").Index(i)
 		if text, ok := oldNodeLabels[r.Key]; ok {
 			w.add(rp.Child("key"), "%s is %s", r.Key, text)
-		}
-		if !preference {
-			continue
-		}
-		for j, v := range r.Values {
-			for _, msg := range rules.LabelValue(v) {
-				w.add(rp.Child("values").Index(j), "%s", msg)
-			}
 		}
 	}
 }
@@ -317,8 +310,8 @@ func (w *warner) container(at place, c *corev1.Container, m *metav1.ObjectMeta, 
 // maxWarnings bounds what is found of a pod whose ports all conflict with each other: far more than a client is told.
 const maxWarnings = 500
 
-// maxPortPairs bounds the work on a pod with thousands of ports of one number, few of which conflict.
-const maxPortPairs = 1_000_000
+// maxPairs bounds the work on a pod with thousands of ports of one number, or of files in a volume, few of which conflict.
+const maxPairs = 1_000_000
 
 // ports warns of ports, of all containers, that are defined more than once or in ways that may conflict.
 func (w *warner) ports(s *corev1.PodSpec) {
@@ -341,7 +334,7 @@ func (w *warner) ports(s *corev1.PodSpec) {
 			}
 			n := number{d.port.ContainerPort, d.port.Protocol}
 			for _, o := range all[n] {
-				if pairs++; len(w.texts) >= maxWarnings || pairs > maxPortPairs {
+				if pairs++; len(w.texts) >= maxWarnings || pairs > maxPairs {
 					return
 				}
 				switch {

@@ -105,7 +105,7 @@ func IP(p *field.Path, s string, child ...string) field.ErrorList {
 func NonSpecialIP(p *field.Path, s string, child ...string) field.ErrorList {
 	ip := netutils.ParseIPSloppy(s)
 	if ip == nil {
-		return field.ErrorList{field.Invalid(at(p, child), s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")}
+		return field.ErrorList{field.Invalid(at(p, child), s, "must be a valid IP address")}
 	}
 	addr, _ := netip.AddrFromSlice(ip)
 	addr = addr.Unmap()

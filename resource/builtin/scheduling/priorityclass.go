@@ -108,8 +108,13 @@ func validatePriorityClass(_ context.Context, _ *resource.Write, c, old *schedul
 		errs = append(errs, field.Forbidden(field.NewPath("value"),
 			fmt.Sprintf("maximum allowed value of a user defined priority is %v", highestUserPriority)))
 	}
-	if c.PreemptionPolicy != nil {
-		errs = append(errs, rules.Enum(field.NewPath("preemptionPolicy"), "", *c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+	p := field.NewPath("preemptionPolicy")
+	switch policy := c.PreemptionPolicy; {
+	case policy == nil:
+	case *policy == "":
+		errs = append(errs, field.Required(p, ""))
+	default:
+		errs = append(errs, rules.Enum(p, "", *policy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}
 	return errs
 }
