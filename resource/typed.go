@@ -201,6 +201,40 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 	return buf, err
 }
 
+// EncodeStatus is Encode for an object that differs from one stored as JSON in its metadata and status at most, of which
+// the rest is copied: a pod's spec is half of what there is to write of it. Both members are there, as they are structs.
+func (c TypedCodec[T]) EncodeStatus(dst []byte, o *Object, stored []byte) ([]byte, error) {
+	v, ok := o.Value.(*T)
+	if !ok {
+		return nil, fmt.Errorf("encoding %s: have %T, want *%s", c.Kind, o.Value, reflect.TypeFor[T]())
+	}
+	buf := append(appendWriter(dst), '{')
+	for name, text := range object.Members(stored) {
+		if len(buf) > len(dst)+1 {
+			buf = append(buf, ',')
+		}
+		buf = append(append(append(buf, '"'), name...), `":`...)
+		var err error
+		switch string(name) {
+		case "metadata":
+			err = json.MarshalWrite(&buf, o.Meta, encodeOptions)
+		case "status":
+			err = json.MarshalWrite(&buf, reflect.ValueOf(v).Elem().FieldByName("Status").Addr().Interface(), encodeOptions)
+		default:
+			buf = append(buf, text...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return append(buf, '}'), nil
+}
+
+// StatusCodec is a Codec that can write what a write of the status makes of an object.
+type StatusCodec interface {
+	EncodeStatus(dst []byte, o *Object, stored []byte) ([]byte, error)
+}
+
 type appendWriter []byte
 
 func (w *appendWriter) Write(p []byte) (int, error) {

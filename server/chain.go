@@ -174,6 +174,8 @@ type request struct {
 	scaling *resource.Scale
 	// decided are the owners that an apply decided on; nil when the write is none.
 	decided *api.Owners
+	// reset says that all but the metadata and the status of what is written has been taken back to what is stored.
+	reset bool
 	// plain says that an apply's body is JSON in which no member comes twice.
 	plain bool
 }

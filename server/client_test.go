@@ -111,7 +111,7 @@ func TestBase(t *testing.T) {
 	report := func(rec *api.Record, old *corev1.Pod, phase corev1.PodPhase) *api.Record {
 		t.Helper()
 		before, next := old.DeepCopy(), old.DeepCopy()
-		next.ResourceVersion, next.Status.Phase = "", phase
+		next.ResourceVersion, next.Status.Phase, next.Status.QOSClass = "", phase, ""
 		rec, err := client.Pods.UpdateStatusOf(ctx, c, rec, old, next)
 		if err != nil {
 			t.Fatal(err)
@@ -121,22 +121,29 @@ func TestBase(t *testing.T) {
 		}
 		return rec
 	}
-	// A status update takes the spec from what is stored, so that it shows where that was read from.
+	// A status update that names no QoS class takes what is stored, so that it shows where that was read from.
 	marked := decode(first)
-	marked.Spec.NodeName = "taken-over"
+	marked.Status.QOSClass = "taken-over"
 	second := report(first, marked, corev1.PodRunning)
-	if got := decode(second); got.Spec.NodeName != "taken-over" || got.Status.Phase != corev1.PodRunning {
-		t.Errorf("with the version in place: %q, %s", got.Spec.NodeName, got.Status.Phase)
+	if got := decode(second); got.Status.QOSClass != "taken-over" || got.Status.Phase != corev1.PodRunning {
+		t.Errorf("with the version in place: %q, %s", got.Status.QOSClass, got.Status.Phase)
 	}
 	marked = decode(first)
-	marked.Spec.NodeName = "stale"
-	if got := decode(report(first, marked, corev1.PodPending)); got.Spec.NodeName != "taken-over" || got.Status.Phase != corev1.PodPending {
-		t.Errorf("with an older version: %q, %s", got.Spec.NodeName, got.Status.Phase)
+	marked.Status.QOSClass = "stale"
+	if got := decode(report(first, marked, corev1.PodPending)); got.Status.QOSClass != "taken-over" || got.Status.Phase != corev1.PodPending {
+		t.Errorf("with an older version: %q, %s", got.Status.QOSClass, got.Status.Phase)
 	}
-	if _, err = c.Commit(ctx, client.Change{
-		Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: first.Key(),
-		Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: first.Key().Name}, Target: corev1.ObjectReference{Name: "n"}}, Base: &api.Base{Record: second, Object: marked},
-	}); !api.IsConflict(err) {
+	bind := func(base *api.Base) error {
+		_, err := c.Commit(ctx, client.Change{
+			Verb: api.Create, Resource: api.Pods, Version: "v1", Subresource: "binding", Key: first.Key(),
+			Object: &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: first.Key().Name}, Target: corev1.ObjectReference{Name: "n"}}, Base: base,
+		})
+		return err
+	}
+	if err := bind(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := bind(&api.Base{Record: second, Object: marked}); !api.IsConflict(err) {
 		t.Errorf("binding a bound pod, with an older version: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 		s.owners = *q.decided // and no hook changes what somebody else would come to own
 		return s, nil
 	}
-	err := s.take(o)
+	err := s.take(rec, o)
 	if err != nil {
 		s.free()
 		return nil, err
@@ -148,8 +148,15 @@ func (s *sealed) create(by object.Write) error {
 
 // take keeps o as it is now, in the version the request speaks, which owners' fields are expressed in: in buf, or in
 // after when the object is a document.
-func (s *sealed) take(o *resource.Object) (err error) {
+func (s *sealed) take(rec *api.Record, o *resource.Object) (err error) {
 	s.buf = encodings.Get().(*[]byte)
+	if c, ok := s.q.v.Codec.(resource.StatusCodec); ok && s.q.reset && asStored(s.q.d, s.q.v, rec) {
+		b, err := c.EncodeStatus((*s.buf)[:0], o, rec.JSON())
+		if err == nil {
+			*s.buf = b
+		}
+		return err
+	}
 	if c, ok := s.q.v.Codec.(resource.DocumentCodec); ok {
 		s.after, err = c.Document(o)
 		return err

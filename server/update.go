@@ -192,7 +192,7 @@ func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *re
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
 		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
 	}
-	if q.resetsIgnored(w) {
+	if q.reset = q.resetsIgnored(w); q.reset {
 		w.New.Meta.ResourceVersion = blank
 		if err := q.judgeUpdate(ctx, w); err != nil {
 			return nil, nil, err
