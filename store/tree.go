@@ -18,9 +18,11 @@ type key[K any] interface{ Compare(K) int }
 type item[K any] interface{ Key() K }
 
 // A node overflows at maxItems+1, which is the capacity its items grow to. Nodes may hold fewer than minItems at the
-// right edge of an ascending insertion; a deletion that leaves fewer merges with or borrows from a neighbour.
+// right edge of an ascending insertion; a deletion that leaves fewer merges with or borrows from a neighbour. Nodes are
+// small, as almost every write of a group copies some that no other of the group does: with twice as many items that
+// takes twice the bytes, for 3 bytes less of memory per record.
 const (
-	maxItems = 63
+	maxItems = 31
 	minItems = maxItems / 3
 )
 
