@@ -123,17 +123,21 @@ func as[T any](o *Object) *T {
 // TypedCodec reads and writes the JSON of a Go type of k8s.io/api. *T must be a metav1.Object with TypeMeta.
 type TypedCodec[T any] struct {
 	APIVersion, Kind string
-	// Marshalers write parts of T that are large, and dear to write by reflection; nil for most.
-	Marshalers *json.Marshalers
+	// Marshalers write, and Unmarshalers read, parts of T that are large, and dear to write or read as their types say; nil
+	// for most.
+	Marshalers   *json.Marshalers
+	Unmarshalers *json.Unmarshalers
 }
 
-// decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes.
+// decodeOptions are encoding/json's semantics with field names that must match in case, as upstream decodes. Errors need not
+// be encoding/json's, for which the whole value would be checked before: whoever gets one asks another decoder.
 var decodeOptions = json.JoinOptions(
 	jsonv1.DefaultOptionsV1(),
 	json.MatchCaseInsensitiveNames(false),
 	json.RejectUnknownMembers(true),
 	jsontext.AllowDuplicateNames(false),
 	jsontext.AllowInvalidUTF8(false),
+	jsonv1.ReportErrorsWithLegacySemantics(false),
 )
 
 // storedOptions read what Encode wrote: duplicates, unknown members and invalid UTF-8 were dealt with on the way in.
@@ -142,7 +146,6 @@ var storedOptions = json.JoinOptions(
 	json.RejectUnknownMembers(false),
 	jsontext.AllowDuplicateNames(true),
 	jsontext.AllowInvalidUTF8(true),
-	jsonv1.ReportErrorsWithLegacySemantics(false),
 )
 
 var encodeOptions = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
@@ -156,6 +159,9 @@ func (c TypedCodec[T]) Decode(data []byte, stored bool) (*Object, []string, erro
 		options = storedOptions
 	} else if err := checkQuantities[T](data); err != nil {
 		return nil, nil, err
+	}
+	if c.Unmarshalers != nil {
+		options = json.JoinOptions(options, json.WithUnmarshalers(c.Unmarshalers))
 	}
 	if err := json.Unmarshal(data, v, options); err != nil {
 		// Whatever the fast decoder dislikes is judged, and worded, by the decoder upstream uses.

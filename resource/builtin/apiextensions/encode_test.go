@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,36 @@ func TestSchemasAreWrittenAsTheirTypeSays(t *testing.T) {
 	negative, small, large := -0.5, 1e-9, 1e300
 	check(&props{Minimum: &negative, Maximum: &large, MultipleOf: &small, Description: "quotes \" and \\, é, <b> & \u2028\t"})
 	check(&props{Properties: map[string]props{"a\"b": {Type: "string"}, "": {}}})
+}
+
+// TestSchemasAreReadAsTheirTypesSay: with the same problems, too.
+func TestSchemasAreReadAsTheirTypesSay(t *testing.T) {
+	asTyped := codec
+	asTyped.Unmarshalers = nil
+	check := func(s string) {
+		t.Helper()
+		for _, stored := range []bool{false, true} {
+			want, wantProblems, wantErr := asTyped.Decode(withSchema(s), stored)
+			got, problems, err := codec.Decode(withSchema(s), stored)
+			if (err != nil) != (wantErr != nil) || err == nil && (!reflect.DeepEqual(got, want) || !slices.Equal(problems, wantProblems)) {
+				t.Fatalf("%s (stored %t): read as\n%v %q %v, want\n%v %q %v", s, stored, got, problems, err, want, wantProblems, wantErr)
+			}
+		}
+	}
+	for _, c := range badSchemas {
+		check(c.schema)
+	}
+	for _, s := range []string{
+		`{"items":null}`, `{"items":[]}`, `{"items":[{"type":"string"}]}`, `{"items":{}}`, `{"items":{"odd":1}}`, `{"items":{"type":"a","type":"b"}}`, `{"items":{"Type":"a"}}`,
+		`{"items":1}`, `{"items":"x"}`, `{"items":{"items":{"maxItems":1.5}}}`, `{"additionalProperties":null}`, `{"additionalProperties":true}`, `{"additionalProperties":{}}`,
+		`{"additionalProperties":{"odd":1}}`, `{"additionalProperties":"x"}`, `{"additionalItems":{"items":{"default":null}}}`, `{"items":{"additionalProperties":{"default":{"a":[1]}}}}`,
+	} {
+		check(s)
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		check(mutate(random, usual[random.IntN(len(usual))]))
+	}
 }
 
 // fill sets every field below v to something, to a depth of schemas.
