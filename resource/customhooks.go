@@ -241,22 +241,20 @@ func (k *customKind) selector(o *Object) string {
 	return v.Str()
 }
 
-// claim keeps objects from being created while the definition is going away, or after: the commit holds only while the
-// CustomResourceDefinition is what it was. It also gives a new object the status that the schema says it has, which
-// upstream does not validate with it.
+// claim says in upstream's words that no objects can be created while the definition is going away, or after; that none is,
+// stands sees to. It also gives a new object the status that the schema says it has, which upstream does not validate with it.
 func (k *customKind) claim(_ context.Context, view store.View, w *Write) ([]store.Write, error) {
 	if w.New == nil || !w.Creating() {
 		return nil, nil
 	}
-	crd, err := k.growing(view, w)
-	if err != nil {
+	if err := k.growing(view, w); err != nil {
 		return nil, err
 	}
 	// A client cannot create a status, but the schema may give one: upstream fills it in when it reads what it stored.
 	if k.requested(w).hasStatus() {
 		k.fillDefaults(w.New)
 	}
-	return []store.Write{store.Guard(api.CustomResourceDefinitions, crd.Key(), crd.Revision())}, nil
+	return nil, nil
 }
 
 // refuse implements Hooks.Refuse: upstream looks at the definition before it looks at the object.
@@ -264,29 +262,28 @@ func (k *customKind) refuse(_ context.Context, view store.View, w *Write) error 
 	if !w.Creating() {
 		return nil
 	}
-	_, err := k.growing(view, w)
-	return err
+	return k.growing(view, w)
 }
 
-// growing is the CustomResourceDefinition, unless it takes no new objects any more.
-func (k *customKind) growing(view store.View, w *Write) (*api.Record, error) {
+// growing is an error when the CustomResourceDefinition takes no new objects any more.
+func (k *customKind) growing(view store.View, w *Write) error {
 	crd := view.Get(api.CustomResourceDefinitions, api.Key{Name: k.crd})
 	if crd == nil || k.uid != "" && crd.UID() != k.uid {
-		return nil, api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+		return api.NewError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	}
 	if crd.Is(api.Deleting) {
 		e := api.AsError(apierrors.NewMethodNotSupported(w.Definition.Resource.GroupResource(), "create"))
 		e.Status.Message = "create not allowed while custom resource definition is terminating"
-		return nil, e
+		return e
 	}
-	return crd, nil
+	return nil
 }
 
 // stands implements Definition.Stands. A definition whose status or labels have changed declares the same as before.
-func (k *customKind) stands(view store.View) (store.Write, bool) {
+func (k *customKind) stands(view store.View, creates bool) (store.Write, bool) {
 	key := api.Key{Name: k.crd}
 	crd := view.Get(api.CustomResourceDefinitions, key)
-	if crd == nil || crd.UID() != k.uid {
+	if crd == nil || crd.UID() != k.uid || creates && crd.Is(api.Deleting) {
 		return store.Write{}, false
 	}
 	if uint64(crd.Revision()) != k.declaring.Load() {

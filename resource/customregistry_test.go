@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
@@ -109,6 +110,65 @@ func TestSyncServesAndForgets(t *testing.T) {
 	if _, err := cursor.Next(ctx); !errors.Is(err, store.ErrExpired) {
 		t.Errorf("a watch of what is gone: %v", err)
 	}
+}
+
+// TestNothingIsCreatedUnderWhatEnds: the guard of a create holds for as long as the definition takes objects, that of other
+// writes for as long as it is there.
+func TestNothingIsCreatedUnderWhatEnds(t *testing.T) {
+	s, key := open(t), api.Key{Name: "widgets.example.com"}
+	body := map[string]any{"type": "object"}
+	rev := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, "example.com", "widgets", "Widget", "u1", body), 0))
+	v, err := s.View(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := resource.FromCRD(v.Get(api.CustomResourceDefinitions, key), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guards := func() (create, other store.Write, ok bool) {
+		v, err := s.View(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, stands := d.Stands(v, false)
+		if !stands {
+			t.Fatal("does not stand")
+		}
+		create, ok = d.Stands(v, true)
+		return create, other, ok
+	}
+	create, _, ok := guards()
+	if !ok {
+		t.Fatal("nothing can be created")
+	}
+	rev = commit(t, s, store.Put(api.CustomResourceDefinitions, ending(t, v.Get(api.CustomResourceDefinitions, key)), rev))
+	if _, err := s.Commit(t.Context(), create); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("the definition is going, a create that began before: %v", err)
+	}
+	_, other, ok := guards()
+	if ok {
+		t.Error("objects can be created while the definition is going")
+	}
+	if _, err := s.Commit(t.Context(), other); err != nil {
+		t.Errorf("another write at revision %d: %v", rev, err)
+	}
+}
+
+// ending is the record of a definition whose deletion has begun.
+func ending(t *testing.T, rec *api.Record) *api.Record {
+	t.Helper()
+	d := apiextensions.CustomResourceDefinitions()
+	o, _, err := d.Versions[0].Codec.Decode(rec.JSON(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := metav1.Now()
+	o.Meta.DeletionTimestamp = &now
+	if rec, err = resource.Seal(d, o, nil); err != nil {
+		t.Fatal(err)
+	}
+	return rec
 }
 
 func TestSyncLeavesBuiltInsAlone(t *testing.T) {

@@ -52,8 +52,9 @@ type Definition struct {
 	Settled *atomic.Bool
 	// Stands returns a guard that holds for as long as the stored CustomResourceDefinition declares what this Definition
 	// says; false when it declares something else by now. What is stored under a Definition that stands no longer could be
-	// of a version that nobody expects in the store any more. nil for built-ins, which always stand.
-	Stands func(v store.View) (guard store.Write, ok bool)
+	// of a version that nobody expects in the store any more. For who creates an object, a CustomResourceDefinition that is
+	// being deleted declares nothing. nil for built-ins, which always stand.
+	Stands func(v store.View, creates bool) (guard store.Write, ok bool)
 	// Renew registers what is declared now in this Definition's place. nil for built-ins.
 	Renew func(ctx context.Context) error
 

@@ -333,7 +333,7 @@ func (q *request) commit(ctx context.Context, rec *api.Record, expect api.Revisi
 		if err != nil {
 			return err
 		}
-		guard, ok := q.d.Stands(v)
+		guard, ok := q.d.Stands(v, expect == 0)
 		if !ok {
 			return &redefinedError{q.d}
 		}
