@@ -57,7 +57,7 @@ func FromCRD(rec *api.Record, caller *webhook.Caller) (*Definition, error) {
 		return nil, nil
 	}
 	k := customKind{
-		crd: rec.Name(), uid: rec.UID(), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
+		crd: strings.Clone(rec.Name()), uid: strings.Clone(rec.UID()), group: crd.Spec.Group, names: crd.Status.AcceptedNames,
 		namespaced: crd.Spec.Scope == apiextensionsv1.NamespaceScoped, preserve: crd.Spec.PreserveUnknownFields,
 		webhook: newConversionWebhook(crd.Spec.Conversion, caller), loose: loose(crd.Status.Conditions),
 		generation: crd.Metadata.Generation,
@@ -83,9 +83,7 @@ func loose(conditions []apiextensionsv1.CustomResourceDefinitionCondition) bool 
 }
 
 // within is the part of a record's JSON that is equal to the given copy of it: while the store keeps the record, a kind's
-// schema is in memory once. A write that leaves the kind as it is, of a condition or an annotation, supersedes the record,
-// which the kind then keeps whole beside the new one until it is defined anew: at most one for each kind. The copy serves
-// when the record has it written otherwise.
+// schema is in memory once. The copy serves when the record has it written otherwise.
 func within(record, part []byte) []byte {
 	if i := bytes.Index(record, part); i >= 0 && len(part) > 0 {
 		return record[i : i+len(part) : i+len(part)]
@@ -113,23 +111,39 @@ type customVersion struct {
 	kind       *customKind
 	spec       apiextensionsv1.CustomResourceDefinitionVersion // without its schema
 	apiVersion string
-	source     []byte            // of the schema, JSON
-	structure  [sha256.Size]byte // of the part of it that decides what becomes of an object that is read
+	source     atomic.Pointer[[]byte] // of the schema, JSON
+	structure  [sha256.Size]byte      // of the part of it that decides what becomes of an object that is read
 	compiled   func() (*schema.Schema, error)
 	columns    []column
 	cellFields func() *object.Pick // what they look at, and the name
 }
 
 func newCustomVersion(spec *apiextensionsv1.CustomResourceDefinitionVersion, source []byte) *customVersion {
-	v := &customVersion{spec: *spec, source: source}
+	v := &customVersion{spec: *spec}
 	v.spec.Schema = nil
+	v.source.Store(&source)
 	v.compiled = sync.OnceValues(func() (*schema.Schema, error) {
 		if v.kind.loose {
-			return schema.CompileLoose(source)
+			return schema.CompileLoose(v.text())
 		}
-		return schema.CompileJSON(source)
+		return schema.CompileJSON(v.text())
 	})
 	return v
+}
+
+// text is the JSON of the schema.
+func (v *customVersion) text() []byte { return *v.source.Load() }
+
+// moveTo has d's versions take their schemas' JSON from where next, which declares the same, has it: in the record that is
+// stored now. A write of a condition or an annotation supersedes the record without a new Definition, which would keep the
+// old one in memory.
+func moveTo(next, d *Definition) {
+	for i := range d.Versions {
+		was, is := d.Versions[i].Codec.(*customVersion), next.Versions[i].Codec.(*customVersion) // as define makes them
+		if bytes.Equal(was.text(), is.text()) {
+			was.source.Store(is.source.Load())
+		}
+	}
 }
 
 // hasStatus reports whether the version has the status subresource.
@@ -170,9 +184,9 @@ func (k *customKind) define() (*Definition, error) {
 	})
 	for _, v := range k.versions {
 		v.kind, v.apiVersion = k, k.group+"/"+v.spec.Name
-		structure := v.source
+		structure := v.text()
 		if !k.loose {
-			structure = schema.Structure(v.source)
+			structure = schema.Structure(structure)
 		}
 		v.structure = sha256.Sum256(structure)
 		if v.spec.Storage {
@@ -341,7 +355,7 @@ func SchemaJSON(v *Version) []byte {
 	if !ok || c.kind.loose && !c.schema().Structural() {
 		return nil
 	}
-	return c.source
+	return c.text()
 }
 
 // PreservesUnknown reports whether a custom kind keeps fields that its schemas do not know, everywhere.

@@ -105,19 +105,20 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 			return nil, err
 		}
 	}
-	is := registered{uid: rec.UID(), revision: rec.Revision()}
+	name := strings.Clone(rec.Name()) // what is kept must not keep the record
+	is := registered{uid: strings.Clone(rec.UID()), revision: rec.Revision()}
 	d, err := FromCRD(rec, c.caller)
 	if err != nil {
 		return nil, err
 	}
 	if d != nil {
-		name := strings.Clone(rec.Name())
 		d.Renew = func(ctx context.Context) error { return c.Sync(ctx, name) }
 		// A group and name that are built in stay what they are.
 		if old := c.registry.ByResource(d.Resource); old == nil || old.Custom {
 			is.resource = d.Resource
 			if old != nil && old.Declared == d.Declared {
 				// What changed is the definition's status or metadata: watches of the kind go on.
+				moveTo(d, old)
 				if ending := d.Ending.Load(); old.Ending.Swap(ending) != ending {
 					d = old // put again, discovery looks at it anew
 				} else {
@@ -128,7 +129,7 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 			d = nil
 		}
 	}
-	c.seen[rec.Name()] = is
+	c.seen[name] = is
 	return d, nil
 }
 

@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -256,6 +257,36 @@ func TestManyDefinitionsAreSmall(t *testing.T) {
 		t.Errorf("%d KiB each", each>>10)
 	}
 	runtime.KeepAlive(r)
+}
+
+// TestSupersededRecordsAreNotKept: a kind that stays as it is has its schema in the record that is stored now.
+func TestSupersededRecordsAreNotKept(t *testing.T) {
+	s, r := open(t), resource.NewRegistry()
+	c := resource.NewCustomResources(r, s)
+	var kind *resource.Definition
+	for rev := api.Revision(0); ; {
+		rec := seal(t, "example.com", "ws", "W", "u", bigSchema())
+		rev = commit(t, s, store.Put(api.CustomResourceDefinitions, rec, rev))
+		if err := c.Sync(t.Context(), rec.Name()); err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.View(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, version := r.Lookup("example.com", "v1", "ws")
+		stored, source := v.Get(api.CustomResourceDefinitions, rec.Key()).JSON(), resource.SchemaJSON(version)
+		if i := bytes.Index(stored, source); i < 0 || &stored[i] != &source[0] {
+			t.Errorf("at revision %d the schema is not of what is stored", rev)
+		}
+		if kind != nil {
+			if d != kind {
+				t.Error("a write that changes nothing defines the kind anew")
+			}
+			return
+		}
+		kind = d
+	}
 }
 
 func BenchmarkFromCRD(b *testing.B) {
