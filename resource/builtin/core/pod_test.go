@@ -267,6 +267,8 @@ func TestValidatePodStatus(t *testing.T) {
 			`status.podIPs: Invalid value: [{"ip":"1.1.1.1"},{"ip":"1.1.1.1"}]: may specify no more than one IP for each IP family`,
 			`status.podIPs[1]: Duplicate value: {"ip":"1.1.1.1"}`,
 			"status.hostIPs[0].ip: Invalid value: \"1.1.1.1\": must be equal to `hostIP`"}},
+		{"claims", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{ResourceClaimStatuses: []corev1.PodResourceClaimStatus{{Name: "x"}}}, []string{
+			"status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in `spec.resourceClaims`"}},
 		{"dual stack", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "1.1.1.1"}, {IP: "::1"}}}, nil},
 		{"nominated node", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{NominatedNodeName: "-"}, []string{
 			`status.nominatedNodeName: Invalid value: "-": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},

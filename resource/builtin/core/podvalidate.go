@@ -238,6 +238,9 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 	} {
 		errs = append(errs, validateStatusUsers(sp.Child(list.name), list.statuses, p.Spec.OS)...)
 	}
+	for i, c := range p.Status.ResourceClaimStatuses { // no pod here has claims
+		errs = append(errs, field.Invalid(sp.Child("resourceClaimStatuses").Index(i).Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`"))
+	}
 	for i := range p.Status.EphemeralContainerStatuses {
 		if len(p.Status.EphemeralContainerStatuses[i].AllocatedResourcesStatus) > 0 {
 			errs = append(errs, field.Forbidden(sp.Child("ephemeralContainerStatuses").Index(i).Child("allocatedResourcesStatus"), "must not be specified in container status"))
