@@ -12,6 +12,7 @@ func TestRefusals(t *testing.T) {
 	)
 	want(t, sys, "POST", core+"/serviceaccounts", `{"metadata":{"name":"default"}}`, 201)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"lb"},"spec":{`+balancer+`,"healthCheckNodePort":32100}}`, 201, `"healthCheckNodePort":32100`)
+	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"plain"},"spec":{"ports":[{"port":80}]}}`, 201)
 	want(t, sys, "POST", definitions, gadgets(`{"url":"https://example.com"}`, `["v1"]`), 201)
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -48,21 +49,24 @@ func TestRefusals(t *testing.T) {
 		"a newer event's metadata": {"POST", "/apis/events.k8s.io/v1/namespaces/default/events", `{"metadata":{"name":"A:c","finalizers":["x"]}}`, 422, []string{`metadata.name: Invalid value: \"A:c\": a lowercase RFC 1123`, "metadata.finalizers[0]: Invalid value"}},
 		"an account's secrets":     {"POST", core + "/serviceaccounts", `{"metadata":{"name":"clean"},"secrets":[{"name":"a","namespace":"other","uid":"u"}]}`, 201, []string{`"secrets":[{"name":"a"}]`}},
 		"an empty key":             {"POST", core + "/secrets", `{"metadata":{"name":"ssh"},"type":"kubernetes.io/ssh-auth","stringData":{"ssh-privatekey":""}}`, 422, []string{"data[ssh-privatekey]: Required value"}},
-		"an empty policy":          {"POST", "/apis/scheduling.k8s.io/v1/priorityclasses", `{"metadata":{"name":"p"},"preemptionPolicy":""}`, 422, []string{"preemptionPolicy: Required value"}},
-		"a class of no balancer":   {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"loadBalancerClass":"a b","ports":[{"port":80}]}}`, 422, []string{"spec.loadBalancerClass: Forbidden", "!Invalid value"}},
-		"a new node's resources":   {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"-1"}}}`, 422, []string{`status.capacity.cpu: Invalid value: \"-1\"`, "status.allocatable.cpu: Invalid value"}},
-		"a new node's odd fields":  {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1n"},"allocatable":{},"config":{"error":"x"}}}`, 201, []string{`"capacity":{"cpu":"1m"}`, `"allocatable":{"cpu":"1m"}`, `!"config"`}},
-		"no name":                  {"POST", core + "/pods", `{"metadata":{},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"Unknown\" is forbidden: no PriorityClass`}},
-		"a binding's name":         {"POST", core + "/pods/nope/binding", `{"target":{"name":"n"}}`, 400, []string{"name in URL does not match name in Binding object"}},
-		"a binding's target":       {"POST", core + "/pods/nope/binding", `{"metadata":{"name":"nope"},"target":{"kind":"Pod","name":"n"}}`, 400, []string{"target.kind: Unsupported value"}},
-		"an eviction's name":       {"POST", core + "/pods/nope/eviction", `{"apiVersion":"policy/v1","kind":"Eviction"}`, 400, []string{"name in URL does not match name in Eviction object"}},
-		"a log's options":          {"GET", core + "/pods/nope/log?tailLines=-1", "", 422, []string{"tailLines: Invalid value: -1"}},
-		"a token's account":        {"POST", core + "/serviceaccounts/nope/token", `{"spec":{"expirationSeconds":5}}`, 404, []string{`serviceaccounts \"nope\" not found`}},
-		"a token's name":           {"POST", core + "/serviceaccounts/nope/token", `{"metadata":{"name":"other"}}`, 422, []string{"must match the service account name"}},
-		"a token's uid":            {"POST", core + "/serviceaccounts/default/token", `{"metadata":{"uid":"u"}}`, 409, []string{"the UID in the token request (u) does not match the UID of the service account"}},
-		"a token of no kind":       {"POST", core + "/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"X"}`, 400, []string{`no kind \"X\" is registered for version \"authentication.k8s.io/v1\"`}},
-		"a definition's name":      {"POST", definitions, `{"spec":{}}`, 422, []string{`"field":"metadata.name"`, "spec.group: Required value", "!metadata.name: Required value: name or generateName is required, metadata.name"}},
-		"null in a secret":         {"POST", core + "/secrets", `{"metadata":{"name":"s"},"data":{"k":null}}`, 201, []string{`"data":{"k":""}`}},
+		"an ingress of no balancer": {"PATCH", core + "/services/plain/status", `{"status":{"loadBalancer":{"ingress":[{"ip":"x"}]}}}`,
+			422, []string{"status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'", "!ingress[0]"}},
+		"a node's own resource":   {"POST", "/api/v1/nodes", `{"metadata":{"name":"own"},"status":{"capacity":{"a b":"1"}}}`, 201, nil},
+		"an empty policy":         {"POST", "/apis/scheduling.k8s.io/v1/priorityclasses", `{"metadata":{"name":"p"},"preemptionPolicy":""}`, 422, []string{"preemptionPolicy: Required value"}},
+		"a class of no balancer":  {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"loadBalancerClass":"a b","ports":[{"port":80}]}}`, 422, []string{"spec.loadBalancerClass: Forbidden", "!Invalid value"}},
+		"a new node's resources":  {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"-1"}}}`, 422, []string{`status.capacity.cpu: Invalid value: \"-1\"`, "status.allocatable.cpu: Invalid value"}},
+		"a new node's odd fields": {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1n"},"allocatable":{},"config":{"error":"x"}}}`, 201, []string{`"capacity":{"cpu":"1m"}`, `"allocatable":{"cpu":"1m"}`, `!"config"`}},
+		"no name":                 {"POST", core + "/pods", `{"metadata":{},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"Unknown\" is forbidden: no PriorityClass`}},
+		"a binding's name":        {"POST", core + "/pods/nope/binding", `{"target":{"name":"n"}}`, 400, []string{"name in URL does not match name in Binding object"}},
+		"a binding's target":      {"POST", core + "/pods/nope/binding", `{"metadata":{"name":"nope"},"target":{"kind":"Pod","name":"n"}}`, 400, []string{"target.kind: Unsupported value"}},
+		"an eviction's name":      {"POST", core + "/pods/nope/eviction", `{"apiVersion":"policy/v1","kind":"Eviction"}`, 400, []string{"name in URL does not match name in Eviction object"}},
+		"a log's options":         {"GET", core + "/pods/nope/log?tailLines=-1", "", 422, []string{"tailLines: Invalid value: -1"}},
+		"a token's account":       {"POST", core + "/serviceaccounts/nope/token", `{"spec":{"expirationSeconds":5}}`, 404, []string{`serviceaccounts \"nope\" not found`}},
+		"a token's name":          {"POST", core + "/serviceaccounts/nope/token", `{"metadata":{"name":"other"}}`, 422, []string{"must match the service account name"}},
+		"a token's uid":           {"POST", core + "/serviceaccounts/default/token", `{"metadata":{"uid":"u"}}`, 409, []string{"the UID in the token request (u) does not match the UID of the service account"}},
+		"a token of no kind":      {"POST", core + "/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"X"}`, 400, []string{`no kind \"X\" is registered for version \"authentication.k8s.io/v1\"`}},
+		"a definition's name":     {"POST", definitions, `{"spec":{}}`, 422, []string{`"field":"metadata.name"`, "spec.group: Required value", "!metadata.name: Required value: name or generateName is required, metadata.name"}},
+		"null in a secret":        {"POST", core + "/secrets", `{"metadata":{"name":"s"},"data":{"k":null}}`, 201, []string{`"data":{"k":""}`}},
 		"an event about a stranger": {"POST", core + "/events", `{"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"other"},"eventTime":"2026-01-01T00:00:00.000000Z",` +
 			`"reportingComponent":"a.b/c","reportingInstance":"i","action":"A","reason":"R","type":"Normal"}`, 201, nil},
 	} {

@@ -178,9 +178,6 @@ func validateNodeResources(list corev1.ResourceList, p *field.Path) field.ErrorL
 	for _, name := range names {
 		q := list[corev1.ResourceName(name)]
 		at := p.Child(name)
-		for _, msg := range validation.IsQualifiedName(name) {
-			errs = append(errs, field.Invalid(at, name, msg))
-		}
 		if q.Cmp(resource.Quantity{}) < 0 {
 			errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))
 		}

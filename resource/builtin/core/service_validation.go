@@ -283,7 +283,7 @@ func validateServiceUpdate(s, old *corev1.ServiceSpec, spec *field.Path) field.E
 func validateLoadBalancerStatus(s *corev1.LoadBalancerStatus, of *corev1.ServiceSpec, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if of.Type != corev1.ServiceTypeLoadBalancer && len(s.Ingress) > 0 {
-		errs = append(errs, field.Forbidden(p.Child("ingress"), "may only be used when `spec.type` is LoadBalancer"))
+		return field.ErrorList{field.Forbidden(p.Child("ingress"), "may only be used when `spec.type` is 'LoadBalancer'")}
 	}
 	for i, in := range s.Ingress {
 		at := p.Child("ingress").Index(i)
