@@ -33,6 +33,8 @@ type Config struct {
 	Remade func()
 	// Probe runs probes; nil takes every probe for a success.
 	Probe Prober
+	// Written measures what a pod has written to the host's disk; nil where nothing is written.
+	Written func(ctx context.Context, pod *corev1.Pod) (Written, error)
 	// Instant says that the runtime's work takes no time: only its outcome is reported.
 	Instant bool
 	// Relist is how often the runtime is asked what has changed by itself; 0 when it tells through Agent.Changed.
@@ -108,6 +110,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.cfg.Files != nil {
 		loops.Go(func() { a.refresh(ctx) })
+	}
+	if a.cfg.Written != nil {
+		loops.Go(func() { a.evict(ctx) })
 	}
 	loops.Wait()
 	a.Wait()
@@ -289,7 +294,9 @@ func (a *Agent) refresh(ctx context.Context) {
 				continue
 			}
 			if err := a.cfg.Files.Refresh(ctx, pod); err != nil && ctx.Err() == nil {
-				a.tell(pod, "", corev1.EventTypeWarning, "FailedMount", err.Error())
+				for _, m := range messages(err) {
+					a.tell(pod, "", corev1.EventTypeWarning, "FailedMount", m)
+				}
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type PodState struct {
 	Left       bool          // the volumes are of an agent before, and to be set up again before they are used
 	Setup      *Failure      // why volumes or sandbox could not be set up, the last time
 	Rejected   *Failure      // the node refused the pod: it never runs
+	Evicted    *Failure      // the pod has to leave the node: it is ended
 	Finished   bool          // deleted from the API, where finalizers may keep it
 	Adopted    bool          // the runtime held it when the agent started
 	Host       Host

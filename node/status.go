@@ -39,12 +39,15 @@ func Status(pod *corev1.Pod, have PodState, now time.Time) *corev1.PodStatus {
 	addresses(pod, &have, s)
 	if !terminal(old.Phase) {
 		s.Phase = phase(pod, s, pod.DeletionTimestamp != nil && !have.running())
-		if at := deadline(pod); !terminal(s.Phase) && !at.IsZero() && !now.Before(at) {
-			s.Phase, s.Reason = corev1.PodFailed, "DeadlineExceeded"
-			s.Message = "Pod was active on the node longer than the specified deadline"
+		// A pod has failed when nothing of it runs any more: others take its place and its share of the node then.
+		if f := doom(pod, &have, now); f != nil && !have.running() {
+			s.Phase, s.Reason, s.Message = corev1.PodFailed, f.Reason, f.Message
 		}
 	}
 	s.Conditions = conditions(pod, &have, s, now)
+	if have.Evicted != nil && condition(s.Conditions, corev1.DisruptionTarget) == nil {
+		s.Conditions = append(s.Conditions, disrupted(pod, have.Evicted))
+	}
 	return s
 }
 
@@ -56,6 +59,14 @@ func deadline(pod *corev1.Pod) time.Time {
 		return time.Time{}
 	}
 	return pod.Status.StartTime.Add(time.Duration(*pod.Spec.ActiveDeadlineSeconds) * time.Second)
+}
+
+// doom is why a pod has to end that nobody has deleted; nil for none.
+func doom(pod *corev1.Pod, have *PodState, now time.Time) *Failure {
+	if at := deadline(pod); !at.IsZero() && !now.Before(at) {
+		return &Failure{Reason: "DeadlineExceeded", Message: "Pod was active on the node longer than the specified deadline"}
+	}
+	return have.Evicted
 }
 
 func addresses(pod *corev1.Pod, have *PodState, s *corev1.PodStatus) {

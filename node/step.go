@@ -28,8 +28,12 @@ func Step(want *corev1.Pod, have PodState, now time.Time) []Action {
 		if p.end(deletionGrace(want)) && len(p.actions) == 0 && !have.Finished {
 			p.do(Action{Op: Finish})
 		}
-	case terminal(status.Phase):
-		if p.end(specGrace(want)) {
+	case terminal(status.Phase) || doom(want, &have, now) != nil:
+		grace := specGrace(want)
+		if have.Evicted != nil {
+			grace = min(grace, evictionGrace)
+		}
+		if p.end(grace) {
 			p.clean()
 		}
 	default:

@@ -306,6 +306,14 @@ var scenarios = map[string]func(t *testing.T) *world{
 		w.remove(0)
 		return w
 	},
+	"evicted": func(t *testing.T) *world {
+		w := newWorld(t, nil)
+		w.settle()
+		w.say("it writes too much")
+		w.have.Evicted = &Failure{Reason: evicted, Message: "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ", At: w.now}
+		w.settle()
+		return w
+	},
 	"finalizers keep the object": func(t *testing.T) *world {
 		w := newWorld(t, nil)
 		w.settle()

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"pintle.dev/client"
 	"pintle.dev/node"
 	"pintle.dev/node/cni"
@@ -237,6 +239,7 @@ func (m *Machine) makeAgent(logs string) error {
 	}
 	m.agent, err = node.New(node.Config{
 		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: m.files, Probe: probe.New(m.runtime),
+		Written:  func(ctx context.Context, pod *corev1.Pod) (node.Written, error) { return m.written(ctx, pod, logs) },
 		Describe: m.describe, Labels: m.cfg.Labels, Relist: relist,
 		Remade: func() {
 			select {

@@ -328,6 +328,31 @@ func TestVolumeModes(t *testing.T) {
 	}
 }
 
+// TestDiskUsage counts a file of two names once, and what is not there not at all.
+func TestDiskUsage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before, err := DiskUsage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sub", "f"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(dir, "sub", "f"), filepath.Join(dir, "g")); err != nil {
+		t.Fatal(err)
+	}
+	after, err := DiskUsage(dir)
+	if grown := after - before; err != nil || grown < 1<<20 || grown > 1<<20+1<<16 {
+		t.Errorf("a mebibyte takes %d bytes, %v", grown, err)
+	}
+	if n, err := DiskUsage(filepath.Join(dir, "none")); n != 0 || err != nil {
+		t.Errorf("a directory that is not there takes %d bytes, %v", n, err)
+	}
+}
+
 func TestTerminationMessagesDoNotAddUp(t *testing.T) {
 	m, _ := manager(t)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"},
