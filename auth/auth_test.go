@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -79,6 +80,36 @@ func TestLoadAuthorityMissesFiles(t *testing.T) {
 	}
 	if _, err := LoadAuthority(one); err == nil || !strings.Contains(err.Error(), fileKey+" does not belong to "+fileCert) {
 		t.Errorf("with another authority's key: %v", err)
+	}
+}
+
+// TestLoadAuthorityDamaged: a certificate in which one letter differs is not used, whatever the letter says.
+func TestLoadAuthorityDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	if _, err := LoadAuthority(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, fileCert)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range bytes.TrimSpace(whole) {
+		letter := byte('A')
+		if whole[at] == letter {
+			letter = 'B'
+		}
+		if whole[at] == '\n' {
+			continue
+		}
+		file := bytes.Clone(whole)
+		file[at] = letter
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadAuthority(dir); err == nil || !strings.HasPrefix(err.Error(), path+" is damaged (") {
+			t.Errorf("%q for %q at %d: %v", letter, whole[at], at, err)
+		}
 	}
 }
 

@@ -150,7 +150,8 @@ func LoadAuthority(dir string) (*Authority, error) {
 		return nil, fmt.Errorf("%s is missing beside %s in %s: bring it back from a copy, or remove that directory to have a new authority made, which no kubeconfig or token issued so far will fit",
 			strings.Join(missing, " and "), strings.Join(there, " and "), dir)
 	}
-	cert, err := readPEM(filepath.Join(dir, fileCert), "CERTIFICATE")
+	certPath := filepath.Join(dir, fileCert)
+	cert, err := readPEM(certPath, "CERTIFICATE")
 	if err != nil {
 		return nil, err
 	}
@@ -164,9 +165,13 @@ func LoadAuthority(dir string) (*Authority, error) {
 	}
 	a := &Authority{TokenKey: tokenKey, Now: time.Now, key: key, dir: dir}
 	if err := a.use(cert); err != nil {
-		return nil, err
+		return nil, damaged(certPath, err)
 	}
-	if !key.PublicKey.Equal(a.Certificate().PublicKey) {
+	c := a.Certificate()
+	if err := c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature); err != nil {
+		return nil, damaged(certPath, err)
+	}
+	if !key.PublicKey.Equal(c.PublicKey) {
 		return nil, fmt.Errorf("%s does not belong to %s in %s: bring both back from the same copy", fileKey, fileCert, dir)
 	}
 	return a, nil
@@ -393,9 +398,14 @@ func readPEM(path, kind string) ([]byte, error) {
 	}
 	b, _ := pem.Decode(data)
 	if b == nil || b.Type != kind {
-		return nil, fmt.Errorf("%s holds no PEM block of type %q: restore it from a backup, or remove its directory to start with a new authority", path, kind)
+		return nil, damaged(path, fmt.Errorf("it holds no PEM block of type %q", kind))
 	}
 	return b.Bytes, nil
+}
+
+// damaged is the error of a file of the authority that is not as it was written.
+func damaged(path string, err error) error {
+	return fmt.Errorf("%s is damaged (%w): bring it back from a copy, or remove its directory to have a new authority made", path, err)
 }
 
 func readKey(path string) (*ecdsa.PrivateKey, error) {
@@ -405,7 +415,7 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 	}
 	k, err := x509.ParseECPrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, damaged(path, err)
 	}
 	return k, nil
 }
