@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -88,10 +90,16 @@ func gcPercent(least int, live, stacks, globals uint64) int {
 // rest has in memory. Starting runs the initialization of a thousand packages, once; with each page that it touches the
 // kernel maps those around it, and 50 MiB stay mapped of which a server at rest uses one. What is used again is mapped
 // again from the page cache, 64 KiB in about a microsecond.
+//
+// A program that is linked with C, as for the race detector, is left alone: some of its constants are addresses that
+// differ from the file, written when it was loaded.
 func forgetStart() error {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
+	}
+	if relocated, err := isRelocated(program); relocated || err != nil {
+		return err
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -111,4 +119,14 @@ func forgetStart() error {
 		}
 	}
 	return nil
+}
+
+// isRelocated reports whether constants of a program are written when it is loaded.
+func isRelocated(program string) (bool, error) {
+	f, err := elf.Open(program)
+	if err != nil {
+		return false, fmt.Errorf("read how this program is loaded: %w", err)
+	}
+	defer f.Close()
+	return slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_GNU_RELRO }), nil
 }

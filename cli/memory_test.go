@@ -31,6 +31,13 @@ func TestGCPercent(t *testing.T) {
 
 // TestForgetStart sees the pages of the program go, and the program go on.
 func TestForgetStart(t *testing.T) {
+	relocated, err := isRelocated("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if relocated {
+		t.Skip("the test is linked with C")
+	}
 	resident := func() (kib int) {
 		status, err := os.ReadFile("/proc/self/status")
 		if err != nil {
