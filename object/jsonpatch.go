@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
@@ -36,10 +37,16 @@ type JSONPatch struct {
 	ops *Value
 }
 
-// ParseJSONPatch reads a JSON patch. problems are what strict field validation complains about, in upstream's words
-// (`json patch unknown field "[0].x"`). It fails with 400 when the text is no list of operations, with 413 when it has
-// more than 10,000.
-func ParseJSONPatch(data []byte) (p *JSONPatch, problems []string, err error) {
+// ParseJSONPatch reads a JSON patch. With strict set, problems are what strict field validation complains about, in
+// upstream's words (`json patch unknown field "[0].x"`), and the members of an operation must have their types; without,
+// wrong ones are found out when the patch is applied. It fails with 400 when the text is no list of operations, with 413
+// when it has more than 10,000.
+func ParseJSONPatch(data []byte, strict bool) (p *JSONPatch, problems []string, err error) {
+	if !strict {
+		if _, err := jsonpatch.DecodePatch(data); err != nil {
+			return nil, nil, api.BadRequest("%v", err)
+		}
+	}
 	ops, duplicates, err := ParseStrict(data)
 	if err != nil {
 		return nil, nil, api.BadRequest("error decoding patch: %v", err)
@@ -57,7 +64,7 @@ func ParseJSONPatch(data []byte) (p *JSONPatch, problems []string, err error) {
 		}
 		suspect = suspect || op.Kind() != Map
 	}
-	if suspect {
+	if suspect && strict {
 		if problems, err = judgeJSONPatch(data); err != nil {
 			return nil, nil, err
 		}

@@ -184,7 +184,7 @@ func TestJSONPatch(t *testing.T) {
 		{`[{"path":"/a"}]`, `Unexpected kind: unknown`},
 	} {
 		v := parsed(t, doc)
-		p, problems, err := ParseJSONPatch([]byte(c.ops))
+		p, problems, err := ParseJSONPatch([]byte(c.ops), true)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%s: %v, %v", c.ops, problems, err)
 			continue
@@ -211,7 +211,7 @@ func jsonPatchLikeUpstream(t *testing.T, doc, ops []byte) {
 		t.Fatal(err)
 	}
 	want, wantErr := up.Apply(doc)
-	p, _, err := ParseJSONPatch(ops)
+	p, _, err := ParseJSONPatch(ops, true)
 	if err != nil {
 		t.Fatalf("%s: %v", ops, err)
 	}
@@ -267,18 +267,18 @@ func TestJSONPatchRefused(t *testing.T) {
 		"[" + strings.Repeat(`{},`, maxJSONPatchOps) + "{}]": {413,
 			"Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"},
 	} {
-		if _, _, err := ParseJSONPatch([]byte(in)); status(err) != want.code || err.Error() != want.text {
+		if _, _, err := ParseJSONPatch([]byte(in), true); status(err) != want.code || err.Error() != want.text {
 			t.Errorf("%.40s: %v, want %d %s", in, err, want.code, want.text)
 		}
 	}
-	_, problems, err := ParseJSONPatch([]byte(`[{"op":"add","path":"/foo","value":1,"op":"add","x":1}]`))
+	_, problems, err := ParseJSONPatch([]byte(`[{"op":"add","path":"/foo","value":1,"op":"add","x":1}]`), true)
 	want := []string{`json patch duplicate field "[0].op"`, `json patch unknown field "[0].x"`}
 	if err != nil || !reflect.DeepEqual(problems, want) {
 		t.Errorf("problems %q, %v, want %q", problems, err, want)
 	}
 	// Doubling copies run into the limit long before memory does.
 	ops := `[` + strings.Repeat(`{"op":"copy","from":"/a","path":"/a/-"},`, 60) + `{"op":"test","path":"/a","value":0}]`
-	p, _, err := ParseJSONPatch([]byte(ops))
+	p, _, err := ParseJSONPatch([]byte(ops), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestJSONPatchRefused(t *testing.T) {
 		t.Errorf("a bomb of copies: %v", err)
 	}
 	ops = `[` + strings.Repeat(`{"op":"copy","from":"","path":"/a"},`, 1) + `{"op":"copy","from":"/a","path":"/a/-"}]`
-	if p, _, err = ParseJSONPatch([]byte(ops)); err != nil {
+	if p, _, err = ParseJSONPatch([]byte(ops), true); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Apply(parsed(t, `{"a":[]}`)); status(err) != 422 || err.Error() != "the server rejected our request due to an error in our request" {
@@ -302,7 +302,7 @@ func FuzzJSONPatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, _, err := ParseJSONPatch(ops)
+		p, _, err := ParseJSONPatch(ops, true)
 		if err != nil {
 			return
 		}

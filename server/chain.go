@@ -176,6 +176,8 @@ type request struct {
 	decided *api.Owners
 	// reset says that all but the metadata and the status of what is written has been taken back to what is stored.
 	reset bool
+	// unfit are managedFields that the client wrote with names that validation is to refuse; nil mostly.
+	unfit []metav1.ManagedFieldsEntry
 	// plain says that an apply's body is JSON in which no member comes twice.
 	plain bool
 }

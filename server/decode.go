@@ -109,6 +109,9 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 		return api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(data))
 	}
 	d, v := q.s.Registry.ByKind(gv.Group, gv.Version, want.Kind)
+	if d == nil && q.s.knowsKind(gv, want.Kind) {
+		return q.unhandled(want, unconvertible(gv, want.Kind, gv.Group, q.kind()))
+	}
 	if d == nil || d.Custom {
 		return q.unhandled(want, unregistered(want.Kind, want.APIVersion))
 	}
@@ -120,7 +123,7 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 			return q.unhandled(want, err.Error())
 		}
 	}
-	return q.unhandled(want, fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", gv.Version, want.Kind, internalGroup(gv.Group), q.kind()))
+	return q.unhandled(want, unconvertible(gv, want.Kind, gv.Group, q.kind()))
 }
 
 // unregistered is upstream's text for a kind that is not there. Its scheme goes by where upstream makes it.

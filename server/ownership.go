@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -75,8 +76,10 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	if rec != nil {
 		s.owners = q.sameGroup(rec.Owners())
 	}
-	if q.Subresource == "" {
-		s.owners = object.SentOwners(s.owners, sent)
+	if q.Subresource == "" && sent != nil {
+		s.owners = slices.DeleteFunc(object.SentOwners(s.owners, sent), func(o api.Owner) bool {
+			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
+		})
 	}
 	if rec != nil {
 		by.Convert = q.converter(s.owners)
@@ -87,7 +90,24 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	}
 	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
 	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
+	if sent != nil {
+		q.unfit = unfit(s.owners)
+	}
 	return nil
+}
+
+// unfit are the owners as validation sees managedFields, if it has anything against their names.
+func unfit(owners api.Owners) []metav1.ManagedFieldsEntry {
+	entries := make([]metav1.ManagedFieldsEntry, len(owners))
+	for i, o := range owners {
+		entries[i] = metav1.ManagedFieldsEntry{
+			Manager: o.Manager, Operation: metav1.ManagedFieldsOperationType(o.Operation), Subresource: o.Subresource,
+		}
+	}
+	if len(metav1validation.ValidateManagedFields(entries, nil)) == 0 {
+		return nil
+	}
+	return entries
 }
 
 // parsed is what there was before and what there is now, for Own to compare: as a whole, or at least where they differ.

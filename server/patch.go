@@ -62,9 +62,6 @@ func (q *request) patch(ctx context.Context) (*api.Response, error) {
 		if err := q.checkName(o.Meta); err != nil {
 			return nil, err
 		}
-		if uid := o.Meta.UID; uid != "" && string(uid) != rec.UID() {
-			return nil, q.wrongUID(string(uid), rec.UID())
-		}
 		return q.replace(ctx, rec, old, o)
 	})
 }
@@ -91,12 +88,16 @@ func (q *request) patched(rec *api.Record) (*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, unknown, mismatch, err := q.decodePatched(target)
+	said, err := q.patchedType(rec, target, duplicates)
+	if err != nil {
+		return nil, err
+	}
+	o, unknown, mismatch, err := q.decodePatched(target, said)
 	if e := refused(err); e != nil {
 		return nil, e
 	}
 	if err != nil {
-		return nil, q.invalidPatch(rec, err.Error())
+		return nil, q.undecodable(rec, said, err)
 	}
 	if bad := q.judgePatch(rec, duplicates, unknown); bad != nil || mismatch != nil {
 		return nil, cmp.Or(bad, mismatch)
@@ -126,26 +127,17 @@ func (q *request) patchTarget(rec *api.Record) (*object.Value, error) {
 	return &target, nil
 }
 
-// decodePatched reads the object that a patch made of target, which belongs to the object then. mismatch is the answer
-// if it is not of the request's kind and version.
-func (q *request) decodePatched(target *object.Value) (o *resource.Object, unknown []string, mismatch, err error) {
-	if !q.d.Custom {
-		data := object.AppendJSON(nil, target)
-		if o, unknown, err = q.v.Codec.Decode(data, false); err == nil {
-			mismatch = q.checkType(data, o)
-		}
-		return o, unknown, mismatch, err
+// decodePatched reads the object that a patch made of target, which belongs to the object then, in the version that said
+// names. mismatch is the answer if that is not the request's, for a custom resource.
+func (q *request) decodePatched(target *object.Value, said *resource.Version) (o *resource.Object, unknown []string, mismatch, err error) {
+	if q.d.Custom {
+		mismatch = q.customPatchMismatch(target)
 	}
-	mismatch = q.customPatchMismatch(target)
-	codec := q.v.Codec // of another version when the patch says so, for which it is refused afterwards
-	if v := q.d.Version(target.Get("apiVersion").Str()); v != nil {
-		codec = v.Codec
-	}
-	if c, ok := codec.(resource.DocumentCodec); ok && types.PatchType(q.ContentType) == types.MergePatchType {
+	if c, ok := said.Codec.(resource.DocumentCodec); ok && types.PatchType(q.ContentType) == types.MergePatchType {
 		o, unknown, err = c.DecodeDocument(target, false)
 	} else {
 		// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.
-		o, unknown, err = codec.Decode(object.AppendJSON(nil, target), false)
+		o, unknown, err = said.Codec.Decode(object.AppendJSON(nil, target), false)
 	}
 	return o, unknown, mismatch, err
 }
@@ -154,12 +146,15 @@ func (q *request) decodePatched(target *object.Value) (o *resource.Object, unkno
 func (q *request) applyPatch(target *object.Value) (problems []string, err error) {
 	switch types.PatchType(q.ContentType) {
 	case types.JSONPatchType:
-		p, problems, err := object.ParseJSONPatch(q.Body)
+		p, problems, err := object.ParseJSONPatch(q.Body, q.options.validation != metav1.FieldValidationIgnore)
 		if err != nil {
 			return nil, err
 		}
 		return problems, p.Apply(target)
 	case types.MergePatchType:
+		if q.options.validation == metav1.FieldValidationIgnore {
+			return nil, mergeUnchecked(target, q.Body)
+		}
 		p, problems, err := object.ParseStrict(q.Body)
 		if err != nil {
 			return nil, api.BadRequest("error decoding patch: %s", err)
@@ -187,6 +182,23 @@ func (q *request) applyPatch(target *object.Value) (problems []string, err error
 		return nil, api.BadRequest("%s", err)
 	}
 	return problems, nil
+}
+
+// mergeUnchecked is a merge patch that nobody asked to have checked: a list that stands in its place is passed on, as by
+// upstream, to be found no object.
+func mergeUnchecked(target *object.Value, patch []byte) error {
+	p, err := object.Parse(patch)
+	if err != nil {
+		return api.BadRequest("%s", jsonpatch.ErrBadJSONPatch)
+	}
+	switch p.Kind() {
+	case object.Map, object.Null:
+		return object.MergePatch(target, p)
+	case object.List:
+		target.Replace(*p)
+		return nil
+	}
+	return api.BadRequest("%s", jsonpatch.ErrBadJSONPatch)
 }
 
 // goKind is what encoding/json calls a kind of JSON value.

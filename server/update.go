@@ -51,9 +51,14 @@ func (q *request) checkName(m *metav1.ObjectMeta) error {
 	case q.Key.Name:
 		return nil
 	case "":
-		return api.BadRequest("the name of the object (%s based on URL) was undeterminable: name must be provided", q.Key.Name)
+		return q.nameless()
 	}
 	return api.BadRequest("the name of the object (%s) does not match the name on the URL (%s)", m.Name, q.Key.Name)
+}
+
+// nameless is the 400 for an object in which no name can be found.
+func (q *request) nameless() error {
+	return api.BadRequest("the name of the object (%s based on URL) was undeterminable: name must be provided", q.Key.Name)
 }
 
 // current is the object as it is stored now, in the version of the request; nil when there is none.

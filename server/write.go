@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
+	segment "k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -159,20 +161,26 @@ func (q *request) scope(m *metav1.ObjectMeta) error {
 	return nil
 }
 
-// dropDuplicateOwners keeps the first owner reference of each UID.
+// dropDuplicateOwners keeps the first of owner references that are equal.
 func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 	if len(m.OwnerReferences) < 2 {
 		return
 	}
-	seen := make(map[types.UID]bool, len(m.OwnerReferences))
+	type reference struct {
+		metav1.OwnerReference
+		controller, blocks string // what the pointers of the reference point to
+	}
+	seen := make(map[reference]bool, len(m.OwnerReferences))
 	var twice []string
 	kept := m.OwnerReferences[:0:0]
 	for _, r := range m.OwnerReferences {
-		if seen[r.UID] {
+		key := reference{r, pointed(r.Controller), pointed(r.BlockOwnerDeletion)}
+		key.Controller, key.BlockOwnerDeletion = nil, nil
+		if seen[key] {
 			twice = append(twice, string(r.UID))
 			continue
 		}
-		seen[r.UID] = true
+		seen[key] = true
 		kept = append(kept, r)
 	}
 	if len(twice) > 0 {
@@ -182,25 +190,17 @@ func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 	}
 }
 
+// pointed is a flag that may be unset, as a text to compare it by.
+func pointed(flag *bool) string {
+	if flag == nil {
+		return ""
+	}
+	return strconv.FormatBool(*flag)
+}
+
 // validate checks w.New: its metadata by the rules of all kinds, the rest by the kind's own.
 func (q *request) validate(ctx context.Context, w *resource.Write) error {
-	at := field.NewPath("metadata")
-	name := q.d.ValidateName
-	if w.Old == nil && q.v.ValidateName != nil {
-		name = q.v.ValidateName
-	}
-	errs := rules.Metadata(w.New.Meta, q.d.Namespaced, name, at)
-	if w.Old != nil {
-		// Upstream has the metadata of an update checked for all kinds and again by the kind, and lists its errors twice.
-		// Of the kinds, those of the core group look at all of the metadata, the others only at what changed.
-		changed := rules.MetadataUpdate(w.New.Meta, w.Old.Meta, at)
-		if q.Subresource == "" && q.d.Resource.Group == "" {
-			errs = append(append(errs, errs...), q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
-		}
-		errs = append(append(errs, changed...), changed...)
-	} else {
-		errs = append(errs, q.unqualifiedFinalizers(w.New.Meta, at.Child("finalizers"))...)
-	}
+	errs := q.validateMetadata(w)
 	if q.d.Hooks.Validate != nil {
 		w.MetadataErrors = errs
 		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
@@ -214,6 +214,49 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
 	}
 	return nil
+}
+
+// validateMetadata checks the metadata of w.New by the rules of all kinds.
+func (q *request) validateMetadata(w *resource.Write) field.ErrorList {
+	m, at := w.New.Meta, field.NewPath("metadata")
+	if q.unfit != nil {
+		claimed := *m
+		claimed.ManagedFields = q.unfit
+		m = &claimed
+	}
+	if w.Old == nil {
+		name := q.d.ValidateName
+		if q.v.ValidateName != nil {
+			name = q.v.ValidateName
+		}
+		errs := rules.Metadata(m, q.d.Namespaced, name, at)
+		return append(errs, q.unqualifiedFinalizers(m, at.Child("finalizers"))...)
+	}
+	// Upstream has the metadata of an update checked for all kinds, when names need only be fit for a path, and what
+	// changed again by the kind; so the errors are listed twice.
+	errs := rules.Metadata(m, q.d.Namespaced, segmentName, at)
+	changed := rules.MetadataUpdate(m, w.Old.Meta, at)
+	errs = append(append(errs, changed...), changed...)
+	unqualified := q.unqualifiedFinalizers(m, at.Child("finalizers"))
+	errs = append(errs, unqualified...)
+	if q.Subresource == "" && checksWhole(q.d.Resource) {
+		errs = append(append(errs, rules.Metadata(m, q.d.Namespaced, q.d.ValidateName, at)...), unqualified...)
+	}
+	return errs
+}
+
+// segmentName is the rule for names of objects that exist: they can stand in a path.
+func segmentName(name string, prefix bool) []string {
+	if prefix {
+		return segment.IsPathSegmentPrefix(name)
+	}
+	return segment.IsPathSegmentName(name)
+}
+
+// checksWhole reports whether updates of a kind have all of the metadata checked by the kind, not only what changed: on
+// upstream most kinds of the core group do.
+func checksWhole(r api.Resource) bool {
+	return r.Group == "" && r != api.Nodes && r != api.Namespaces
 }
 
 // unqualifiedFinalizers refuses names without a domain, other than the three that Kubernetes itself uses: upstream's rule

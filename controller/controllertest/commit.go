@@ -14,6 +14,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
 	"pintle.dev/client"
@@ -70,6 +71,11 @@ func (a *API) commit(c client.Change) (*api.Record, error) {
 		return nil, api.Conflict(c.Resource, c.Key.Name, errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 	}
 	if uid, _ := want.metadata()["uid"].(string); uid != "" && uid != rec.UID() {
+		if c.Verb == api.Patch { // where it is no precondition but a change
+			return nil, api.Invalid(c.Resource.Group, c.Resource.Name, c.Key.Name, field.ErrorList{
+				field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable"),
+			})
+		}
 		return nil, api.Conflict(c.Resource, c.Key.Name, fmt.Errorf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, rec.UID()))
 	}
 	d := old.clone()

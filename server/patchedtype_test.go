@@ -1,0 +1,68 @@
+package server
+
+import "testing"
+
+// What a patched document says it is, is judged before it is read, in the words of upstream's decoder.
+func TestPatchedType(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	const strict = "?fieldValidation=Strict"
+	run(t, s, []step{
+		{"PATCH " + path + "/c", `{"kind":null}`, []string{mergePatch}, 200, nil, nil},
+		{"PATCH " + path + "/c", `{"kind":"X"}`, []string{mergePatch}, 422, []string{`no kind \"X\" is registered for version \"v1\"`, `"field":"patch"`}, nil},
+		{"PATCH " + path + "/c", `{"kind":"Status"}`, []string{mergePatch}, 422, []string{"converting (v1.Status) to (core.ConfigMap): unknown conversion"}, nil},
+		{"PATCH " + path + "/c", `{"kind":"ConfigMapList"}`, []string{mergePatch}, 422, []string{"converting (v1.ConfigMapList) to (core.ConfigMap): unknown conversion"}, nil},
+		{"PATCH " + path + "/c", `{"apiVersion":"a/b/c"}`, []string{mergePatch}, 422, []string{"unexpected GroupVersion string: a/b/c"}, nil},
+		{"PATCH " + path + "/c", `[{"op":"add","path":"/kind","value":1}]`, []string{jsonPatch}, 422, []string{"couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string"}, nil},
+		{"PATCH " + path + "/c", `{"apiVersion":null}`, []string{mergePatch}, 400, []string{"the name of the object (c based on URL) was undeterminable: name must be provided"}, nil},
+		{"PATCH " + path + "/c" + strict, `{"apiVersion":null}`, []string{mergePatch}, 422, []string{`strict decoding error: unknown field \"data\", unknown field \"metadata\"`}, nil},
+		{"PATCH " + path + "/c", `{"apiVersion":"v9","kind":"X"}`, []string{smPatch}, 200, []string{`"kind":"ConfigMap","apiVersion":"v1"`}, nil},
+		// Of two mistakes the one that comes first where members are in order.
+		{"PATCH " + path + "/c", `{"metadata":{"labels":1},"data":{"a":1}}`, []string{mergePatch}, 422, []string{"json: cannot unmarshal number into Go struct field ConfigMap.data of type string"}, nil},
+	})
+}
+
+// Patches that nobody asked to have checked are refused by what applies them, with its own words.
+func TestUncheckedPatches(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	const ignore = "PATCH " + path + "/c?fieldValidation=Ignore"
+	run(t, s, []step{
+		{ignore, `{}`, []string{jsonPatch}, 400, []string{`"json: cannot unmarshal object into Go value of type jsonpatch.Patch"`}, nil},
+		{ignore, `[{"op":1}]`, []string{jsonPatch}, 422, []string{`"the server rejected our request due to an error in our request"`}, nil},
+		{ignore, `[{"op":"add","path":"/data/z","value":"1","x":1}]`, []string{jsonPatch}, 200, []string{`"z":"1"`}, nil},
+		{ignore, `1`, []string{mergePatch}, 400, []string{`"Invalid JSON Patch"`}, nil},
+		{ignore, `{`, []string{mergePatch}, 400, []string{`"Invalid JSON Patch"`}, nil},
+		{ignore, `[]`, []string{mergePatch}, 422, []string{"couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct"}, nil},
+	})
+}
+
+// The UID in a patch is no precondition but a change, unlike that in an object sent as a whole.
+func TestPatchedUID(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	run(t, s, []step{
+		{"PATCH " + path + "/c", `{"metadata":{"uid":"x"}}`, []string{mergePatch}, 422, []string{`metadata.uid: Invalid value: \"x\": field is immutable`}, nil},
+		{"PUT " + path + "/c", `{"metadata":{"name":"c","uid":"x"}}`, nil, 409, []string{"UID in precondition: x"}, nil},
+	})
+}
+
+func TestUpdatedMetadata(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	owner := func(name string) string { return `{"apiVersion":"v1","kind":"Pod","name":"` + name + `","uid":"u"}` }
+	run(t, s, []step{
+		// A generated name need only be fit for a path, once the object exists, by the rule of all kinds.
+		{"PATCH " + path + "/c", `{"metadata":{"generateName":"a/b"}}`, []string{mergePatch}, 422, []string{`may not contain '/'`, "a lowercase RFC 1123 subdomain"}, nil},
+		// Owner references are duplicates when all of them is alike.
+		{"PATCH " + path + "/c", `{"metadata":{"ownerReferences":[` + owner("x") + `,` + owner("y") + `]}}`, []string{mergePatch}, 200, []string{`"name":"x"`, `"name":"y"`}, nil},
+		{"PATCH " + path + "/c", `{"metadata":{"ownerReferences":[` + owner("x") + `,` + owner("x") + `]}}`, []string{mergePatch}, 200, []string{`"name":"x"`}, []string{owner("x") + "," + owner("x")}},
+		// managedFields of versions that the kind does not have are dropped; names are judged of those that stay.
+		{"PATCH " + path + "/c", `{"metadata":{"managedFields":[{"manager":"m","operation":"Update","apiVersion":"nope/v9","fieldsType":"FieldsV1","fieldsV1":{"f:data":{}}}]}}`, []string{mergePatch}, 200, nil, []string{"nope/v9"}},
+		{"PATCH " + path + "/c", `{"metadata":{"managedFields":[{"manager":"m\u0000","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{}}}]}}`, []string{mergePatch}, 422, []string{"metadata.managedFields[0].manager"}, nil},
+	})
+}
