@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"pintle.dev/api"
@@ -192,13 +194,28 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 		}
 	}
 	if err != nil {
-		return nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
+		return nil, q.unconverted(config, done.Value, err)
 	}
 	if err := q.judgeConfiguration(); err != nil {
 		return nil, err
 	}
 	q.decided = &done.Owners
 	return o, nil
+}
+
+// unconverted is the answer when what an apply made cannot be read. For typed kinds upstream's converter says why, which
+// reads maps and not JSON.
+func (q *request) unconverted(config, made *object.Value, why error) error {
+	if q.d.Custom {
+		return api.BadRequest("failed to convert to unversioned (%s): %s", described(config), why)
+	}
+	if m, ok := made.ToAny().(map[string]any); ok {
+		if empty, _, err := q.v.Codec.Decode([]byte("{}"), true); err == nil {
+			why = cmp.Or(runtime.DefaultUnstructuredConverter.FromUnstructured(m, empty.Value), why)
+		}
+	}
+	return api.BadRequest("failed to convert new object (%s) to proper version: unable to convert unstructured object to %s: %s",
+		described(config), statedKind(config), why)
 }
 
 // decodeApplied reads the object that an apply made.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -63,7 +64,7 @@ func errTooLarge() error {
 func (x *exchange) readBody(q *request) (release func(), err error) {
 	r := x.r
 	release = func() {}
-	q.ContentType = mediaType(r.Header.Get("Content-Type"))
+	q.ContentType = mediaType(r.Header.Get("Content-Type"), q.Verb != api.Patch)
 	if q.Verb == api.Patch {
 		if err := checkPatchType(q); err != nil {
 			return nil, err
@@ -143,10 +144,16 @@ func (x *exchange) breakOff() *time.Timer {
 	})
 }
 
-// mediaType is a Content-Type without its parameters.
-func mediaType(s string) string {
-	s, _, _ = strings.Cut(s, ";")
-	return strings.ToLower(strings.TrimSpace(s))
+// mediaType is a Content-Type without its parameters, or when strict and they are malformed, all of it: no type there is.
+// Upstream passes over the parameters of patches only.
+func mediaType(s string, strict bool) string {
+	t, _, parameters := strings.Cut(s, ";")
+	if strict && parameters {
+		if _, _, err := mime.ParseMediaType(s); err != nil {
+			return s
+		}
+	}
+	return strings.ToLower(strings.TrimSpace(t))
 }
 
 // jsonBody is the body as JSON. Types that the resource does not take are upstream's 415.
@@ -161,7 +168,12 @@ func (q *request) jsonBody() ([]byte, error) {
 		}
 		return b, nil
 	}
-	return nil, api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+	return nil, errBodyType()
+}
+
+// errBodyType is the 415 for a body of a type that objects are not sent in.
+func errBodyType() error {
+	return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
 		"the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
 		typeJSON, typeYAML, typeProtobuf)
 }

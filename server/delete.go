@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,9 @@ func (q *request) decodeDeleteOptions(o *metav1.DeleteOptions) error {
 		}
 	case typeProtobuf:
 		return decodeProtobuf(data, o)
+	case "", typeJSON:
+	default:
+		return errBodyType()
 	}
 	// Upstream answers what cannot be read with a 500 of the same message.
 	var t typeMeta
@@ -71,7 +75,7 @@ func (q *request) decodeDeleteOptions(o *metav1.DeleteOptions) error {
 		return api.BadRequest("couldn't get version/kind; json parse error: %s", err)
 	}
 	if t.Kind != "" && t.Kind != "DeleteOptions" {
-		return api.BadRequest("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:100\"", t.Kind, t.APIVersion)
+		return api.BadRequest("%s", unregistered(t.Kind, cmp.Or(t.APIVersion, metav1.SchemeGroupVersion.String())))
 	}
 	if err := json.Unmarshal(data, o); err != nil {
 		return api.BadRequest("%s", err)
@@ -83,7 +87,7 @@ func queryDeleteOptions(q url.Values, o *metav1.DeleteOptions) error {
 	if len(q) == 0 {
 		return nil
 	}
-	if s := q.Get("gracePeriodSeconds"); s != "" {
+	if q.Has("gracePeriodSeconds") {
 		n, err := intParam(q, "gracePeriodSeconds")
 		if err != nil {
 			return err

@@ -111,20 +111,25 @@ func (x *exchange) path(user *api.User) error {
 			return err
 		}
 	}
+	if err := checkTimeout(r.URL.Query()); err != nil {
+		return err
+	}
+	// Only discovery and the version may be asked for with a slash behind.
+	head, rest, deeper := strings.Cut(strings.TrimPrefix(p, "/"), "/")
+	switch head {
+	case "healthz", "livez", "readyz": // by any method: load balancers ask by HEAD
+		if deeper && rest == "" {
+			return errPage
+		}
+		return x.serveHealth(head, rest)
+	}
 	if r.Method != http.MethodGet {
 		if x.s.knownPath(p) {
 			return errMethod()
 		}
 		return errPage
 	}
-	// Only discovery and the version may be asked for with a slash behind.
-	head, rest, deeper := strings.Cut(strings.TrimPrefix(p, "/"), "/")
 	switch head {
-	case "healthz", "livez", "readyz":
-		if deeper && rest == "" {
-			return errPage
-		}
-		return x.serveHealth(head, rest)
 	case "metrics":
 		if deeper {
 			return errPage

@@ -110,6 +110,11 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	verb, routed := routeVerb(method, p, q)
 	q.Verb = verb
+	if verb != api.Watch && (q.d == nil || !streams(q.d, p.Subresource)) {
+		if err := checkTimeout(q.Query); err != nil {
+			return err
+		}
+	}
 	// Those who may not ask do not learn what exists.
 	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
 		if err := x.s.authorize(r.Context(), q.Request); err != nil {

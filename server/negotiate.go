@@ -88,6 +88,9 @@ func negotiate(accept string, e endpoint) (form, error) {
 		if !ok {
 			continue
 		}
+		if e.watch && f.media == mediaYAML && proto == nil {
+			return form{}, notAcceptable("only the following media types are accepted: " + e.streamed()) // what is wanted most cannot be streamed
+		}
 		if f.media != mediaProtobuf {
 			if proto != nil && f.media != mediaJSON {
 				continue
@@ -117,13 +120,18 @@ func (e endpoint) representations() []string {
 }
 
 func (e endpoint) accepted() string {
-	switch {
-	case e.watch && e.custom:
-		return typeJSON + ";stream=watch"
-	case e.watch:
-		return typeJSON + ";stream=watch, " + typeProtobuf + ";stream=watch"
+	if e.watch && !e.custom {
+		return e.streamed()
 	}
 	return typeJSON + ", " + typeYAML + ", " + typeProtobuf
+}
+
+// streamed are the media types that a watch of the endpoint can be had in.
+func (e endpoint) streamed() string {
+	if e.custom {
+		return typeJSON + ";stream=watch"
+	}
+	return typeJSON + ";stream=watch, " + typeProtobuf + ";stream=watch"
 }
 
 // routeAccepts is the first of upstream's two checks: its router compares media types without their parameters, and
@@ -190,7 +198,7 @@ func (c *clause) form(e endpoint) (form, bool) {
 	switch {
 	case c.typ == "application" && c.sub == "json", c.sub == "*" && (c.typ == "application" || c.typ == "*"):
 	case c.typ == "application" && c.sub == "yaml":
-		if f.media = mediaYAML; e.watch || c.stream != "" {
+		if f.media = mediaYAML; c.stream != "" {
 			return f, false
 		}
 	case c.typ == "application" && c.sub == "vnd.kubernetes.protobuf":

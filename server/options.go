@@ -143,16 +143,28 @@ func parseVersion(s string) (api.Revision, error) {
 	return api.Revision(n), nil
 }
 
+// intParam reads a number; one that is there but empty is as wrong as any other text.
 func intParam(q url.Values, name string) (int64, error) {
-	s := q.Get(name)
-	if s == "" {
+	if !q.Has(name) {
 		return 0, nil
 	}
+	s := q.Get(name)
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return 0, api.BadRequest("%s", err)
 	}
 	return n, nil
+}
+
+// checkTimeout refuses a timeout that is no duration. All requests but those that stay open may name one; it is no
+// longer than what they are given anyway.
+func checkTimeout(q url.Values) error {
+	if s := q.Get("timeout"); s != "" {
+		if _, err := time.ParseDuration(s); err != nil {
+			return api.BadRequest("invalid timeout specified in the request URL - %s", err)
+		}
+	}
+	return nil
 }
 
 // boolParam reads a boolean as upstream's query decoder does: false and 0 are false, anything else that is there,

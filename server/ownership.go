@@ -76,6 +76,9 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	if rec != nil {
 		s.owners = q.sameGroup(rec.Owners())
 	}
+	if q.d.Custom && len(sent) == 0 {
+		sent = nil // as on upstream, where an empty list does not survive the decoder of custom resources
+	}
 	if q.Subresource == "" && sent != nil {
 		s.owners = slices.DeleteFunc(object.SentOwners(s.owners, sent), func(o api.Owner) bool {
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in

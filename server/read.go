@@ -141,12 +141,12 @@ type listStart struct {
 func (q *request) listStart(ctx context.Context, o *listOptions) (l listStart, err error) {
 	switch {
 	case o.next != "":
-		if o.version != 0 {
-			return l, api.BadRequest("specifying resource version is not allowed when using continue")
-		}
 		var t continueToken
 		if t, l.after, err = decodeContinue(o.next, q.Key.Namespace, q.d.Namespaced); err != nil {
 			return l, err
+		}
+		if o.version != 0 {
+			return l, api.BadRequest("specifying resource version is not allowed when using continue")
 		}
 		l.given = t.Given
 		if t.Revision == -1 {

@@ -1,0 +1,35 @@
+package server
+
+import "testing"
+
+// Parameters and headers that upstream refuses before it looks at an object.
+func TestRefusedParameters(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	const badType = "the body of the request was in an unknown format - accepted media types include"
+	run(t, s, []step{
+		{"GET " + path + "?limit=", ``, nil, 400, []string{`strconv.ParseInt: parsing \"\": invalid syntax`}, nil},
+		{"DELETE " + path + "/c?gracePeriodSeconds=", ``, nil, 400, []string{`strconv.ParseInt: parsing \"\": invalid syntax`}, nil},
+		{"GET " + path + "/c?timeout=x", ``, nil, 400, []string{`invalid timeout specified in the request URL - time: invalid duration \"x\"`}, nil},
+		{"GET " + path + "/c?timeout=1s", ``, nil, 200, nil, nil},
+		{"GET " + path + "?continue=x&resourceVersion=1", ``, nil, 400, []string{"invalid continue token"}, nil},
+		{"GET " + path + "?watch=true&timeoutSeconds=1", ``, []string{"Accept: application/json;q=0.1,application/yaml"}, 406, []string{"application/json;stream=watch"}, nil},
+		{"DELETE " + path + "/c", `{}`, []string{"Content-Type: application/xml"}, 415, []string{badType}, nil},
+		{"DELETE " + path + "/c", `{"kind":"x"}`, nil, 400, []string{`no kind \"x\" is registered for version \"meta.k8s.io/v1\"`}, nil},
+		{"POST " + path, configMap("d"), []string{"Content-Type: application/json;;"}, 415, []string{badType}, nil},
+		{"POST " + path, configMap("d"), []string{"Content-Type: application/json; charset=utf-8"}, 201, nil, nil},
+		{"PATCH " + path + "/d", `{}`, []string{"Content-Type: application/merge-patch+json;;"}, 200, nil, nil},
+		{"HEAD /livez", ``, nil, 200, nil, nil},
+	})
+}
+
+// What an apply made and cannot be read is explained by upstream's converter, which reads maps.
+func TestApplyOfWhatCannotBeRead(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	run(t, s, []step{
+		{"PATCH " + path + "/c?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"binaryData":{"a":"!!"}}`, []string{applyPatch}, 400,
+			[]string{"failed to convert new object (/c; /v1, Kind=ConfigMap) to proper version: unable to convert unstructured object to /v1, Kind=ConfigMap: error decoding from json: illegal base64 data at input byte 0"}, nil},
+	})
+}
