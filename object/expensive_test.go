@@ -26,7 +26,7 @@ func TestJSONPatchWork(t *testing.T) {
 		"l": `{"op":"add","path":"/l","value":[` + numbered("%d", items) + `]},` + strings.TrimSuffix(strings.Repeat(`{"op":"add","path":"/l/0","value":1},`, 9000), ","),
 		"m": `{"op":"add","path":"/m","value":{` + numbered(`"k%06d":1`, members) + `}},` + numbered(`{"op":"remove","path":"/m/k%06d"}`, 9000),
 	} {
-		p, _, err := ParseJSONPatch([]byte("[" + ops + "]"), true)
+		p, _, err := ParseJSONPatch([]byte("["+ops+"]"), true)
 		if err != nil {
 			t.Fatal(err)
 		}
