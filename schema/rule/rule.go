@@ -14,8 +14,9 @@
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
 //
 // Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go
-// and fold.go have those of functions and macros, equal.go compares what is no scalar. Of values that are no JSON, and
-// functions that are not common, library.go leaves it to cel-go's own implementation of each function.
+// and fold.go have those of functions and macros, optional.go those of fields that need not be there, equal.go compares what
+// is no scalar. Functions that are not common, and those of values that are no JSON, library.go has cel-go's own
+// implementation run.
 package rule
 
 import (
@@ -30,8 +31,8 @@ import (
 // Rule is a compiled rule.
 type Rule struct {
 	holds func(*frame) bool
-	slots int
-	names int
+	slots int // variables in a frame
+	names int // places that name a member
 }
 
 // Holds reports whether the rule certainly holds for self, which was old before (nil when there was nothing), and what
