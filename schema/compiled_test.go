@@ -216,8 +216,8 @@ type writer struct {
 
 type writtenVar struct{ name, kind string }
 
-// expr is an expression of the kind: bool, int, double, string, wait, strs, ints, nums, items, item, o.
-func (w *writer) expr(kind string, depth int) string {
+// simple are expressions of a kind that have no others in them.
+func (w *writer) simple(kind string) []string {
 	options := map[string][]string{
 		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)", "self.?o.w.hasValue()", "self.?n.hasValue()"},
 		"int":    {"self.n", "self.m", "1", "-2", "0", "self.o.y", "self.counts.k", "self.ints[0]"},
@@ -239,6 +239,11 @@ func (w *writer) expr(kind string, depth int) string {
 			options = append(options, map[string][]string{"string": {v.name + ".name", v.name + ".value", v.name + ".?value.orValue('b')", v.name + ".extra", v.name + ".more.x"}, "int": {v.name + ".n"}, "strs": {v.name + ".tags"}, "bool": {"has(" + v.name + ".value)", "has(" + v.name + ".more.x)"}}[kind]...)
 		}
 	}
+	return options
+}
+
+// expr is an expression of the kind: bool, int, double, string, wait, strs, ints, nums, items, item, o.
+func (w *writer) expr(kind string, depth int) string {
 	if depth == 0 {
 		switch w.IntN(60) {
 		case 0:
@@ -246,6 +251,7 @@ func (w *writer) expr(kind string, depth int) string {
 		case 1:
 			return "[][0]"
 		}
+		options := w.simple(kind)
 		return options[w.IntN(len(options))]
 	}
 	e := func(kind string) string { return w.expr(kind, depth-1) }
@@ -409,7 +415,7 @@ func (c *celCase) compareRandom(t testing.TB, seed uint64) (compiled, decided, u
 		r, err := c.compile(text, false)
 		if err != nil {
 			said := func(why string) bool { return strings.Contains(err.Error(), why) }
-			if !said("'dyn'") && !said("no matching overload") && !said("is no bool") && !said("conversion error") && !said("invalid duration") {
+			if !said("'dyn'") && !said("no matching overload") && !said("is no bool") && !said("conversion error") && !said("invalid duration") && !said("expected type") {
 				t.Fatalf("%s: %v", text, err)
 			}
 			continue

@@ -300,7 +300,6 @@ func TestProjectForGroup(t *testing.T) {
 	}
 }
 
-// TestTerminationMessagesDoNotAddUp makes the mounts of many attempts: messages stay for those that may have a container.
 // TestVolumeModes looks at the directories of volumes: those in memory are sticky, as every tmpfs is, and what a subPath
 // makes on its way can be passed by everybody.
 func TestVolumeModes(t *testing.T) {
@@ -353,6 +352,7 @@ func TestDiskUsage(t *testing.T) {
 	}
 }
 
+// TestTerminationMessagesDoNotAddUp makes the mounts of many attempts: messages stay for those that may have a container.
 func TestTerminationMessagesDoNotAddUp(t *testing.T) {
 	m, _ := manager(t)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "ns", UID: "u"},

@@ -13,10 +13,10 @@ import (
 )
 
 // skeleton is what upstream still has to judge of a definition whose schemas are sound: everything but the schemas, and of
-// those what CEL rules see, unless the rules are plain or were accepted before. Its validation is a small part of the definition's. What is left
-// out can only make rules look dearer than they are, as upstream estimates sizes: what it accepts of a skeleton it accepts
-// of the whole, and seen is then to be remembered. ok is false when a schema may not be sound, or when other parts of the
-// definition refer to schemas.
+// those what CEL rules see, unless the rules are plain or were accepted before. Its validation is a small part of the
+// definition's. What is left out can only make rules look dearer than they are, as upstream estimates sizes: what it accepts
+// of a skeleton it accepts of the whole, and seen is then to be remembered. ok is false when a schema may not be sound, or
+// when other parts of the definition refer to schemas.
 func skeleton(crd *definition) (_ *definition, seen []ruling, ok bool) {
 	if crd.Spec.PreserveUnknownFields {
 		return nil, nil, false
