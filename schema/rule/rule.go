@@ -5,7 +5,9 @@
 //
 // Invariants:
 //
-//	R1 When Holds says a rule holds, cel-go's program of it gives true for the same values, at exactly the cost told.
+//	R1 When Holds says a rule holds, cel-go's program of it gives true for the same values, at exactly the cost told. That
+//	   of quantifiers over maps, which stop at a key that decides, changes with cel-go from run to run: it is that of
+//	   the document's order.
 //	R2 Whatever cel-go makes an error of (a field that is absent, data that is not of its type, an overflow, a limit)
 //	   and whatever is not known for certain makes Holds say no. Of errors that && and || absorb, that is so for all but
 //	   absent fields and keys which are compared, matched or asked for.
