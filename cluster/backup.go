@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"pintle.dev/api"
 	"pintle.dev/auth"
@@ -120,6 +121,8 @@ const restoringFile = "restoring"
 func interrupted(data string) (bool, error) {
 	if _, err := os.Stat(filepath.Join(data, restoringFile)); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	} else if errors.Is(err, syscall.ENOTDIR) {
+		return false, fmt.Errorf("the data directory %s is not a directory, or lies below a file", data)
 	} else if err != nil {
 		return false, fmt.Errorf("looking for a restore that was broken off: %w", err)
 	}

@@ -157,3 +157,16 @@ func opened(t *testing.T, dir string) {
 		t.Error(err)
 	}
 }
+
+// TestDataIsAFile: a data directory that is a file, or below one, is called that.
+func TestDataIsAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{file, filepath.Join(file, "below")} {
+		if _, err := openBackend(Config{Data: data}); err == nil || !strings.Contains(err.Error(), data+" is not a directory") {
+			t.Errorf("%s: opened with %v", data, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,7 +83,10 @@ func (a *Agent) evict(ctx context.Context) {
 			}
 			w, err := a.cfg.Written(ctx, pod)
 			if err != nil {
-				continue // the node's Ready condition reports a runtime that does not answer
+				if ctx.Err() == nil {
+					slog.Warn("what a pod has written cannot be measured; its limits are not enforced", "pod", pod.Namespace+"/"+pod.Name, "err", err)
+				}
+				continue
 			}
 			if why := exceeds(pod, w); why != "" {
 				e.poke(func(s *PodState) {
