@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pintle.dev/api"
+	"pintle.dev/resource"
 )
 
 const widgets = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"},
@@ -238,5 +241,37 @@ func TestCustomForms(t *testing.T) {
 		if p.StatusCode != c.code || !strings.Contains(string(b), c.want) {
 			t.Errorf("%s as %s: %d %q, want %d %q", c.path, c.accept, p.StatusCode, b, c.code, c.want)
 		}
+	}
+}
+
+// TestNewDefinitionIsWrittenWhole: of a new definition only metadata and status are encoded once more after its names were
+// claimed; what is stored is what encoding all of it would have given.
+func TestNewDefinitionIsWrittenWhole(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+	body := strings.Replace(gauges, "RULES", `,"some":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"default":{"b":[1,2.50,"<>"],"a":null}}`, 1)
+	body = strings.TrimSuffix(body, "}") + `,"status":{"storedVersions":["v9"],"conditions":[{"type":"Mine","status":"True"}]}}`
+	want(t, sys, "POST", definitions, body, 201, `"storedVersions":["v1"]`, `"type":"Established"`, `!Mine`, `!v9`)
+	view, err := sys.snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := view.Get(api.CustomResourceDefinitions, api.Key{Name: "gauges.example.com"})
+	d := sys.registry.ByResource(api.CustomResourceDefinitions)
+	o, _, err := d.Storage().Codec.Decode(rec.JSON(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := resource.EncodeBlank(nil, d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, slot, err := api.Locate(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(all[slot:slot+api.SlotSize], rec.JSON()[slot:])
+	if string(all) != string(rec.JSON()) {
+		t.Errorf("stored\n%s\nwant\n%s", rec.JSON(), all)
 	}
 }

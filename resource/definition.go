@@ -85,6 +85,9 @@ type Definition struct {
 	// StatusManager owns, under the subresource status, what changes in a new or changed object after its writer's fields
 	// were decided on, when Claim says that it was the status (Write.StatusClaimed). "" when such changes belong to nobody.
 	StatusManager string
+	// KeepsSpec says that Prepare and Claim change nothing of a new object but its metadata and status: the rest need not
+	// be encoded again after them.
+	KeepsSpec bool
 }
 
 // KindOf is the kind of the objects of one of d's versions.

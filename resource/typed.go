@@ -207,8 +207,9 @@ func (c TypedCodec[T]) Encode(dst []byte, o *Object) ([]byte, error) {
 	return buf, err
 }
 
-// EncodeStatus is Encode for an object that differs from one stored as JSON in its metadata and status at most, of which
-// the rest is copied: a pod's spec is half of what there is to write of it. Both members are there, as they are structs.
+// EncodeStatus is Encode for an object that differs from one written as JSON in its metadata and status at most, of which
+// the rest is copied: a pod's spec is half of what there is to write of it, and a definition's schemas are nearly all. Both
+// members are there, as they are structs.
 func (c TypedCodec[T]) EncodeStatus(dst []byte, o *Object, stored []byte) ([]byte, error) {
 	v, ok := o.Value.(*T)
 	if !ok {

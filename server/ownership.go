@@ -368,9 +368,19 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 	if s.stored, err = resource.ToStorage(s.q.d, w.New, s.owners); err != nil {
 		return nil, err
 	}
-	b, err := resource.EncodeBlank((*s.final)[:0], s.q.d, s.stored)
+	var b []byte
+	if c, ok := s.q.v.Codec.(resource.StatusCodec); ok && s.keepsSpec(w) {
+		b, err = c.EncodeStatus((*s.final)[:0], s.stored, *s.buf)
+	} else {
+		b, err = resource.EncodeBlank((*s.final)[:0], s.q.d, s.stored)
+	}
 	*s.final = b
 	return b, err
+}
+
+// keepsSpec reports whether what is in buf differs from the object as it is stored in the metadata and status at most.
+func (s *sealed) keepsSpec(w *resource.Write) bool {
+	return s.q.d.KeepsSpec && w.Old == nil && s.buf != nil && s.q.typedAsStored() && !s.q.admissionCompletes(w)
 }
 
 // record makes the record of json, which encode wrote.
