@@ -76,9 +76,12 @@ type Definition struct {
 	// PlainFinalizers admits finalizers without a domain in their name that Kubernetes does not know (custom resources and
 	// their definitions, events, leases).
 	PlainFinalizers bool
+	// MetadataRules are those by which the kind judges the metadata of an update, in this order, after the rules for all
+	// kinds. nil stands for ChangedMetadata alone.
+	MetadataRules []MetadataRule
 	// CreateOnUpdate lets a PUT create what does not exist (leases, endpoints, services, events).
 	CreateOnUpdate bool
-	// PinnedUpdate makes an update without metadata.resourceVersion fail (custom resources, leases, service accounts).
+	// PinnedUpdate makes an update without metadata.resourceVersion fail (custom resources, leases).
 	PinnedUpdate bool
 	// ReturnDeleted makes DELETE answer with the object's last state instead of a Status (pods, services, namespaces).
 	ReturnDeleted bool
@@ -89,6 +92,14 @@ type Definition struct {
 	// be encoded again after them.
 	KeepsSpec bool
 }
+
+// MetadataRule is one of the two sets of rules for metadata that upstream has.
+type MetadataRule uint8
+
+const (
+	ChangedMetadata MetadataRule = iota // what may not change, and what both sets check
+	WholeMetadata                       // what holds for new objects too
+)
 
 // KindOf is the kind of the objects of one of d's versions.
 func (d *Definition) KindOf(v *Version) string {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	segment "k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,7 +17,6 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
-	"pintle.dev/resource/builtin/rules"
 	"pintle.dev/store"
 )
 
@@ -214,62 +212,6 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
 	}
 	return nil
-}
-
-// validateMetadata checks the metadata of w.New by the rules of all kinds.
-func (q *request) validateMetadata(w *resource.Write) field.ErrorList {
-	m, at := w.New.Meta, field.NewPath("metadata")
-	if q.unfit != nil {
-		claimed := *m
-		claimed.ManagedFields = q.unfit
-		m = &claimed
-	}
-	if w.Old == nil {
-		name := q.d.ValidateName
-		if q.v.ValidateName != nil {
-			name = q.v.ValidateName
-		}
-		errs := rules.Metadata(m, q.d.Namespaced, name, at)
-		return append(errs, q.unqualifiedFinalizers(m, at.Child("finalizers"))...)
-	}
-	// Upstream has the metadata of an update checked for all kinds, when names need only be fit for a path, and what
-	// changed again by the kind; so the errors are listed twice.
-	errs := rules.Metadata(m, q.d.Namespaced, segmentName, at)
-	changed := rules.MetadataUpdate(m, w.Old.Meta, at)
-	errs = append(append(errs, changed...), changed...)
-	unqualified := q.unqualifiedFinalizers(m, at.Child("finalizers"))
-	errs = append(errs, unqualified...)
-	if q.Subresource == "" && checksWhole(q.d.Resource) {
-		errs = append(append(errs, rules.Metadata(m, q.d.Namespaced, q.d.ValidateName, at)...), unqualified...)
-	}
-	return errs
-}
-
-// segmentName is the rule for names of objects that exist: they can stand in a path.
-func segmentName(name string, prefix bool) []string {
-	if prefix {
-		return segment.IsPathSegmentPrefix(name)
-	}
-	return segment.IsPathSegmentName(name)
-}
-
-// checksWhole reports whether updates of a kind have all of the metadata checked by the kind, not only what changed: on
-// upstream most kinds of the core group do.
-func checksWhole(r api.Resource) bool {
-	return r.Group == "" && r != api.Nodes && r != api.Namespaces
-}
-
-// unqualifiedFinalizers refuses names without a domain, other than the three that Kubernetes itself uses: upstream's rule
-// for the metadata of most built-in kinds.
-func (q *request) unqualifiedFinalizers(m *metav1.ObjectMeta, p *field.Path) field.ErrorList {
-	if q.d.Custom || q.d.PlainFinalizers {
-		return nil
-	}
-	var errs field.ErrorList
-	for i, f := range m.Finalizers {
-		errs = append(errs, rules.StandardFinalizer(p.Index(i), f)...)
-	}
-	return errs
 }
 
 // admit asks admission about w, first for changes, later for a verdict.

@@ -97,6 +97,16 @@ func TestSelectorIsFixed(t *testing.T) {
 	}
 }
 
+// TestReplicaSetUpdateIsJudgedTwice: upstream lists what is wrong with a new spec twice, other than of a Deployment.
+func TestReplicaSetUpdateIsJudgedTwice(t *testing.T) {
+	r := storedReplicaSet()
+	r.Spec.MinReadySeconds = -1
+	const once = "spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0"
+	if got := lines(validateReplicaSet(t.Context(), &resource.Write{}, r, storedReplicaSet())); !slices.Equal(got, []string{once, once}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestGeneration(t *testing.T) {
 	ctx := context.Background()
 	three := int32(3)

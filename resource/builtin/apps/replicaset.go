@@ -27,6 +27,7 @@ func ReplicaSets() *resource.Definition {
 	return resource.Typed[appsv1.ReplicaSet]{
 		Definition: resource.Definition{
 			Resource: api.ReplicaSets, Kind: "ReplicaSet", Singular: "replicaset", ShortNames: []string{"rs"}, Categories: []string{"all"}, Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.WholeMetadata, resource.ChangedMetadata},
 			Versions: append([]resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Desired", Type: "integer", Description: "Replicas is the number of desired replicas. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. " + replicationDoc},
@@ -101,7 +102,9 @@ func validateReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.Rep
 	case old == nil:
 		return validateReplicaSetSpec(&r.Spec)
 	}
+	// Upstream judges the new spec for itself and again as an update, by the same rules.
 	errs := validateReplicaSetSpec(&r.Spec)
+	errs = append(errs, errs...)
 	if selectorMutable(w.Version) {
 		return errs
 	}

@@ -23,6 +23,7 @@ func ConfigMaps() *resource.Definition {
 	return resource.Typed[corev1.ConfigMap]{
 		Definition: resource.Definition{
 			Resource: api.ConfigMaps, Kind: "ConfigMap", Singular: "configmap", ShortNames: []string{"cm"}, Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.ChangedMetadata, resource.WholeMetadata},
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Data", Type: "string", Description: corev1.ConfigMap{}.SwaggerDoc()["data"]},

@@ -21,7 +21,8 @@ func Namespaces() *resource.Definition {
 	return resource.Typed[corev1.Namespace]{
 		Definition: resource.Definition{
 			Resource: api.Namespaces, Kind: "Namespace", Singular: "namespace", ShortNames: []string{"ns"},
-			Verbs: []api.Verb{api.Create, api.Delete, api.Get, api.List, api.Patch, api.Update, api.Watch},
+			MetadataRules: []resource.MetadataRule{resource.WholeMetadata, resource.ChangedMetadata},
+			Verbs:         []api.Verb{api.Create, api.Delete, api.Get, api.List, api.Patch, api.Update, api.Watch},
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Status", Type: "string", Description: "The status of the namespace"},

@@ -28,6 +28,7 @@ func Nodes() *res.Definition {
 	return res.Typed[corev1.Node]{
 		Definition: res.Definition{
 			Resource: api.Nodes, Kind: "Node", Singular: "node", ShortNames: []string{"no"},
+			MetadataRules: []res.MetadataRule{res.WholeMetadata, res.ChangedMetadata},
 			Versions: []res.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				res.NameColumn,
 				{Name: "Status", Type: "string", Description: "The status of the node"},

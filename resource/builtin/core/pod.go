@@ -21,6 +21,7 @@ func Pods() *resource.Definition {
 	return resource.Typed[corev1.Pod]{
 		Definition: resource.Definition{
 			Resource: api.Pods, Kind: "Pod", Singular: "pod", ShortNames: []string{"po"}, Categories: []string{"all"}, Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.ChangedMetadata, resource.WholeMetadata},
 			ReturnDeleted: true,
 			Versions:      []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: podColumns}},
 			Subresources: map[string]resource.Subresource{

@@ -23,6 +23,7 @@ func Secrets() *resource.Definition {
 	return resource.Typed[corev1.Secret]{
 		Definition: resource.Definition{
 			Resource: api.Secrets, Kind: "Secret", Singular: "secret", Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.ChangedMetadata, resource.WholeMetadata},
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Type", Type: "string", Description: doc["type"]},

@@ -27,6 +27,7 @@ func Services() *resource.Definition {
 	return resource.Typed[corev1.Service]{
 		Definition: resource.Definition{
 			Resource: api.Services, Kind: "Service", Singular: "service", ShortNames: []string{"svc"}, Categories: []string{"all"}, Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.ChangedMetadata, resource.WholeMetadata},
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Type", Type: "string", Description: status["type"]},
@@ -153,6 +154,11 @@ func needsClusterIP(s *corev1.ServiceSpec) bool {
 	return s.Type == corev1.ServiceTypeClusterIP || s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer
 }
 
+// hasNodePorts reports a type that may have node ports, needsNodePort one of whose ports each must have one.
+func hasNodePorts(s *corev1.ServiceSpec) bool {
+	return s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer
+}
+
 func needsNodePort(s *corev1.ServiceSpec) bool {
 	return s.Type == corev1.ServiceTypeNodePort ||
 		s.Type == corev1.ServiceTypeLoadBalancer && ptr.Deref(s.AllocateLoadBalancerNodePorts, true)
@@ -183,8 +189,8 @@ func prepareService(_ context.Context, w *resource.Write, o, old *corev1.Service
 		if o.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			o.Status.LoadBalancer = corev1.LoadBalancerStatus{}
 		}
-		pairClusterIPs(&o.Spec, &old.Spec)
 		keepAllocated(&o.Spec, &old.Spec)
+		pairClusterIPs(&o.Spec, &old.Spec)
 		dropUnneeded(&o.Spec, &old.Spec)
 	}
 }
@@ -196,42 +202,39 @@ func pairClusterIPs(s, old *corev1.ServiceSpec) {
 		if s.ClusterIP != "" && len(s.ClusterIPs) == 0 {
 			s.ClusterIPs = []string{s.ClusterIP}
 		}
-	case s.ClusterIP != old.ClusterIP && slices.Equal(s.ClusterIPs, old.ClusterIPs):
-		switch {
-		case s.ClusterIP == "":
-			s.ClusterIPs = nil
-		case len(s.ClusterIPs) > 0:
-			s.ClusterIPs = append([]string{s.ClusterIP}, s.ClusterIPs[1:]...)
-		default:
-			s.ClusterIPs = []string{s.ClusterIP}
-		}
-	case s.ClusterIP == old.ClusterIP && len(s.ClusterIPs) == 0 && len(old.ClusterIPs) > 0:
-		if s.ClusterIP != "" { // an older client sent clusterIP back without clusterIPs
+	case s.ClusterIP == old.ClusterIP:
+		if len(s.ClusterIPs) == 0 { // an older client sent clusterIP back without clusterIPs
 			s.ClusterIPs = slices.Clone(old.ClusterIPs)
+		}
+	case slices.Equal(s.ClusterIPs, old.ClusterIPs):
+		if s.ClusterIPs = nil; s.ClusterIP != "" {
+			s.ClusterIPs = []string{s.ClusterIP}
 		}
 	}
 }
 
-// keepAllocated fills what a client that replaces the object leaves out although the server allocated it.
+// keepAllocated fills what a client that replaces the object leaves out although the server allocated it. A port is known
+// by its name: the other things about it may have changed.
 func keepAllocated(s, old *corev1.ServiceSpec) {
-	if needsClusterIP(s) && needsClusterIP(old) && s.ClusterIP == "" && len(s.ClusterIPs) == 0 {
-		s.ClusterIP, s.ClusterIPs = old.ClusterIP, slices.Clone(old.ClusterIPs)
-		if len(s.IPFamilies) == 0 {
-			s.IPFamilies = slices.Clone(old.IPFamilies)
+	if needsClusterIP(s) && needsClusterIP(old) {
+		if s.ClusterIP == "" {
+			s.ClusterIP = old.ClusterIP
+		}
+		if len(s.ClusterIPs) == 0 {
+			s.ClusterIPs = slices.Clone(old.ClusterIPs)
 		}
 	}
 	if needsNodePort(s) && needsNodePort(old) {
-		taken := map[int32]bool{}
+		before, asked := map[string]int32{}, map[int32]bool{}
+		for _, p := range old.Ports {
+			before[p.Name] = p.NodePort
+		}
 		for _, p := range s.Ports {
-			taken[p.NodePort] = true
+			asked[p.NodePort] = true
 		}
 		for i := range s.Ports {
-			p := &s.Ports[i]
-			for _, q := range old.Ports {
-				if p.NodePort == 0 && q.NodePort != 0 && p.Protocol == q.Protocol && p.Port == q.Port && !taken[q.NodePort] {
-					p.NodePort = q.NodePort
-					taken[q.NodePort] = true
-				}
+			if p := &s.Ports[i]; p.NodePort == 0 && !asked[before[p.Name]] {
+				p.NodePort = before[p.Name]
 			}
 		}
 	}
@@ -256,15 +259,9 @@ func dropUnneeded(s, old *corev1.ServiceSpec) {
 			s.InternalTrafficPolicy = nil
 		}
 	}
-	if needsNodePort(old) && !needsNodePort(s) {
-		before := map[int32]bool{}
-		for _, p := range old.Ports {
-			before[p.NodePort] = true
-		}
+	if hasNodePorts(old) && !hasNodePorts(s) && !addsNodePort(s.Ports, old.Ports) {
 		for i := range s.Ports {
-			if before[s.Ports[i].NodePort] {
-				s.Ports[i].NodePort = 0
-			}
+			s.Ports[i].NodePort = 0
 		}
 	}
 	if needsHealthCheckPort(old) && !needsHealthCheckPort(s) && s.HealthCheckNodePort == old.HealthCheckNodePort {
@@ -281,6 +278,13 @@ func dropUnneeded(s, old *corev1.ServiceSpec) {
 			s.LoadBalancerClass = nil
 		}
 	}
+}
+
+// addsNodePort reports whether a node port is among ports that was not among those before.
+func addsNodePort(ports, before []corev1.ServicePort) bool {
+	return slices.ContainsFunc(ports, func(p corev1.ServicePort) bool {
+		return p.NodePort != 0 && !slices.ContainsFunc(before, func(q corev1.ServicePort) bool { return q.NodePort == p.NodePort })
+	})
 }
 
 func serviceCells(o *corev1.Service) []any {

@@ -106,21 +106,27 @@ func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.Err
 			return errs
 		}
 	}
-	if needsClusterIP(s) && !isHeadless(s) {
+	switch {
+	case !needsClusterIP(s) || isHeadless(s):
+	case old != nil && needsClusterIP(&old.Spec):
+		for _, ip := range s.ClusterIPs { // which cannot change
+			c.wanted[resource.ClaimKey(claimClusterIP, ip)] = true
+		}
+	default:
 		if err := c.allocateIP(s, spec); err != nil {
 			return field.ErrorList{err}
 		}
 	}
-	if needsNodePort(s) || s.Type == corev1.ServiceTypeLoadBalancer {
+	kept := old != nil && needsHealthCheckPort(&old.Spec) // and cannot change
+	if needsHealthCheckPort(s) && kept {
+		c.wanted[portKey(s.HealthCheckNodePort)] = true
+	}
+	if hasNodePorts(s) {
 		if err := c.allocatePorts(s, spec.Child("ports")); err != nil {
 			return field.ErrorList{err}
 		}
 	}
-	switch {
-	case !needsHealthCheckPort(s):
-	case old != nil && needsHealthCheckPort(&old.Spec):
-		c.wanted[portKey(s.HealthCheckNodePort)] = true // which cannot change
-	default:
+	if needsHealthCheckPort(s) && !kept {
 		if err := c.allocatePort(&s.HealthCheckNodePort, spec.Child("healthCheckNodePort"), "failed to allocate requested HealthCheck NodePort %d: "); err != nil {
 			return field.ErrorList{err}
 		}
@@ -222,7 +228,7 @@ func (c *claimer) allocatePort(port *int32, at *field.Path, prefix string) *fiel
 			return field.InternalError(at, fmt.Errorf("failed to allocate a nodePort: range is full"))
 		}
 		*port = int32(nodePortFirst + n)
-	case c.held[portKey(*port)]:
+	case c.held[portKey(*port)] && !c.wanted[portKey(*port)]:
 	case *port < nodePortFirst || *port > nodePortLast:
 		return field.Invalid(at, *port, fmt.Sprintf("%sprovided port is not in the valid range. The range of valid ports is %d-%d", prefix, nodePortFirst, nodePortLast))
 	case !c.free(portKey(*port)):

@@ -34,6 +34,9 @@ func TestServiceValidation(t *testing.T) {
 		"distribution": {func(s *corev1.ServiceSpec) { s.TrafficDistribution = ptr.To("PreferClose") }, ""},
 		"unknown distribution": {func(s *corev1.ServiceSpec) { s.TrafficDistribution = ptr.To("Far") },
 			`spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameNode", "PreferSameZone"`},
+		"health check port": {func(s *corev1.ServiceSpec) {
+			s.Type, s.ExternalTrafficPolicy, s.HealthCheckNodePort = "LoadBalancer", "Local", -1
+		}, `spec.healthCheckNodePort: Invalid value: -1: must be between 1 and 65535, inclusive`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			errs := validateService(t.Context(), new(resource.Write), service(c.change), nil)
@@ -71,6 +74,62 @@ func TestServiceWarnings(t *testing.T) {
 			got := serviceWarnings(service(c.change))
 			if !slices.EqualFunc(got, c.want, strings.HasPrefix) {
 				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestServiceUpdate: what an update leaves out stays, what it changes is refused or dropped by the type.
+func TestServiceUpdate(t *testing.T) {
+	nodePorts := func(s *corev1.ServiceSpec) {
+		s.Type = "NodePort"
+		s.Ports = []corev1.ServicePort{{Name: "a", Port: 80, NodePort: 30001}, {Name: "b", Port: 81, NodePort: 30002}}
+	}
+	const classNeeds = "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"
+	for name, c := range map[string]struct {
+		old, change func(s *corev1.ServiceSpec)
+		ports       []int32 // the node ports that come of it
+		want        []string
+	}{
+		"addresses left out":     {nil, func(s *corev1.ServiceSpec) { s.ClusterIP, s.ClusterIPs = "", nil }, nil, nil},
+		"one address left out":   {nil, func(s *corev1.ServiceSpec) { s.ClusterIPs = nil }, nil, nil},
+		"another address":        {nil, func(s *corev1.ServiceSpec) { s.ClusterIP = "10.96.0.10" }, nil, []string{`spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set`}},
+		"only another address":   {nil, func(s *corev1.ServiceSpec) { s.ClusterIP, s.ClusterIPs = "10.96.0.10", nil }, nil, []string{`spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set`}},
+		"class of no balancer":   {nil, func(s *corev1.ServiceSpec) { s.LoadBalancerClass = ptr.To("x") }, nil, []string{classNeeds, classNeeds}},
+		"node ports left out":    {nodePorts, func(s *corev1.ServiceSpec) { s.Ports[0].NodePort, s.Ports[1].NodePort = 0, 0 }, []int32{30001, 30002}, nil},
+		"port of the same name":  {nodePorts, func(s *corev1.ServiceSpec) { s.Ports[0].Port, s.Ports[0].NodePort = 90, 0 }, []int32{30001, 30002}, nil},
+		"port of another name":   {nodePorts, func(s *corev1.ServiceSpec) { s.Ports[0].Name, s.Ports[0].NodePort = "c", 0 }, []int32{0, 30002}, nil},
+		"node port given away":   {nodePorts, func(s *corev1.ServiceSpec) { s.Ports[0].NodePort, s.Ports[1].NodePort = 0, 30001 }, []int32{0, 30001}, nil},
+		"type without ports":     {nodePorts, func(s *corev1.ServiceSpec) { s.Type, s.Ports[0].NodePort = "ClusterIP", 30002 }, []int32{0, 0}, nil},
+		"type without, port new": {nodePorts, func(s *corev1.ServiceSpec) { s.Type, s.Ports[0].NodePort = "ClusterIP", 30003 }, []int32{30003, 30002}, []string{"spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'", "spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := service(func(s *corev1.ServiceSpec) {
+				s.ClusterIP = "10.96.0.9"
+				if c.old != nil {
+					c.old(s)
+				}
+			})
+			o := old.DeepCopy()
+			c.change(&o.Spec)
+			w := &resource.Write{Old: new(resource.Object)}
+			prepareService(t.Context(), w, o, old)
+			var got []string
+			for _, err := range validateService(t.Context(), w, o, old) {
+				got = append(got, err.Error())
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("refused with %q, want %q", got, c.want)
+			}
+			var ports []int32
+			for _, p := range o.Spec.Ports {
+				ports = append(ports, p.NodePort)
+			}
+			if c.ports != nil && !slices.Equal(ports, c.ports) {
+				t.Errorf("node ports %d, want %d", ports, c.ports)
+			}
+			if c.want == nil && (o.Spec.ClusterIP != "10.96.0.9" || !slices.Equal(o.Spec.ClusterIPs, []string{"10.96.0.9"})) {
+				t.Errorf("addresses %s %s", o.Spec.ClusterIP, o.Spec.ClusterIPs)
 			}
 		})
 	}

@@ -39,7 +39,12 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		return validateLoadBalancerStatus(&o.Status.LoadBalancer, &o.Spec, field.NewPath("status", "loadBalancer"))
 	}
 	s := &o.Spec
-	errs := validateServiceType(s, spec)
+	var errs field.ErrorList
+	if old != nil {
+		errs = validateServiceUpdate(s, &old.Spec, spec)
+	}
+	errs = append(errs, validateTopologyAnnotations(o.Annotations)...)
+	errs = append(errs, validateServiceType(s, spec)...)
 	errs = append(errs, validateServicePorts(s.Ports, spec.Child("ports"))...)
 	if d := s.TrafficDistribution; d != nil {
 		errs = append(errs, supported(spec.Child("trafficDistribution"), *d, "PreferClose", "PreferSameNode", "PreferSameZone")...)
@@ -57,11 +62,18 @@ func validateService(_ context.Context, w *resource.Write, o, old *corev1.Servic
 		}
 	}
 	errs = append(errs, validateLoadBalancer(o, spec)...)
-	errs = append(errs, validateTrafficPolicies(s, spec)...)
-	if old != nil {
-		errs = append(errs, validateServiceUpdate(s, &old.Spec, spec)...)
+	return append(errs, validateTrafficPolicies(s, spec)...)
+}
+
+// validateTopologyAnnotations requires that the two names of the annotation for topology aware routing agree.
+func validateTopologyAnnotations(annotations map[string]string) field.ErrorList {
+	const mode, hints = corev1.AnnotationTopologyMode, corev1.DeprecatedAnnotationTopologyAwareHints
+	m, isMode := annotations[mode]
+	h, isHints := annotations[hints]
+	if !isMode || !isHints || m == h {
+		return nil
 	}
-	return errs
+	return field.ErrorList{field.Invalid(field.NewPath("metadata", "annotations").Key(mode), m, "must match annotations["+hints+"] when both are specified")}
 }
 
 func validateServiceType(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
@@ -226,14 +238,18 @@ func validateLoadBalancer(o *corev1.Service, spec *field.Path) field.ErrorList {
 	} else if !balanced && s.AllocateLoadBalancerNodePorts != nil {
 		errs = append(errs, field.Forbidden(p, onlyLoadBalancer))
 	}
-	if c := s.LoadBalancerClass; c != nil {
-		p := spec.Child("loadBalancerClass")
-		if !balanced {
-			return append(errs, field.Forbidden(p, onlyLoadBalancer))
-		}
-		errs = append(errs, rules.Invalid(p, *c, rules.QualifiedName(*c))...)
+	return append(errs, validateLoadBalancerClass(s, spec)...)
+}
+
+func validateLoadBalancerClass(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
+	c := s.LoadBalancerClass
+	switch {
+	case c == nil:
+		return nil
+	case s.Type != corev1.ServiceTypeLoadBalancer:
+		return field.ErrorList{field.Forbidden(spec.Child("loadBalancerClass"), onlyLoadBalancer)}
 	}
-	return errs
+	return rules.Invalid(spec, *c, rules.QualifiedName(*c), "loadBalancerClass")
 }
 
 func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
@@ -250,8 +266,12 @@ func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) field.Erro
 	default:
 		errs = append(errs, supported(p, s.ExternalTrafficPolicy, "Cluster", "Local")...)
 	}
-	if s.HealthCheckNodePort != 0 && !needsHealthCheckPort(s) {
-		errs = append(errs, field.Invalid(spec.Child("healthCheckNodePort"), s.HealthCheckNodePort, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+	switch n := s.HealthCheckNodePort; {
+	case n == 0:
+	case needsHealthCheckPort(s):
+		errs = append(errs, rules.Port(spec, n, "healthCheckNodePort")...)
+	default:
+		errs = append(errs, field.Invalid(spec.Child("healthCheckNodePort"), n, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
 	}
 	if p := s.InternalTrafficPolicy; p != nil {
 		errs = append(errs, supported(spec.Child("internalTrafficPolicy"), *p, "Cluster", "Local")...)
@@ -261,21 +281,24 @@ func validateTrafficPolicies(s *corev1.ServiceSpec, spec *field.Path) field.Erro
 	return errs
 }
 
+// validateServiceUpdate checks what must stay while the type lets it. The class of a load balancer is judged here and with
+// the rest of the spec, as upstream does.
 func validateServiceUpdate(s, old *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if needsClusterIP(s) && needsClusterIP(old) {
 		if len(old.ClusterIPs) > 0 && (len(s.ClusterIPs) == 0 || s.ClusterIPs[0] != old.ClusterIPs[0]) {
 			errs = append(errs, field.Invalid(spec.Child("clusterIPs").Index(0), s.ClusterIPs, onlyOnce))
 		}
-		if len(old.IPFamilies) > 0 && len(s.IPFamilies) > 0 && s.IPFamilies[0] != old.IPFamilies[0] {
+		if !isHeadless(s) && !isHeadless(old) && len(old.IPFamilies) > 0 && len(s.IPFamilies) > 0 && s.IPFamilies[0] != old.IPFamilies[0] {
 			errs = append(errs, field.Invalid(spec.Child("ipFamilies").Index(0), s.IPFamilies, onlyOnce))
 		}
 	}
+	if s.Type == corev1.ServiceTypeLoadBalancer && old.Type == corev1.ServiceTypeLoadBalancer && !ptr.Equal(s.LoadBalancerClass, old.LoadBalancerClass) {
+		errs = append(errs, field.Invalid(spec.Child("loadBalancerClass"), s.LoadBalancerClass, onlyOnce))
+	}
+	errs = append(errs, validateLoadBalancerClass(s, spec)...)
 	if needsHealthCheckPort(s) && needsHealthCheckPort(old) && s.HealthCheckNodePort != old.HealthCheckNodePort {
 		errs = append(errs, field.Forbidden(spec.Child("healthCheckNodePort"), immutableField))
-	}
-	if s.Type == corev1.ServiceTypeLoadBalancer && old.Type == corev1.ServiceTypeLoadBalancer && !ptr.Equal(s.LoadBalancerClass, old.LoadBalancerClass) {
-		errs = append(errs, field.Invalid(spec.Child("loadBalancerClass"), ptr.Deref(s.LoadBalancerClass, ""), onlyOnce))
 	}
 	return errs
 }

@@ -20,6 +20,7 @@ func ServiceAccounts() *resource.Definition {
 	return resource.Typed[corev1.ServiceAccount]{
 		Definition: resource.Definition{
 			Resource: api.ServiceAccounts, Kind: "ServiceAccount", Singular: "serviceaccount", ShortNames: []string{"sa"}, Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.ChangedMetadata, resource.WholeMetadata},
 			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Secrets", Type: "string", Description: corev1.ServiceAccount{}.SwaggerDoc()["secrets"]},
@@ -36,7 +37,6 @@ func ServiceAccounts() *resource.Definition {
 					},
 				},
 			},
-			PinnedUpdate:  true,
 			ReturnDeleted: true,
 		},
 		Prepare: func(_ context.Context, _ *resource.Write, o, _ *corev1.ServiceAccount) {

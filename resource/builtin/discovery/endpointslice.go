@@ -28,6 +28,7 @@ func EndpointSlices() *resource.Definition {
 	return resource.Typed[discoveryv1.EndpointSlice]{
 		Definition: resource.Definition{
 			Resource: api.EndpointSlices, Kind: "EndpointSlice", Singular: "endpointslice", Namespaced: true,
+			MetadataRules: []resource.MetadataRule{resource.WholeMetadata},
 			Versions: []resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "AddressType", Type: "string", Description: doc["addressType"]},
