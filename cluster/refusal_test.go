@@ -12,6 +12,7 @@ func TestRefusals(t *testing.T) {
 	)
 	want(t, sys, "POST", core+"/serviceaccounts", `{"metadata":{"name":"default"}}`, 201)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"lb"},"spec":{`+balancer+`,"healthCheckNodePort":32100}}`, 201, `"healthCheckNodePort":32100`)
+	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"np"},"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":32102,"ports":[{"port":80,"nodePort":32103}]}}`, 201)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"plain"},"spec":{"ports":[{"port":80}]}}`, 201)
 	want(t, sys, "POST", definitions, gadgets(`{"url":"https://example.com"}`, `["v1"]`), 201)
 	for name, c := range map[string]struct {
@@ -30,6 +31,7 @@ func TestRefusals(t *testing.T) {
 		"a node port twice": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"x","ports":[{"name":"a","port":80,"nodePort":32101},{"name":"b","port":81,"nodePort":32101}]}}`,
 			422, []string{`spec.ports[1].nodePort: Duplicate value: 32101`, "Unsupported value"}},
 		"a health check's port":         {"PATCH", core + "/services/lb", `{"spec":{"healthCheckNodePort":1}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!valid range"}},
+		"health checks at its own port": {"PATCH", core + "/services/np", `{"spec":{"healthCheckNodePort":32103}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!already allocated"}},
 		"its own health check's port":   {"PATCH", core + "/services/lb", `{"spec":{"ports":[{"port":80,"nodePort":32100}]}}`, 422, []string{`spec.ports[0].nodePort: Invalid value: 32100: provided port is already allocated`}},
 		"another address that is taken": {"PATCH", core + "/services/plain", `{"spec":{"clusterIP":"10.96.0.1"}}`, 422, []string{`spec.clusterIPs[0]: Invalid value: [\"10.96.0.1\"]: may not change once set`, "!allocate"}},
 		"annotations that differ":       {"PATCH", core + "/services/plain", `{"metadata":{"annotations":{"service.kubernetes.io/topology-mode":"Auto","service.kubernetes.io/topology-aware-hints":"x"}}}`, 422, []string{"must match annotations[service.kubernetes.io/topology-aware-hints] when both are specified"}},
@@ -54,22 +56,23 @@ func TestRefusals(t *testing.T) {
 		"an empty key":             {"POST", core + "/secrets", `{"metadata":{"name":"ssh"},"type":"kubernetes.io/ssh-auth","stringData":{"ssh-privatekey":""}}`, 422, []string{"data[ssh-privatekey]: Required value"}},
 		"an ingress of no balancer": {"PATCH", core + "/services/plain/status", `{"status":{"loadBalancer":{"ingress":[{"ip":"x"}]}}}`,
 			422, []string{"status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'", "!ingress[0]"}},
-		"a node's own resource":   {"POST", "/api/v1/nodes", `{"metadata":{"name":"own"},"status":{"capacity":{"a b":"1"}}}`, 201, nil},
-		"an empty policy":         {"POST", "/apis/scheduling.k8s.io/v1/priorityclasses", `{"metadata":{"name":"p"},"preemptionPolicy":""}`, 422, []string{"preemptionPolicy: Required value"}},
-		"a class of no balancer":  {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"loadBalancerClass":"a b","ports":[{"port":80}]}}`, 422, []string{"spec.loadBalancerClass: Forbidden", "!Invalid value"}},
-		"a new node's resources":  {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"-1"}}}`, 422, []string{`status.capacity.cpu: Invalid value: \"-1\"`, "status.allocatable.cpu: Invalid value"}},
-		"a new node's odd fields": {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1n"},"allocatable":{},"config":{"error":"x"}}}`, 201, []string{`"capacity":{"cpu":"1m"}`, `"allocatable":{"cpu":"1m"}`, `!"config"`}},
-		"no name":                 {"POST", core + "/pods", `{"metadata":{},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"Unknown\" is forbidden: no PriorityClass`}},
-		"a binding's name":        {"POST", core + "/pods/nope/binding", `{"target":{"name":"n"}}`, 400, []string{"name in URL does not match name in Binding object"}},
-		"a binding's target":      {"POST", core + "/pods/nope/binding", `{"metadata":{"name":"nope"},"target":{"kind":"Pod","name":"n"}}`, 400, []string{"target.kind: Unsupported value"}},
-		"an eviction's name":      {"POST", core + "/pods/nope/eviction", `{"apiVersion":"policy/v1","kind":"Eviction"}`, 400, []string{"name in URL does not match name in Eviction object"}},
-		"a log's options":         {"GET", core + "/pods/nope/log?tailLines=-1", "", 422, []string{"tailLines: Invalid value: -1"}},
-		"a token's account":       {"POST", core + "/serviceaccounts/nope/token", `{"spec":{"expirationSeconds":5}}`, 404, []string{`serviceaccounts \"nope\" not found`}},
-		"a token's name":          {"POST", core + "/serviceaccounts/nope/token", `{"metadata":{"name":"other"}}`, 422, []string{"must match the service account name"}},
-		"a token's uid":           {"POST", core + "/serviceaccounts/default/token", `{"metadata":{"uid":"u"}}`, 409, []string{"the UID in the token request (u) does not match the UID of the service account"}},
-		"a token of no kind":      {"POST", core + "/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"X"}`, 400, []string{`no kind \"X\" is registered for version \"authentication.k8s.io/v1\"`}},
-		"a definition's name":     {"POST", definitions, `{"spec":{}}`, 422, []string{`"field":"metadata.name"`, "spec.group: Required value", "!metadata.name: Required value: name or generateName is required, metadata.name"}},
-		"null in a secret":        {"POST", core + "/secrets", `{"metadata":{"name":"s"},"data":{"k":null}}`, 201, []string{`"data":{"k":""}`}},
+		"a namespace without a phase": {"PUT", "/api/v1/namespaces/default/status", `{"metadata":{"name":"default"}}`, 200, []string{`"phase":"Active"`}},
+		"a node's own resource":       {"POST", "/api/v1/nodes", `{"metadata":{"name":"own"},"status":{"capacity":{"a b":"1"}}}`, 201, nil},
+		"an empty policy":             {"POST", "/apis/scheduling.k8s.io/v1/priorityclasses", `{"metadata":{"name":"p"},"preemptionPolicy":""}`, 422, []string{"preemptionPolicy: Required value"}},
+		"a class of no balancer":      {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"loadBalancerClass":"a b","ports":[{"port":80}]}}`, 422, []string{"spec.loadBalancerClass: Forbidden", "!Invalid value"}},
+		"a new node's resources":      {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"-1"}}}`, 422, []string{`status.capacity.cpu: Invalid value: \"-1\"`, "status.allocatable.cpu: Invalid value"}},
+		"a new node's odd fields":     {"POST", "/api/v1/nodes", `{"metadata":{"name":"n"},"status":{"capacity":{"cpu":"1n"},"allocatable":{},"config":{"error":"x"}}}`, 201, []string{`"capacity":{"cpu":"1m"}`, `"allocatable":{"cpu":"1m"}`, `!"config"`}},
+		"no name":                     {"POST", core + "/pods", `{"metadata":{},"spec":{"priorityClassName":"nope","containers":[{"name":"c","image":"i"}]}}`, 403, []string{`pods \"Unknown\" is forbidden: no PriorityClass`}},
+		"a binding's name":            {"POST", core + "/pods/nope/binding", `{"target":{"name":"n"}}`, 400, []string{"name in URL does not match name in Binding object"}},
+		"a binding's target":          {"POST", core + "/pods/nope/binding", `{"metadata":{"name":"nope"},"target":{"kind":"Pod","name":"n"}}`, 400, []string{"target.kind: Unsupported value"}},
+		"an eviction's name":          {"POST", core + "/pods/nope/eviction", `{"apiVersion":"policy/v1","kind":"Eviction"}`, 400, []string{"name in URL does not match name in Eviction object"}},
+		"a log's options":             {"GET", core + "/pods/nope/log?tailLines=-1", "", 422, []string{"tailLines: Invalid value: -1"}},
+		"a token's account":           {"POST", core + "/serviceaccounts/nope/token", `{"spec":{"expirationSeconds":5}}`, 404, []string{`serviceaccounts \"nope\" not found`}},
+		"a token's name":              {"POST", core + "/serviceaccounts/nope/token", `{"metadata":{"name":"other"}}`, 422, []string{"must match the service account name"}},
+		"a token's uid":               {"POST", core + "/serviceaccounts/default/token", `{"metadata":{"uid":"u"}}`, 409, []string{"the UID in the token request (u) does not match the UID of the service account"}},
+		"a token of no kind":          {"POST", core + "/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"X"}`, 400, []string{`no kind \"X\" is registered for version \"authentication.k8s.io/v1\"`}},
+		"a definition's name":         {"POST", definitions, `{"spec":{}}`, 422, []string{`"field":"metadata.name"`, "spec.group: Required value", "!metadata.name: Required value: name or generateName is required, metadata.name"}},
+		"null in a secret":            {"POST", core + "/secrets", `{"metadata":{"name":"s"},"data":{"k":null}}`, 201, []string{`"data":{"k":""}`}},
 		"an event about a stranger": {"POST", core + "/events", `{"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"other"},"eventTime":"2026-01-01T00:00:00.000000Z",` +
 			`"reportingComponent":"a.b/c","reportingInstance":"i","action":"A","reason":"R","type":"Normal"}`, 201, nil},
 	} {

@@ -48,6 +48,9 @@ func Namespaces() *resource.Definition {
 			if o.Name != "" {
 				labelName(o)
 			}
+			if o.Status.Phase == "" {
+				o.Status.Phase = corev1.NamespaceActive
+			}
 		},
 		Prepare:  prepareNamespace,
 		Validate: validateNamespace,

@@ -247,6 +247,9 @@ func TestValidatePodStatus(t *testing.T) {
 	inits := func(name string, s corev1.ContainerState) corev1.PodStatus {
 		return corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{Name: name, State: s}}}
 	}
+	health := func(container string, name corev1.ResourceName, devices ...corev1.ResourceHealth) corev1.PodStatus {
+		return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: container, AllocatedResourcesStatus: []corev1.ResourceStatus{{Name: name, Resources: devices}}}}}
+	}
 	revived := []string{"status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"}
 	for _, c := range []struct {
 		name    string
@@ -269,12 +272,22 @@ func TestValidatePodStatus(t *testing.T) {
 			"status.hostIPs[0].ip: Invalid value: \"1.1.1.1\": must be equal to `hostIP`"}},
 		{"claims", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{ResourceClaimStatuses: []corev1.PodResourceClaimStatus{{Name: "x"}}}, []string{
 			"status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in `spec.resourceClaims`"}},
+		{"health of devices", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/gpu", corev1.ResourceHealth{ResourceID: "1", Health: "Healthy"}, corev1.ResourceHealth{ResourceID: "2", Health: "Unknown"}), nil},
+		{"health of what is not requested", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/other"), []string{
+			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: "x.y/other": must match one of the container's resource requests`}},
+		{"health of a claim", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "claim:x"), []string{
+			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: "claim:x": must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty`}},
+		{"health of a container that is not there", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("gone", "x.y/other"), nil},
+		{"devices twice", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/gpu", corev1.ResourceHealth{ResourceID: "1", Health: "Healthy"}, corev1.ResourceHealth{ResourceID: "1", Health: "Bad", Message: new(string)}), []string{
+			`status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].health: Unsupported value: "Bad": supported values: "Healthy", "Unhealthy", "Unknown"`,
+			`status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].resourceID: Duplicate value: "1"`,
+			`status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].message: Required value: must be non-empty if specified`}},
 		{"dual stack", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "1.1.1.1"}, {IP: "::1"}}}, nil},
 		{"nominated node", corev1.RestartPolicyAlways, corev1.PodStatus{}, corev1.PodStatus{NominatedNodeName: "-"}, []string{
 			`status.nominatedNodeName: Invalid value: "-": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			old := storedPod(t, `{"containers":[{"name":"c","image":"i"}],"initContainers":[{"name":"i","image":"i"},{"name":"s","image":"i","restartPolicy":"Always"}]}`)
+			old := storedPod(t, `{"containers":[{"name":"c","image":"i","resources":{"requests":{"x.y/gpu":"1"},"limits":{"x.y/gpu":"1"}}}],"initContainers":[{"name":"i","image":"i"},{"name":"s","image":"i","restartPolicy":"Always"}]}`)
 			old.Spec.RestartPolicy, old.Status = c.policy, c.was
 			p := old.DeepCopy()
 			p.Status = c.is

@@ -241,6 +241,8 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 	for i, c := range p.Status.ResourceClaimStatuses { // no pod here has claims
 		errs = append(errs, field.Invalid(sp.Child("resourceClaimStatuses").Index(i).Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`"))
 	}
+	errs = append(errs, validateResourceHealth(sp.Child("containerStatuses"), p.Status.ContainerStatuses, p.Spec.Containers)...)
+	errs = append(errs, validateResourceHealth(sp.Child("initContainerStatuses"), p.Status.InitContainerStatuses, p.Spec.InitContainers)...)
 	for i := range p.Status.EphemeralContainerStatuses {
 		if len(p.Status.EphemeralContainerStatuses[i].AllocatedResourcesStatus) > 0 {
 			errs = append(errs, field.Forbidden(sp.Child("ephemeralContainerStatuses").Index(i).Child("allocatedResourcesStatus"), "must not be specified in container status"))

@@ -119,7 +119,7 @@ func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.Err
 	}
 	kept := old != nil && needsHealthCheckPort(&old.Spec) // and cannot change
 	if needsHealthCheckPort(s) && kept {
-		c.wanted[portKey(s.HealthCheckNodePort)] = true
+		c.wanted[portKey(old.Spec.HealthCheckNodePort)] = true
 	}
 	if hasNodePorts(s) {
 		if err := c.allocatePorts(s, spec.Child("ports")); err != nil {
