@@ -274,9 +274,9 @@ func TestValidatePodStatus(t *testing.T) {
 			"status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in `spec.resourceClaims`"}},
 		{"health of devices", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/gpu", corev1.ResourceHealth{ResourceID: "1", Health: "Healthy"}, corev1.ResourceHealth{ResourceID: "2", Health: "Unknown"}), nil},
 		{"health of what is not requested", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/other"), []string{
-			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: "x.y/other": must match one of the container's resource requests`}},
+			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: x.y/other: must match one of the container's resource requests`}},
 		{"health of a claim", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "claim:x"), []string{
-			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: "claim:x": must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty`}},
+			`status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: claim:x: must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty`}},
 		{"health of a container that is not there", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("gone", "x.y/other"), nil},
 		{"devices twice", corev1.RestartPolicyAlways, corev1.PodStatus{}, health("c", "x.y/gpu", corev1.ResourceHealth{ResourceID: "1", Health: "Healthy"}, corev1.ResourceHealth{ResourceID: "1", Health: "Bad", Message: new(string)}), []string{
 			`status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].health: Unsupported value: "Bad": supported values: "Healthy", "Unhealthy", "Unknown"`,

@@ -48,12 +48,12 @@ func validateAllocatedName(p *field.Path, name corev1.ResourceName, r *corev1.Re
 		if _, ok := r.Requests[name]; ok {
 			return nil
 		}
-		return field.ErrorList{field.Invalid(p, name, "must match one of the container's resource requests")}
+		return field.ErrorList{field.Invalid(p, rules.Verbatim(name), "must match one of the container's resource requests")}
 	}
 	for _, c := range r.Claims {
 		if claim == c.Name && c.Request == "" || claim == c.Name+"/"+c.Request {
 			return nil
 		}
 	}
-	return field.ErrorList{field.Invalid(p, name, "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty")}
+	return field.ErrorList{field.Invalid(p, rules.Verbatim(name), "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty")}
 }
