@@ -69,7 +69,7 @@ func (q *request) decodeDeleteOptions(o *metav1.DeleteOptions) error {
 	default:
 		return errBodyType()
 	}
-	// Upstream answers what cannot be read with a 500 of the same message.
+	// What cannot be read was a 500 of the same message up to the recorded release, and is a 400 by now.
 	var t typeMeta
 	if err := json.Unmarshal(data, &t); err != nil {
 		return api.BadRequest("couldn't get version/kind; json parse error: %s", err)

@@ -61,9 +61,5 @@ func (q *request) unqualifiedFinalizers(m *metav1.ObjectMeta, at *field.Path) fi
 	if q.d.Custom || q.d.PlainFinalizers {
 		return nil
 	}
-	var errs field.ErrorList
-	for i, f := range m.Finalizers {
-		errs = append(errs, rules.StandardFinalizer(at.Child("finalizers").Index(i), f)...)
-	}
-	return errs
+	return rules.StandardFinalizers(m, at)
 }

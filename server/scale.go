@@ -123,10 +123,7 @@ func (q *request) judgeWanted(want *autoscalingv1.Scale, uid string) error {
 		return nil
 	}
 	at := field.NewPath("metadata")
-	errs := rules.Metadata(&want.ObjectMeta, true, nil, at)
-	for i, f := range want.Finalizers {
-		errs = append(errs, rules.StandardFinalizer(at.Child("finalizers").Index(i), f)...)
-	}
+	errs := append(rules.Metadata(&want.ObjectMeta, true, nil, at), rules.StandardFinalizers(&want.ObjectMeta, at)...)
 	if want.Spec.Replicas < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("spec", "replicas"), want.Spec.Replicas, "must be greater than or equal to 0"))
 	}

@@ -18,8 +18,8 @@ import (
 )
 
 // codec reads and writes v1. Schemas, nearly all of a definition, are written by schemaWriter: by reflection it costs four
-// times as much, and each create writes them twice. They are read in one go: their types have what is below items and
-// additionalProperties read once more, at each level.
+// times as much. They are read in one go: their types have what is below items and additionalProperties read once more, at
+// each level.
 var codec = resource.TypedCodec[definition]{
 	APIVersion: api.CustomResourceDefinitions.Group + "/v1", Kind: "CustomResourceDefinition",
 	Marshalers: json.MarshalToFunc(func(e *jsontext.Encoder, s *props) error {

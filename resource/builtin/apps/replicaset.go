@@ -102,7 +102,7 @@ func validateReplicaSet(_ context.Context, w *resource.Write, r, old *appsv1.Rep
 	case old == nil:
 		return validateReplicaSetSpec(&r.Spec)
 	}
-	// Upstream judges the new spec for itself and again as an update, by the same rules.
+	// Upstream judged the new spec for itself and again as an update, by the same rules, up to the recorded release.
 	errs := validateReplicaSetSpec(&r.Spec)
 	errs = append(errs, errs...)
 	if selectorMutable(w.Version) {

@@ -161,9 +161,7 @@ func validateEvent(_ context.Context, w *resource.Write, o, old *corev1.Event) f
 	if old != nil {
 		return append(errs, validateEventUpdate(o, old)...)
 	}
-	for i, f := range o.Finalizers {
-		errs = append(errs, rules.StandardFinalizer(field.NewPath("metadata", "finalizers").Index(i), f)...)
-	}
+	errs = append(errs, rules.StandardFinalizers(&o.ObjectMeta, field.NewPath("metadata"))...)
 	errs = append(errs, validateSeries(o.Series)...)
 	if o.EventTime.IsZero() {
 		errs = append(errs, field.Required(field.NewPath("eventTime"), ""))

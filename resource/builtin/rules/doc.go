@@ -154,6 +154,15 @@ func StandardFinalizer(p *field.Path, name string) field.ErrorList {
 	return field.ErrorList{field.Invalid(p, name, "name is neither a standard finalizer name nor is it fully qualified")}
 }
 
+// StandardFinalizers is StandardFinalizer for an object's metadata at p.
+func StandardFinalizers(m *metav1.ObjectMeta, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, f := range m.Finalizers {
+		errs = append(errs, StandardFinalizer(p.Child("finalizers").Index(i), f)...)
+	}
+	return errs
+}
+
 // Descending requires a relative path that does not leave its root by "..".
 func Descending(p *field.Path, path string, child ...string) field.ErrorList {
 	if strings.HasPrefix(path, "/") {
