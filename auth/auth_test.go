@@ -83,32 +83,52 @@ func TestLoadAuthorityMissesFiles(t *testing.T) {
 	}
 }
 
-// TestLoadAuthorityDamaged: a certificate in which one letter differs is not used, whatever the letter says.
+// TestLoadAuthorityDamaged: an authority in whose files one letter differs is not used, whatever the letter says. The
+// lowest bit of each letter is turned, which is also what base64 has to spare at its end.
 func TestLoadAuthorityDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pki")
 	if _, err := LoadAuthority(dir); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, fileCert)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := range bytes.TrimSpace(whole) {
-		letter := byte('A')
-		if whole[at] == letter {
-			letter = 'B'
-		}
-		if whole[at] == '\n' {
-			continue
-		}
-		file := bytes.Clone(whole)
-		file[at] = letter
-		if err := os.WriteFile(path, file, 0o600); err != nil {
+	for _, name := range []string{fileCert, fileKey, fileToken} {
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadAuthority(dir); err == nil || !strings.HasPrefix(err.Error(), path+" is damaged (") {
-			t.Errorf("%q for %q at %d: %v", letter, whole[at], at, err)
+		for at := range bytes.TrimSpace(whole) {
+			file := bytes.Clone(whole)
+			file[at] ^= 1
+			if err := os.WriteFile(path, file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := LoadAuthority(dir); err == nil || !strings.HasPrefix(err.Error(), path+" is damaged (") {
+				t.Errorf("%s: %q for %q at %d: %v", name, file[at], whole[at], at, err)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestReadPEMSpareBits: base64 has up to four bits to spare at its end, by the length of what it encodes.
+func TestReadPEMSpareBits(t *testing.T) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	path := filepath.Join(t.TempDir(), "x.pem")
+	for length := 1; length <= 3; length++ {
+		whole := encodePEM("X", make([]byte, length))
+		last := bytes.LastIndexByte(bytes.TrimRight(whole[:bytes.Index(whole, []byte("-----END"))], "=\n"), 'A')
+		for _, letter := range []byte(alphabet) {
+			file := bytes.Clone(whole)
+			file[last] = letter
+			if err := os.WriteFile(path, file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := readPEM(path, "X")
+			if same := bytes.Equal(got, make([]byte, length)); same != (letter == 'A') {
+				t.Errorf("%d bytes, last letter %q: %x, %v", length, letter, got, err)
+			}
 		}
 	}
 }

@@ -169,7 +169,7 @@ func LoadAuthority(dir string) (*Authority, error) {
 	}
 	c := a.Certificate()
 	if err := c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature); err != nil {
-		return nil, damaged(certPath, err)
+		return nil, damaged(certPath, fmt.Errorf("it is not signed with its own key: %w", err))
 	}
 	if !key.PublicKey.Equal(c.PublicKey) {
 		return nil, fmt.Errorf("%s does not belong to %s in %s: bring both back from the same copy", fileKey, fileCert, dir)
@@ -391,6 +391,8 @@ func encodeKey(k *ecdsa.PrivateKey) ([]byte, error) {
 	return encodePEM("EC PRIVATE KEY", der), nil
 }
 
+// readPEM reads a file that holds one PEM block. Letters that decoding passes over, as the spare bits at the end of
+// base64, must be as they were written too: a file that differs at all is not to be trusted with a cluster.
 func readPEM(path, kind string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -399,6 +401,9 @@ func readPEM(path, kind string) ([]byte, error) {
 	b, _ := pem.Decode(data)
 	if b == nil || b.Type != kind {
 		return nil, damaged(path, fmt.Errorf("it holds no PEM block of type %q", kind))
+	}
+	if text := bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")); !bytes.Contains(text, encodePEM(kind, b.Bytes)) {
+		return nil, damaged(path, errors.New("its text is not the encoding of what it holds"))
 	}
 	return b.Bytes, nil
 }
@@ -416,6 +421,12 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 	k, err := x509.ParseECPrivateKey(der)
 	if err != nil {
 		return nil, damaged(path, err)
+	}
+	switch again, err := x509.MarshalECPrivateKey(k); {
+	case err != nil:
+		return nil, damaged(path, err)
+	case !bytes.Equal(again, der): // parsing does not look at the public half
+		return nil, damaged(path, errors.New("its private and its public key are no pair"))
 	}
 	return k, nil
 }
