@@ -2,14 +2,13 @@ package rule
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
-	apiservercel "k8s.io/apiserver/pkg/cel"
-	"k8s.io/apiserver/pkg/cel/common"
 
 	"pintle.dev/object"
 )
@@ -80,13 +79,6 @@ func equals[T comparable](a, b func(*frame) T, not bool, charge func(f *frame, x
 	})
 }
 
-// upstream is v as upstream has its values in CEL.
-func (t *Type) upstream(v *object.Value) ref.Val {
-	return common.UnstructuredToVal(v.ToAny(), t.schema)
-}
-
-func isError(v ref.Val) bool { return types.IsUnknownOrError(v) }
-
 // size is what counts of a value in the cost of comparing it.
 func (t *Type) size(v *object.Value) int {
 	if t.kind != opaqueKind {
@@ -101,8 +93,11 @@ func (t *Type) size(v *object.Value) int {
 // equal reports whether a and b are equal as CEL sees it. It is not ok when one of them is not what its type says.
 func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
 	if t.kind == opaqueKind {
-		if t.schema.IsXIntOrString() && isKey(a) && isKey(b) && a.Kind() != object.Bool && b.Kind() != object.Bool {
+		if t.format == intOrString && isKey(a) && isKey(b) && a.Kind() != object.Bool && b.Kind() != object.Bool {
 			return object.Equal(a, b), true
+		}
+		if a.Kind() == object.String && b.Kind() == object.String && a.Str() == b.Str() {
+			return true, t.admits(a)
 		}
 		return t.equalUpstream(a, b)
 	}
@@ -140,11 +135,7 @@ func (t *Type) equal(a, b *object.Value) (equal, ok bool) {
 
 // equalUpstream leaves it to upstream's values.
 func (t *Type) equalUpstream(a, b *object.Value) (equal, ok bool) {
-	x := t.upstream(a)
-	if a.Kind() == object.String && b.Kind() == object.String && a.Str() == b.Str() {
-		return true, !isError(x)
-	}
-	y := t.upstream(b)
+	x, y := t.upstream(a), t.upstream(b)
 	if isError(x) || isError(y) {
 		return false, false
 	}
@@ -158,49 +149,65 @@ const maxMatched = 64
 // equalItems compares lists of type map, of the same length, whose keys are all scalars and are a's once only. Others are
 // for upstream to compare.
 func (t *Type) equalItems(a, b *object.Value) (equal, ok bool) {
-	for i := range a.Len() {
-		for j := range i + 1 {
-			if same, ok := t.sameKeys(a.Index(i), a.Index(j)); !ok || same != (i == j) {
+	var few [2 * maxMatched]*object.Value
+	keys, ok := t.keysOf(a, few[:0])
+	if !ok {
+		return t.equalUpstream(a, b)
+	}
+	keys, ok = t.keysOf(b, keys)
+	if !ok {
+		return t.equalUpstream(a, b)
+	}
+	items, n := a.Len(), len(t.keys)
+	ofA, ofB := keys[:items*n], keys[items*n:]
+	for i := range items {
+		for j := range i {
+			if sameKeys(ofA[i*n:][:n], ofA[j*n:][:n]) {
 				return t.equalUpstream(a, b)
 			}
 		}
 	}
 	var matched uint64
-	for i := range b.Len() {
-		item, at := b.Index(i), -1
-		for n := 0; n < a.Len() && at < 0; n++ {
-			j := (i + n) % a.Len() // most likely it is where it was
-			same, ok := t.sameKeys(a.Index(j), item)
-			if !ok {
-				return t.equalUpstream(a, b)
+	for i := range items {
+		at := i // most likely it is where it was
+		for tried := 0; !sameKeys(ofA[at*n:][:n], ofB[i*n:][:n]); tried++ {
+			if tried == items {
+				return false, true
 			}
-			if same {
-				at = j
-			}
+			at = (at + 1) % items
 		}
-		if at < 0 {
-			return false, true
-		}
-		if equal, ok := t.elem.equal(a.Index(at), item); !equal || !ok {
+		if equal, ok := t.elem.equal(a.Index(at), b.Index(i)); !equal || !ok {
 			return equal, ok
 		}
 		matched |= 1 << at
 	}
-	return bits.OnesCount64(matched) == a.Len(), true
+	return bits.OnesCount64(matched) == items, true
 }
 
-// sameKeys reports whether two items of a list of type map have the same keys. It is not ok when those are no scalars.
-func (t *Type) sameKeys(a, b *object.Value) (same, ok bool) {
-	for _, key := range t.keys {
-		x, y := a.Get(key), b.Get(key)
-		if !isKey(x) || !isKey(y) {
-			return false, false
-		}
-		if !object.Equal(x, y) {
-			return false, true
+// keysOf appends the keys of each item of a list of type map. It is not ok when some are no scalars.
+func (t *Type) keysOf(list *object.Value, keys []*object.Value) (all []*object.Value, ok bool) {
+	start, n := len(keys), len(t.keys)
+	all = slices.Grow(keys, list.Len()*n)[:start+list.Len()*n]
+	for k, name := range t.keys {
+		near := 0
+		for i := range list.Len() {
+			key := list.Index(i).GetNear(name, &near)
+			if !isKey(key) {
+				return nil, false
+			}
+			all[start+i*n+k] = key
 		}
 	}
-	return true, true
+	return all, true
+}
+
+func sameKeys(a, b []*object.Value) bool {
+	for i := range a {
+		if !object.Equal(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // isKey reports whether v is a key that is equal to another just when they are the same JSON.
@@ -211,10 +218,12 @@ func isKey(v *object.Value) bool {
 // equalFields compares objects, in which null is absent. What the schema does not declare is for upstream to compare.
 func (t *Type) equalFields(a, b *object.Value) (equal, ok bool) {
 	equal = true
-	near := 0
+	fields, near := t.fields, 0
 	for name, x := range a.Fields() {
-		field := t.fields[name]
-		if plain, ok := apiservercel.Unescape(name); field == nil || !ok || plain != name {
+		for len(fields) > 0 && fields[0].name != name {
+			fields = fields[1:]
+		}
+		if len(fields) == 0 || !fields[0].plain {
 			return t.equalUpstream(a, b)
 		}
 		y := b.GetNear(name, &near)
@@ -223,7 +232,7 @@ func (t *Type) equalFields(a, b *object.Value) (equal, ok bool) {
 		case x.IsNull() != y.IsNull():
 			equal = false
 		case !x.IsNull():
-			same, ok := field.equal(x, y)
+			same, ok := fields[0].typ.equal(x, y)
 			if !ok {
 				return false, false
 			}

@@ -1,8 +1,13 @@
 package rule
 
 import (
+	"maps"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/common"
 
@@ -27,13 +32,24 @@ const (
 // Type is a schema as CEL's values are read by it.
 type Type struct {
 	kind   kind
-	elem   *Type            // of a list's items or a map's values, or an optional's
-	fields map[string]*Type // of an object, by their names in JSON
-	schema common.Schema    // nil when the values are made by a rule
+	elem   *Type         // of a list's items or a map's values, or an optional's
+	fields []field       // of an object, in order of their names
+	schema common.Schema // nil when the values are made by a rule
+	format string        // of strings that upstream has as something else; or intOrString
 
 	// unordered says that lists are equal in whatever order their items are: those of type set and map.
 	unordered bool
 	keys      []string // of a list of type map, when all are names in CEL too
+}
+
+// intOrString is the format of what is an integer or a string, whatever the schema says besides.
+const intOrString = "int-or-string"
+
+// field is a property of an object.
+type field struct {
+	name  string // in JSON
+	plain bool   // that is its name in CEL too
+	typ   *Type
 }
 
 // Types of what rules make.
@@ -49,6 +65,7 @@ var (
 func TypeOf(s common.Schema) *Type {
 	t := &Type{schema: s}
 	if s.IsXIntOrString() {
+		t.format = intOrString
 		return t
 	}
 	switch s.Type() {
@@ -61,6 +78,7 @@ func TypeOf(s common.Schema) *Type {
 	case "string":
 		switch s.Format() {
 		case "duration", "date", "date-time", "byte":
+			t.format = s.Format()
 		default:
 			t.kind = stringKind
 		}
@@ -80,9 +98,10 @@ func TypeOf(s common.Schema) *Type {
 		}
 	case "object":
 		if properties := s.Properties(); properties != nil {
-			t.kind, t.fields = objectKind, make(map[string]*Type, len(properties))
-			for name, p := range properties {
-				t.fields[name] = TypeOf(p)
+			t.kind = objectKind
+			for _, name := range slices.Sorted(maps.Keys(properties)) {
+				plain, ok := apiservercel.Unescape(name)
+				t.fields = append(t.fields, field{name, ok && plain == name, TypeOf(properties[name])})
 			}
 		} else if a := s.AdditionalProperties(); a != nil && a.Schema() != nil {
 			t.kind, t.elem = mapKind, TypeOf(a.Schema())
@@ -96,13 +115,17 @@ func (t *Type) member(name string) (*Type, string) {
 	switch t.kind {
 	case objectKind:
 		if plain, ok := apiservercel.Unescape(name); ok {
-			return t.fields[plain], plain
+			if i, ok := slices.BinarySearchFunc(t.fields, plain, field.compare); ok {
+				return t.fields[i].typ, plain
+			}
 		}
 	case mapKind:
 		return t.elem, name
 	}
 	return nil, ""
 }
+
+func (f field) compare(name string) int { return strings.Compare(f.name, name) }
 
 // escaped reports whether a name is another one in CEL.
 func escaped(name string) bool {
@@ -157,5 +180,39 @@ func (t *Type) admits(v *object.Value) bool {
 	case mapKind, objectKind:
 		return v.Kind() == object.Map
 	}
+	switch t.format {
+	case intOrString:
+		return v.Kind() == object.String || v.Kind() == object.Number && !v.IsFloat()
+	case "duration":
+		if _, err := time.ParseDuration(v.Str()); err == nil {
+			return true
+		}
+	case "date-time":
+		if _, err := time.Parse(time.RFC3339, v.Str()); err == nil {
+			return true
+		}
+	}
 	return !isError(t.upstream(v))
 }
+
+// upstream is v as upstream has its values in CEL. Common values are made here; upstream tries other layouts and units too.
+func (t *Type) upstream(v *object.Value) ref.Val {
+	s, isString := v.Str(), v.Kind() == object.String
+	switch {
+	case t.format == "duration" && isString:
+		if d, err := time.ParseDuration(s); err == nil {
+			return types.Duration{Duration: d}
+		}
+	case t.format == "date-time" && isString:
+		if at, err := time.Parse(time.RFC3339, s); err == nil {
+			return types.Timestamp{Time: at}
+		}
+	case t.format == intOrString && isString:
+		return types.String(s)
+	case t.format == intOrString && v.Kind() == object.Number && !v.IsFloat():
+		return types.Int(intOf(v))
+	}
+	return common.UnstructuredToVal(v.ToAny(), t.schema)
+}
+
+func isError(v ref.Val) bool { return types.IsUnknownOrError(v) }
