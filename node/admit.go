@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,21 +17,85 @@ import (
 	"pintle.dev/api"
 )
 
-// usage is what pods ask of a node: cpu in thousandths, other resources in their units, and a count of pods.
-type usage map[corev1.ResourceName]int64
+// usage is what pods ask of a node: cpu in thousandths, other resources in their units, a count of pods, and how many of
+// them take each port of the host.
+type usage struct {
+	resources map[corev1.ResourceName]int64
+	ports     map[hostPort]int
+}
+
+// hostPort is a port of the host that a container takes for itself. IP is "" for all addresses.
+type hostPort struct {
+	ip       string
+	protocol corev1.Protocol
+	port     int32
+}
+
+// overlaps reports whether two ports cannot be taken both.
+func (p hostPort) overlaps(q hostPort) bool {
+	return p.protocol == q.protocol && p.port == q.port && (p.ip == q.ip || p.ip == "" || q.ip == "")
+}
 
 func asks(pod *corev1.Pod) usage {
 	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
-	u := make(usage, len(requests)+1)
+	u := usage{resources: make(map[corev1.ResourceName]int64, len(requests)+1)}
 	for name, q := range requests {
 		if name == corev1.ResourceCPU {
-			u[name] = q.MilliValue()
+			u.resources[name] = q.MilliValue()
 		} else {
-			u[name] = q.Value()
+			u.resources[name] = q.Value()
 		}
 	}
-	u[corev1.ResourcePods] = 1
+	u.resources[corev1.ResourcePods] = 1
+	for i := range pod.Spec.Containers {
+		for _, p := range pod.Spec.Containers[i].Ports {
+			if p.HostPort == 0 {
+				continue
+			}
+			h := hostPort{ip: p.HostIP, protocol: p.Protocol, port: p.HostPort}
+			if h.ip == "0.0.0.0" {
+				h.ip = ""
+			}
+			if h.protocol == "" {
+				h.protocol = corev1.ProtocolTCP
+			}
+			if u.ports == nil {
+				u.ports = map[hostPort]int{}
+			}
+			u.ports[h] = 1
+		}
+	}
 	return u
+}
+
+// add counts what another asks for; with sign -1 it is given back.
+func (u *usage) add(o usage, sign int) {
+	if u.resources == nil {
+		u.resources = map[corev1.ResourceName]int64{}
+	}
+	for name, n := range o.resources {
+		u.resources[name] += int64(sign) * n
+	}
+	for p, n := range o.ports {
+		if u.ports == nil {
+			u.ports = map[hostPort]int{}
+		}
+		if u.ports[p] += sign * n; u.ports[p] == 0 {
+			delete(u.ports, p)
+		}
+	}
+}
+
+// free reports whether none of the ports that another asks for is taken.
+func (u *usage) free(o usage) bool {
+	for p := range o.ports {
+		for taken := range u.ports {
+			if p.overlaps(taken) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // admit decides once, when a pod is first seen and nothing of it runs, whether the node takes it. A pod that has a
@@ -61,19 +126,14 @@ func (e *entry) take(pod *corev1.Pod) *Failure {
 	a := e.agent
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.used == nil {
-		a.used = usage{}
-	}
 	fresh := pod.Status.StartTime == nil && pod.DeletionTimestamp == nil && e.state.Sandbox == nil
 	if fresh && a.node != nil {
-		if f := refuse(pod, u, a.node, a.used); f != nil {
+		if f := refuse(pod, u, a.node, &a.used); f != nil {
 			return f
 		}
 	}
-	e.asked = u
-	for name, n := range u {
-		a.used[name] += n
-	}
+	e.asked = &u
+	a.used.add(u, 1)
 	return nil
 }
 
@@ -81,47 +141,67 @@ func (e *entry) take(pod *corev1.Pod) *Failure {
 func (a *Agent) release(e *entry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, n := range e.asked {
-		a.used[name] -= n
-	}
 	if e.asked != nil {
-		e.asked = usage{}
+		a.used.add(*e.asked, -1)
+		e.asked = &usage{}
 	}
 }
 
-// refuse says why a node cannot take a pod, in the words of the kubelet; nil when it can.
-func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used usage) *Failure {
-	for _, name := range append([]corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}, extended(u)...) {
-		asked, ok := u[name]
-		q, has := n.Status.Allocatable[name]
-		if !ok || asked == 0 || !has && isDefault(name) {
-			continue
-		}
-		capacity := q.Value()
-		if name == corev1.ResourceCPU {
-			capacity = q.MilliValue()
-		}
-		if asked > capacity-used[name] {
-			return &Failure{Reason: "OutOf" + string(name), Message: fmt.Sprintf(
-				"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, asked, used[name], capacity)}
-		}
-	}
+// refuse says why a node cannot take a pod, in the words and the order of the kubelet; nil when it can.
+func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used *usage) *Failure {
 	if f := forbidden(pod); f != nil {
 		return f
 	}
 	if os := pod.Spec.OS; os != nil && string(os.Name) != n.Labels[corev1.LabelOSStable] {
 		return &Failure{Reason: "PodOSNotSupported", Message: "Failed to admit pod as the OS field doesn't match node OS"}
 	}
+	if f := exceeded(u, n, used); f != nil {
+		return f
+	}
+	predicate := func(name, why string) *Failure {
+		return &Failure{Reason: name, Message: "Predicate " + name + " failed: " + why}
+	}
 	if len(pod.Spec.NodeSelector) > 0 || pod.Spec.Affinity != nil {
 		if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(n); err != nil || !ok {
-			return &Failure{Reason: "NodeAffinity", Message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+			return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
 		}
 	}
-	if t, no := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), n.Spec.Taints, pod.Spec.Tolerations,
+	if !used.free(u) {
+		return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+	}
+	if _, no := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), n.Spec.Taints, pod.Spec.Tolerations,
 		func(t *corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute }, true); no {
-		return &Failure{Reason: "TaintToleration", Message: fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value)}
+		return predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate")
 	}
 	return nil
+}
+
+// exceeded says which resource a node has too little of. Resources that devices provide and the node does not know are
+// others' business: of the kubelet's rules this one lets pods pass that ask for them.
+func exceeded(u usage, n *corev1.Node, used *usage) *Failure {
+	names := []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+	for _, name := range append(names, others(u, names)...) {
+		asked, ok := u.resources[name]
+		q, has := n.Status.Allocatable[name]
+		if !ok || asked == 0 || !has && !strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
+			continue
+		}
+		capacity := q.Value()
+		if name == corev1.ResourceCPU {
+			capacity = q.MilliValue()
+		}
+		if asked > capacity-used.resources[name] {
+			return &Failure{Reason: "OutOf" + string(name), Message: fmt.Sprintf(
+				"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, asked, used.resources[name], capacity)}
+		}
+	}
+	return nil
+}
+
+// others lists the resources of u that are not among these, by name.
+func others(u usage, these []corev1.ResourceName) []corev1.ResourceName {
+	names := slices.Sorted(maps.Keys(u.resources))
+	return slices.DeleteFunc(names, func(name corev1.ResourceName) bool { return slices.Contains(these, name) })
 }
 
 // safeSysctls are those that pods may set: they have a namespace of their own and hurt nobody else. Upstream's list, by the
@@ -153,17 +233,4 @@ func forbidden(pod *corev1.Pod) *Failure {
 		return &Failure{Reason: "SysctlForbidden", Message: fmt.Sprintf("forbidden sysctl: %q %s", s.Name, why)}
 	}
 	return nil
-}
-
-func isDefault(name corev1.ResourceName) bool { return !strings.Contains(string(name), "/") }
-
-// extended lists the resources of u that devices provide.
-func extended(u usage) []corev1.ResourceName {
-	var names []corev1.ResourceName
-	for name := range maps.Keys(u) {
-		if !isDefault(name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }

@@ -37,7 +37,7 @@ type entry struct {
 	state  PodState
 	read   *api.Record // that the pod of this step was decoded from; nil when it is what an own write made of it
 	probes map[string]*probing
-	asked  usage // what the pod counts for on the node
+	asked  *usage // what the pod counts for on the node; nil before it is admitted
 	forgot bool
 }
 

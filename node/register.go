@@ -125,10 +125,15 @@ func (a *Agent) keep(rec *api.Record) error {
 	return nil
 }
 
-// know takes the node as the API has it and returns what it was before. Another UID is that of an object made anew.
+// know takes the node as the API has it and returns what it was before. Another UID is that of an object made anew. Reads
+// overlap, so that one may end after another that has seen more: it is left.
 func (a *Agent) know(n *corev1.Node) (old *corev1.Node) {
 	a.mu.Lock()
-	old, a.node = a.node, n
+	if old = a.node; old != nil && old.UID == n.UID && revision(old) > revision(n) {
+		a.mu.Unlock()
+		return old
+	}
+	a.node = n
 	a.mu.Unlock()
 	switch {
 	case old == nil:
@@ -140,6 +145,15 @@ func (a *Agent) know(n *corev1.Node) (old *corev1.Node) {
 		a.announceSchedulable(n)
 	}
 	return old
+}
+
+// revision is that of a node as it was read; 0 where it says none.
+func revision(n *corev1.Node) api.Revision {
+	r, err := api.ParseRevision(n.ResourceVersion)
+	if err != nil {
+		return 0
+	}
+	return r
 }
 
 // describe fills the status, keeping transition times of conditions that stay as they were.
