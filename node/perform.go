@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,18 +71,13 @@ func (e *entry) perform(ctx context.Context, pod *corev1.Pod, actions []Action) 
 	return w
 }
 
-// outcomes drops reports and events about states that the other actions of the same step will end.
+// outcomes drops the report, and the events that go with it, of a state that other actions of the same step will end.
+// They are a step's first actions.
 func outcomes(actions []Action) []Action {
-	for i := range actions {
-		if actions[i].Op < Tell {
-			kept := actions[:0]
-			for _, a := range actions {
-				if a.Op != Report && a.Op != Tell {
-					kept = append(kept, a)
-				}
-			}
-			return kept
-		}
+	acts := func(a Action) bool { return a.Op < Tell }
+	if slices.ContainsFunc(actions, acts) {
+		reported := slices.IndexFunc(actions, func(a Action) bool { return a.Op == Report })
+		return actions[reported+1:]
 	}
 	return actions
 }

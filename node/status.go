@@ -61,10 +61,20 @@ func deadline(pod *corev1.Pod) time.Time {
 	return pod.Status.StartTime.Add(time.Duration(*pod.Spec.ActiveDeadlineSeconds) * time.Second)
 }
 
+// late reports whether activeDeadlineSeconds are over.
+func late(pod *corev1.Pod, now time.Time) bool {
+	at := deadline(pod)
+	return !at.IsZero() && !now.Before(at)
+}
+
+// tardy is the event about a pod whose time is over.
+var tardy = Action{Op: Tell, Type: corev1.EventTypeNormal, Reason: "DeadlineExceeded",
+	Message: "Pod was active on the node longer than the specified deadline"}
+
 // doom is why a pod has to end that nobody has deleted; nil for none.
 func doom(pod *corev1.Pod, have *PodState, now time.Time) *Failure {
-	if at := deadline(pod); !at.IsZero() && !now.Before(at) {
-		return &Failure{Reason: "DeadlineExceeded", Message: "Pod was active on the node longer than the specified deadline"}
+	if late(pod, now) {
+		return &Failure{Reason: tardy.Reason, Message: tardy.Message}
 	}
 	return have.Evicted
 }
@@ -350,15 +360,15 @@ func phase(pod *corev1.Pod, s *corev1.PodStatus, over bool) corev1.PodPhase {
 	return corev1.PodRunning
 }
 
-// transitions are the events that go with a change of status: back-offs that have just begun and a deadline that has
-// just passed. The status the API has is the memory of what was told.
+// transitions are the events that go with a change of status: back-offs that have just begun, and a deadline that has
+// passed while nothing ran. The status the API has is the memory of what was told.
 func transitions(pod *corev1.Pod, s *corev1.PodStatus, now time.Time) []Action {
 	var as []Action
 	warn := func(container, reason, message string) {
 		as = append(as, Action{Op: Tell, Container: container, Type: corev1.EventTypeWarning, Reason: reason, Message: message})
 	}
-	if s.Reason == "DeadlineExceeded" && pod.Status.Reason != s.Reason {
-		as = append(as, Action{Op: Tell, Type: corev1.EventTypeNormal, Reason: "DeadlineExceeded", Message: s.Message})
+	if s.Reason == tardy.Reason && pod.Status.Reason != s.Reason && !showsRunning(&pod.Status) {
+		as = append(as, tardy)
 	}
 	each := func(new, old []corev1.ContainerStatus, specs []corev1.Container) {
 		for i := range new {
@@ -388,6 +398,12 @@ func transitions(pod *corev1.Pod, s *corev1.PodStatus, now time.Time) []Action {
 	each(s.InitContainerStatuses, pod.Status.InitContainerStatuses, pod.Spec.InitContainers)
 	each(s.ContainerStatuses, pod.Status.ContainerStatuses, pod.Spec.Containers)
 	return as
+}
+
+// showsRunning reports whether a status says of any container that it runs.
+func showsRunning(s *corev1.PodStatus) bool {
+	runs := func(c corev1.ContainerStatus) bool { return c.State.Running != nil }
+	return slices.ContainsFunc(s.ContainerStatuses, runs) || slices.ContainsFunc(s.InitContainerStatuses, runs)
 }
 
 // QOS is the pod's quality of service class: Guaranteed when every container's cpu and memory limits are set and equal

@@ -29,13 +29,7 @@ func Step(want *corev1.Pod, have PodState, now time.Time) []Action {
 			p.do(Action{Op: Finish})
 		}
 	case terminal(status.Phase) || doom(want, &have, now) != nil:
-		grace := specGrace(want)
-		if have.Evicted != nil {
-			grace = min(grace, evictionGrace)
-		}
-		if p.end(grace) {
-			p.clean()
-		}
+		p.condemn()
 	default:
 		p.at(deadline(want))
 		p.run()
@@ -124,6 +118,20 @@ func (p *plan) end(grace time.Duration) bool {
 		return true
 	}
 	return false
+}
+
+// condemn ends a pod that nobody has deleted, because its time is over, it has to leave, or nothing of it will run again.
+func (p *plan) condemn() {
+	if p.have.running() && late(p.want, p.now) {
+		p.do(tardy) // before its containers are told to end; with nothing that runs, its report says so
+	}
+	grace := specGrace(p.want)
+	if p.have.Evicted != nil {
+		grace = min(grace, evictionGrace)
+	}
+	if p.end(grace) {
+		p.clean()
+	}
 }
 
 func (p *plan) killAll(grace time.Duration) {
