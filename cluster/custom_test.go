@@ -124,7 +124,7 @@ func TestDeleteInvalidDefinition(t *testing.T) {
 	if code, body := call(t, sys, "DELETE", crd, ""); code != 200 {
 		t.Fatalf("delete: %d %s", code, body)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		code, body := call(t, sys, "GET", crd, "")
 		if code == 404 {
 			return
@@ -152,11 +152,10 @@ func TestEndingDefinition(t *testing.T) {
 		}
 	}
 	steps([4]string{"POST", crds, widgets, "201 "}, [4]string{"POST", base, held, "201 "})
-	watched := make(chan string)
-	go func() {
-		_, body := call(t, sys, "GET", base+"?watch=true&timeoutSeconds=30", "")
-		watched <- body
-	}()
+	watched := watchOf(t, sys, base+"?watch=true&resourceVersion=0")
+	if e, err := watched(); err != nil || !strings.Contains(e, `"type":"ADDED"`) {
+		t.Fatalf("the watch begins with %s %v", e, err)
+	}
 	steps(
 		[4]string{"GET", "/apis/example.com/v1", "", `"verbs":["delete","deletecollection","get","list","patch","create","update","watch"]`},
 		[4]string{"DELETE", crds + "/widgets.example.com", "", "200 "},
@@ -166,8 +165,14 @@ func TestEndingDefinition(t *testing.T) {
 		[4]string{"POST", crds + "?dryRun=All", widgets, "409 "},
 		[4]string{"PATCH", base + "/w", `{"metadata":{"finalizers":null}}`, "200 "},
 	)
-	if body := <-watched; !strings.Contains(body, `"type":"DELETED"`) {
-		t.Errorf("the watch saw %s", body)
+	for {
+		e, err := watched()
+		if err != nil {
+			t.Fatalf("the watch ends before the object: %v", err)
+		}
+		if strings.Contains(e, `"type":"DELETED"`) {
+			break
+		}
 	}
 }
 
@@ -187,7 +192,7 @@ func TestDefinitionOfBuiltIn(t *testing.T) {
 	if code, body := call(t, sys, "DELETE", crd, ""); code != 200 {
 		t.Fatalf("%d %s", code, body)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if code, _ := call(t, sys, "GET", crd, ""); code == 404 {
 			break
 		}

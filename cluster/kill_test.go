@@ -33,6 +33,10 @@ const (
 	loadMax   = 600 * time.Millisecond
 	workers   = 6
 	names     = 24 // per table: few, so that writers meet
+
+	// crashPatience is how long the server may take for a start or an answer. It is far above what it needs, because
+	// machines that run tests are busy.
+	crashPatience = 2 * time.Minute
 )
 
 // tables are the collections that are written to and watched.
@@ -156,7 +160,7 @@ func (k *killing) launch() {
 // start starts a server and waits until it is ready.
 func (k *killing) start() {
 	k.launch()
-	defer time.AfterFunc(20*time.Second, func() { k.process.Process.Kill() }).Stop()
+	defer time.AfterFunc(crashPatience, func() { k.process.Process.Kill() }).Stop()
 	for lines := bufio.NewScanner(k.stdout); lines.Scan(); {
 		if _, url, ok := strings.Cut(lines.Text(), " at https://"); ok {
 			url = "https://" + url
@@ -210,7 +214,7 @@ func (k *killing) connect() {
 
 // call makes one request. The status is 0 when there was no answer; the body is nil when it did not arrive whole.
 func (k *killing) call(method, path, contentType, body string) (status int, answer []byte) {
-	ctx, cancel := context.WithTimeout(k.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), crashPatience)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, method, *k.base.Load()+path, strings.NewReader(body))
 	if err != nil {
@@ -223,7 +227,7 @@ func (k *killing) call(method, path, contentType, body string) (status int, answ
 	resp, err := k.clients[rand.N(2)].Do(q)
 	if err != nil {
 		if ctx.Err() != nil && k.t.Context().Err() == nil {
-			k.t.Errorf("%s %s: no answer in 20 s", method, path)
+			k.t.Errorf("%s %s: no answer in %s", method, path, crashPatience)
 		}
 		return 0, nil
 	}

@@ -97,7 +97,7 @@ func (k *killing) watch(ctx context.Context, hc *http.Client, table string, afte
 // events reads what happened in a table after a revision, up to a write that is known to be the last.
 func (k *killing) events(table string, after uint64, fence string) (since []change) {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(k.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), crashPatience)
 	defer cancel()
 	done := false
 	err := k.watch(ctx, k.clients[rand.N(2)], table, after, func(c change) bool {
@@ -115,7 +115,7 @@ func (k *killing) events(table string, after uint64, fence string) (since []chan
 
 // catchUp waits until every watcher has seen everything.
 func (k *killing) catchUp() {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(crashPatience)
 	for _, w := range k.watchers {
 		want := k.history.changes[w.table]
 		for len(w.events()) < len(want) && time.Now().Before(deadline) {

@@ -31,7 +31,7 @@ func migrationOf(name, group, resource string) string {
 // migrated waits for the end of a migration and returns it.
 func migrated(t *testing.T, sys *System, name string) *storagemigrationv1.StorageVersionMigration {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		m := new(storagemigrationv1.StorageVersionMigration)
 		if err := json.Unmarshal([]byte(want(t, sys, "GET", migrations+"/"+name, "", 200)), m); err != nil {
 			t.Fatal(err)
@@ -200,7 +200,7 @@ func TestMigrationResumes(t *testing.T) {
 		return review
 	})
 	want(t, sys, "POST", migrations, migrationOf("m", "example.com", "gadgets"), 201)
-	for end := time.Now().Add(20 * time.Second); storedAs(t, sys)["example.com/v1"] < n/4; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); storedAs(t, sys)["example.com/v1"] < n/4; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			close(stored)
 			t.Fatalf("stored: %v", storedAs(t, sys))

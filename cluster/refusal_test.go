@@ -6,13 +6,14 @@ import "testing"
 // in its words.
 func TestRefusals(t *testing.T) {
 	sys := startTest(t, Config{NoControllers: true})
+	// The node ports that are named here are of the range's first, which are given out by themselves when no others are left.
 	const (
 		core     = "/api/v1/namespaces/default"
 		balancer = `"type":"LoadBalancer","externalTrafficPolicy":"Local","ports":[{"port":80}]`
 	)
 	want(t, sys, "POST", core+"/serviceaccounts", `{"metadata":{"name":"default"}}`, 201)
-	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"lb"},"spec":{`+balancer+`,"healthCheckNodePort":32100}}`, 201, `"healthCheckNodePort":32100`)
-	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"np"},"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":32102,"ports":[{"port":80,"nodePort":32103}]}}`, 201)
+	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"lb"},"spec":{`+balancer+`,"healthCheckNodePort":30010}}`, 201, `"healthCheckNodePort":30010`)
+	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"np"},"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":30012,"ports":[{"port":80,"nodePort":30013}]}}`, 201)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"plain"},"spec":{"ports":[{"port":80}]}}`, 201)
 	want(t, sys, "POST", definitions, gadgets(`{"url":"https://example.com"}`, `["v1"]`), 201)
 	for name, c := range map[string]struct {
@@ -26,13 +27,13 @@ func TestRefusals(t *testing.T) {
 			422, []string{"this cluster is not configured for dual-stack services", `spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster`, "!ports"}},
 		"two families for one": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"ipFamilies":["IPv4","IPv6"],"ports":[{"port":80}]}}`,
 			422, []string{"must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"}},
-		"a node port that is taken": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"NodePort","selector":{"a":"b c"},"ports":[{"port":80,"nodePort":32100}]}}`,
+		"a node port that is taken": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"NodePort","selector":{"a":"b c"},"ports":[{"port":80,"nodePort":30010}]}}`,
 			422, []string{"provided port is already allocated", "!selector"}},
-		"a node port twice": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"x","ports":[{"name":"a","port":80,"nodePort":32101},{"name":"b","port":81,"nodePort":32101}]}}`,
-			422, []string{`spec.ports[1].nodePort: Duplicate value: 32101`, "Unsupported value"}},
+		"a node port twice": {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"x","ports":[{"name":"a","port":80,"nodePort":30011},{"name":"b","port":81,"nodePort":30011}]}}`,
+			422, []string{`spec.ports[1].nodePort: Duplicate value: 30011`, "Unsupported value"}},
 		"a health check's port":         {"PATCH", core + "/services/lb", `{"spec":{"healthCheckNodePort":1}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!valid range"}},
-		"health checks at its own port": {"PATCH", core + "/services/np", `{"spec":{"healthCheckNodePort":32103}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!already allocated"}},
-		"its own health check's port":   {"PATCH", core + "/services/lb", `{"spec":{"ports":[{"port":80,"nodePort":32100}]}}`, 422, []string{`spec.ports[0].nodePort: Invalid value: 32100: provided port is already allocated`}},
+		"health checks at its own port": {"PATCH", core + "/services/np", `{"spec":{"healthCheckNodePort":30013}}`, 422, []string{"spec.healthCheckNodePort: Forbidden: field is immutable", "!already allocated"}},
+		"its own health check's port":   {"PATCH", core + "/services/lb", `{"spec":{"ports":[{"port":80,"nodePort":30010}]}}`, 422, []string{`spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated`}},
 		"another address that is taken": {"PATCH", core + "/services/plain", `{"spec":{"clusterIP":"10.96.0.1"}}`, 422, []string{`spec.clusterIPs[0]: Invalid value: [\"10.96.0.1\"]: may not change once set`, "!allocate"}},
 		"annotations that differ":       {"PATCH", core + "/services/plain", `{"metadata":{"annotations":{"service.kubernetes.io/topology-mode":"Auto","service.kubernetes.io/topology-aware-hints":"x"}}}`, 422, []string{"must match annotations[service.kubernetes.io/topology-aware-hints] when both are specified"}},
 		"a group with slashes":          {"POST", core + "/services", `{"apiVersion":"a/b/c","kind":"Service"}`, 400, []string{`the object provided is unrecognized (must be of type Service): unexpected GroupVersion string: a/b/c ({\"apiVersion\":`}},

@@ -6,9 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pintle.dev/auth"
 )
+
+// patience is how long a test waits for what the system does in its own time. It is far above what that takes, because
+// machines that run tests are busy; nothing waits for it unless something is broken.
+const patience = 2 * time.Minute
 
 // startTest starts a system in memory that ends with the test.
 func startTest(t *testing.T, c Config) *System {
