@@ -3,7 +3,6 @@ package pebble
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,7 +23,7 @@ func (b *Backend) Compact(ctx context.Context, through api.Revision) error {
 	defer leave()
 	b.horizon.Store(uint64(max(api.Revision(b.horizon.Load()), through)))
 	if err := b.compact(ctx, through); err != nil {
-		return fmt.Errorf("compact the store in %s: %w", b.dir, plain(err))
+		return b.readError("compact the store", err)
 	}
 	b.saveFloor()
 	return nil

@@ -37,7 +37,7 @@ func (b *Backend) Events(ctx context.Context, r api.Resource, after, through api
 		return nil, store.ErrExpired // what was read may have been compacted meanwhile
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read events of %s from %s: %w", r, b.dir, err)
+		return nil, b.readError(fmt.Sprintf("read events of %s", r), err)
 	}
 	return events, nil
 }

@@ -133,10 +133,10 @@ func (b *Backend) checkFloor(loaded api.Revision) error {
 	}
 	floor, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil {
-		return fmt.Errorf("the store in %s is damaged (%s holds %q, no revision): restore a backup into another directory with pintle restore", b.dir, name, text)
+		return &damageError{b.dir, fmt.Errorf("%s holds %q, no revision", name, text)}
 	}
 	if uint64(loaded) < floor {
-		return fmt.Errorf("the store in %s is damaged (it ends at revision %d and had reached %d: a log file is missing or cut short): restore a backup into another directory with pintle restore", b.dir, loaded, floor)
+		return &damageError{b.dir, fmt.Errorf("it ends at revision %d and had reached %d: a log file is missing or cut short", loaded, floor)}
 	}
 	b.floor = floor
 	return nil

@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +158,7 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          f,
 		Lock:                        b.lock,
-		FormatMajorVersion:          pebble.FormatWALSyncChunks,
+		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   1 << 20,
 		MemTableSize:                2 << 20,
 		MemTableStopWritesThreshold: 4,
@@ -175,7 +174,7 @@ func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: b.backgroundError,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			b.fail(fmt.Errorf("data in %s is damaged: %w", b.dir, i.Details))
+			b.fail(&damageError{b.dir, plain(i.Details)})
 		},
 		WALCreated: func(i pebble.WALCreateInfo) {
 			if i.Err == nil {
@@ -321,7 +320,7 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the data directory %s cannot be made (%w): choose another", dir, plain(err))
 	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, pebble.ErrDBNotPristine), strings.Contains(err.Error(), "object size mismatch"):
-		return fmt.Errorf("the store in %s is damaged (%w): restore a backup into another directory with pintle restore", dir, plain(err))
+		return &damageError{dir, plain(err)}
 	}
 	return fmt.Errorf("open the store in %s: %w", dir, plain(err))
 }
@@ -338,11 +337,6 @@ func (e plainError) Error() string {
 }
 
 var _ store.Backend = (*Backend)(nil)
-
-// damaged says that what was read makes no sense.
-func (b *Backend) damaged(key []byte, err error) error {
-	return fmt.Errorf("the store in %s is damaged (key %q: %w): restore a backup into another directory with pintle restore", b.dir, bytes.ToValidUTF8(key, []byte("?")), err)
-}
 
 // Drop durably forgets a resource.
 func (b *Backend) Drop(_ context.Context, r api.Resource, at api.Revision) error {

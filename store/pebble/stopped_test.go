@@ -1,0 +1,71 @@
+package pebble_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// TestStoppedDamage damages each file of a store that was closed: it is found when the store is opened, or nothing is lost.
+func TestStoppedDamage(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		reopen bool
+	}{{"its objects in the log", false}, {"its objects in tables", true}} {
+		mem := vfs.NewCrashableMem()
+		write20(t, mem).Close()
+		if c.reopen {
+			open(t, mem).Close()
+		}
+		found := 0
+		for _, name := range files(t, mem, "") {
+			for what, damaged := range damages(content(t, mem, name)) {
+				rev, ok := tryOpen(t, fmt.Sprintf("%s, %s %s", c.name, name, what), withFile(t, mem, name, damaged))
+				if !ok {
+					found++
+				} else if rev != 40 {
+					t.Errorf("%s, %s %s: revision %d and nothing is said", c.name, name, what, rev)
+				}
+			}
+			without := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+			if err := without.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+			if rev, ok := tryOpen(t, fmt.Sprintf("%s, without %s", c.name, name), without); !ok {
+				found++
+			} else if rev != 40 {
+				t.Errorf("%s, without %s: revision %d and nothing is said", c.name, name, rev)
+			}
+		}
+		if found < 30 {
+			t.Errorf("%s: only %d damages were noticed", c.name, found)
+		}
+	}
+}
+
+// damages are other bytes that a file may have in the place of its own.
+func damages(whole []byte) map[string][]byte {
+	rnd := rand.New(rand.NewPCG(1, uint64(len(whole))))
+	random := make([]byte, len(whole))
+	for i := range random {
+		random[i] = byte(rnd.Uint32())
+	}
+	m := map[string][]byte{
+		"replaced by random bytes": random,
+		"replaced by zeros":        make([]byte, len(whole)),
+		"emptied":                  nil,
+		"cut in half":              whole[:len(whole)/2],
+		"cut by a byte":            whole[:max(0, len(whole)-1)],
+		"with bytes after its end": append(slices.Clone(whole), random...),
+	}
+	for range min(8, len(whole)) {
+		bit := rnd.IntN(8 * len(whole))
+		flipped := slices.Clone(whole)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		m[fmt.Sprintf("with bit %d flipped", bit)] = flipped
+	}
+	return m
+}
