@@ -29,7 +29,9 @@ const graph = `
 	resource/...:   api object schema store webhook resource/...
 	auth:           api object store
 	admission:      api object store resource auth
-	server:         api object schema store client resource/... auth admission
+	server:         api object schema store client resource/... auth admission server/...
+	server/accept:  api
+	server/describe: api object resource/... server/accept
 
 	controller/...: api object client
 	scheduler/...:  api object client controller
@@ -37,7 +39,7 @@ const graph = `
 
 	cluster:        api object schema store/... client resource/... auth admission server controller/... scheduler/... node/...
 	bench:          auth
-	cli:            api auth bench client cluster node/... server store/...
+	cli:            api auth bench client cluster node/... server/... store/...
 	cmd/...:        cli
 `
 

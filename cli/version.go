@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pintle.dev/server"
+	"pintle.dev/server/describe"
 )
 
 func versionCommand() *cobra.Command {
@@ -16,7 +16,7 @@ func versionCommand() *cobra.Command {
 		Example: "  pintle version",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v := server.Version()
+			v := describe.Version()
 			build := "built"
 			if v.GitCommit != "" {
 				build += " of " + v.GitCommit[:min(12, len(v.GitCommit))]

@@ -14,6 +14,7 @@ import (
 	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
+	"pintle.dev/server/describe"
 )
 
 // fitsSchema reports that a configuration certainly has only fields that the schema declares, with values of their
@@ -52,16 +53,11 @@ func typedModel(d *resource.Definition, v *resource.Version) (typed.ParseableTyp
 	if !d.Custom {
 		return typedBuiltin(v.Model)
 	}
-	described, err := customSchemas(d, v)
+	name, docs, err := describe.CustomModel(d, v)
 	if err != nil {
 		return typed.ParseableType{}, err
 	}
-	docs, err := schemas.Closure(objectMetaModel)
-	if err != nil {
-		return typed.ParseableType{}, err
-	}
-	docs[modelName(d, v)] = described[modelName(d, v)]
-	return typedOf(modelName(d, v), docs)
+	return typedOf(name, docs)
 }
 
 func typedBuiltin(name string) (typed.ParseableType, error) {

@@ -319,7 +319,7 @@ func benchWidget(name string) string {
 
 // declare creates a CustomResourceDefinition and serves the kind that it declares: what is written must find its
 // definition in the store.
-func declare(b *testing.B, s *Server, source string) {
+func declare(b testing.TB, s *Server, source string) {
 	a := ask(b, s, "POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions", source)
 	if a.code != 201 {
 		b.Fatal(a.body)

@@ -16,6 +16,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/object"
+	"pintle.dev/server/accept"
 )
 
 const (
@@ -159,9 +160,9 @@ func mediaType(s string, strict bool) string {
 // jsonBody is the body as JSON. Types that the resource does not take are upstream's 415.
 func (q *request) jsonBody() ([]byte, error) {
 	switch q.ContentType {
-	case "", typeJSON:
+	case "", accept.TypeJSON:
 		return q.Body, nil
-	case typeYAML:
+	case accept.TypeYAML:
 		b, err := object.FromYAML(q.Body)
 		if err != nil {
 			return nil, api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(q.Body))
@@ -175,5 +176,5 @@ func (q *request) jsonBody() ([]byte, error) {
 func errBodyType() error {
 	return api.NewError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
 		"the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
-		typeJSON, typeYAML, typeProtobuf)
+		accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf)
 }

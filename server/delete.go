@@ -17,6 +17,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 	"pintle.dev/store"
 )
 
@@ -58,14 +59,14 @@ func (q *request) deleteOptions() (*metav1.DeleteOptions, error) {
 func (q *request) decodeDeleteOptions(o *metav1.DeleteOptions) error {
 	data := q.Body
 	switch q.ContentType {
-	case typeYAML:
+	case accept.TypeYAML:
 		var err error
 		if data, err = object.FromYAML(data); err != nil {
 			return api.BadRequest("%s", err)
 		}
-	case typeProtobuf:
+	case accept.TypeProtobuf:
 		return decodeProtobuf(data, o)
-	case "", typeJSON:
+	case "", accept.TypeJSON:
 	default:
 		return errBodyType()
 	}

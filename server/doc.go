@@ -13,8 +13,7 @@
 //	     | what is answered and not kept (question.go)
 //	  -> respond.go, which splices stored bytes to the wire (render.go has them in the version asked for, conversions.go
 //	     converts them by webhook ahead), or table.go, protobuf.go
-//	ServeHTTP -> health.go -> discovery*.go, openapi*.go, version.go: what describes the API, made from the registry and
-//	  kept until it changes (cached.go)
+//	ServeHTTP -> health.go -> package describe: discovery, OpenAPI and the version
 //
 // Callers in the same process enter at Handle with their own identity.
 //

@@ -13,6 +13,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // Event types of the watch protocol.
@@ -230,7 +231,7 @@ const frameHorizon = 4096
 // append appends one event.
 func (fw *frameWriter) append(dst []byte, typ string, e *api.Event, columns bool) ([]byte, error) {
 	rec, s, q, f := e.Record(), fw.x.s, fw.q, fw.x.form
-	if f.media == mediaProtobuf {
+	if f.media == accept.Protobuf {
 		return s.appendProtobufFrame(dst, q, f, typ, e)
 	}
 	dst = append(append(append(dst, `{"type":"`...), typ...), `","object":`...)
@@ -259,7 +260,7 @@ func (fw *frameWriter) bookmark(rev api.Revision, end bool) {
 	case asMetadata, asMetadataList:
 		kind, version = "PartialObjectMetadata", "meta.k8s.io/"+f.version
 	}
-	if f.media == mediaProtobuf {
+	if f.media == accept.Protobuf {
 		fw.pending, fw.err = appendProtobufBookmark(fw.gathered(), fw.q, f, rev, end)
 		return
 	}
@@ -299,7 +300,7 @@ func (fw *frameWriter) failure(err error) {
 		fw.err = fmt.Errorf("encoding a status: %w", jerr)
 		return
 	}
-	if fw.x.form.media == mediaProtobuf {
+	if fw.x.form.media == accept.Protobuf {
 		fw.pending, fw.err = appendProtobufFailure(fw.gathered(), &st)
 		return
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/api"
+	"pintle.dev/server/describe"
 )
 
 // Check is a named condition of the server's health.
@@ -140,10 +142,24 @@ func (x *exchange) path(user *api.User) error {
 	if p == "/" || p == "/index.html" {
 		return x.writeObject(http.StatusOK, metav1.RootPaths{Paths: s.paths()})
 	}
-	if head == "version" && rest != "" {
-		return errPage
+	return x.serveDocument()
+}
+
+// serveDocument answers what describes the API: discovery, OpenAPI and the version.
+func (x *exchange) serveDocument() error {
+	x.code = http.StatusOK
+	err := x.s.documents.Serve(x.w, x.r)
+	if err == nil {
+		return nil
 	}
-	return x.serveDocument(head)
+	x.code = 0
+	switch {
+	case errors.Is(err, describe.ErrPage):
+		return errPage
+	case errors.Is(err, describe.ErrVersion):
+		return errNoResource()
+	}
+	return err
 }
 
 // paths are all that is served beside resources, in order.

@@ -9,6 +9,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin"
+	"pintle.dev/server/accept"
 )
 
 // TestMalformed: whatever is sent to whatever decodes it gets a 4xx (W5).
@@ -24,7 +25,7 @@ func TestMalformed(t *testing.T) {
 		`{"metadata":{"creationTimestamp":"yesterday"}}`, `{"data":{"a":1e999}}`, `{"preconditions":5}`, `{"gracePeriodSeconds":"x"}`,
 	}
 	types := []string{
-		typeJSON, typeYAML, typeProtobuf, "application/merge-patch+json", "application/json-patch+json",
+		accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf, "application/merge-patch+json", "application/json-patch+json",
 		"application/strategic-merge-patch+json", "application/apply-patch+yaml", "text/plain", ";;;", "",
 	}
 	for _, request := range []string{"POST " + base, "PUT " + base + "/c", "PATCH " + base + "/c", "DELETE " + base + "/nope"} {

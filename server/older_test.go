@@ -12,6 +12,8 @@ import (
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"pintle.dev/server/accept"
 )
 
 const (
@@ -83,11 +85,11 @@ func TestOlderVersionsInProtobuf(t *testing.T) {
 		t.Fatal(err)
 	}
 	const path = "/apis/apps/v1beta1/namespaces/default/deployments"
-	want(t, s, 201, "POST "+path, string(appendUnknown(nil, "apps/v1beta1", "Deployment", raw)), "Content-Type: "+typeProtobuf,
+	want(t, s, 201, "POST "+path, string(appendUnknown(nil, "apps/v1beta1", "Deployment", raw)), "Content-Type: "+accept.TypeProtobuf,
 		`"revisionHistoryLimit":2`, `"rollbackTo":{"revision":5}`, `"matchLabels":{"a":"b"}`)
 	read := func(request string, into interface{ Unmarshal([]byte) error }) {
 		t.Helper()
-		a := want(t, s, 200, request, "", "Accept: "+typeProtobuf)
+		a := want(t, s, 200, request, "", "Accept: "+accept.TypeProtobuf)
 		var u runtime.Unknown
 		if err := u.Unmarshal([]byte(strings.TrimPrefix(a.body, string(protobufMagic)))); err != nil {
 			t.Fatal(err)
@@ -106,7 +108,7 @@ func TestOlderVersionsInProtobuf(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw = bytes.Replace(raw, []byte("123457"), []byte("1e2000"), 1) // of which upstream's library would make a number
-	want(t, s, 400, "POST "+path, string(appendUnknown(nil, "apps/v1beta1", "Deployment", raw)), "Content-Type: "+typeProtobuf,
+	want(t, s, 400, "POST "+path, string(appendUnknown(nil, "apps/v1beta1", "Deployment", raw)), "Content-Type: "+accept.TypeProtobuf,
 		"the exponent must be between -999 and 999")
 	var scale extensionsv1beta1.Scale
 	if read("GET "+olderPath+"/d/scale", &scale); scale.Spec.Replicas != 1 || scale.Status.TargetSelector != "a=b" || scale.Status.Selector["a"] != "b" {

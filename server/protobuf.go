@@ -11,6 +11,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // Protobuf, as the API uses it: "k8s\0", then a runtime.Unknown that holds an object's apiVersion, kind and message.
@@ -46,7 +47,7 @@ func (q *request) message(f form, rec *api.Record, rev api.Revision) ([]byte, er
 		return q.partialMessage(rec, rev)
 	}
 	if _, own := q.v.Codec.(resource.MessageCodec); !own && !q.v.Storage && !q.v.AsStored {
-		return nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
+		return nil, accept.Only(accept.TypeJSON, accept.TypeYAML)
 	}
 	b, err := q.s.appendObject(nil, q.d, q.v, rec, rev, false)
 	if err != nil {
@@ -101,7 +102,7 @@ func (q *request) readMessage(data []byte) (protoMessage, *metav1.ObjectMeta, er
 	}
 	m, ok := o.Value.(protoMessage)
 	if !ok {
-		return nil, nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
+		return nil, nil, accept.Only(accept.TypeJSON, accept.TypeYAML)
 	}
 	return m, o.Meta, nil
 }
@@ -191,7 +192,7 @@ func protobufObject(o any) ([]byte, error) {
 	m, ok := o.(protoMessage)
 	t, typed := o.(runtime.Object)
 	if !ok || !typed {
-		return nil, notAcceptable("only the following media types are accepted: " + typeJSON + ", " + typeYAML)
+		return nil, accept.Only(accept.TypeJSON, accept.TypeYAML)
 	}
 	raw, err := m.Marshal()
 	if err != nil {

@@ -18,10 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pintle.dev/api"
+	"pintle.dev/server/accept"
 )
-
-// gzipAbove is the size in bytes from which answers are compressed for clients that ask for it: upstream's.
-const gzipAbove = 128 << 10
 
 // chunkSize is how much of a list is gathered before it goes out, in bytes: each write of HTTP/2 costs two changes of
 // goroutine, which below this size show.
@@ -32,7 +30,7 @@ var (
 	headerNoCache = []string{"no-cache, private"}
 	headerGzip    = []string{"gzip"}
 	headerVary    = []string{"Accept-Encoding"}
-	headerTypes   = [...][]string{{typeJSON}, {typeYAML}, {typeProtobuf}}
+	headerTypes   = [...][]string{{accept.TypeJSON}, {accept.TypeYAML}, {accept.TypeProtobuf}}
 )
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -106,7 +104,7 @@ func (b *body) flush() {
 
 // close sends the rest. An error is the connection's: there is nobody left to tell.
 func (b *body) close() error {
-	if !b.sent && (!b.gzip || len(b.buf) < gzipAbove) {
+	if !b.sent && (!b.gzip || len(b.buf) < accept.GzipAbove) {
 		b.w.Header()["Content-Length"] = []string{strconv.Itoa(len(b.buf))}
 		b.w.WriteHeader(b.code)
 		_, err := b.w.Write(b.buf)
@@ -182,13 +180,13 @@ func (x *exchange) writeRecord(q *request, code int, rec *api.Record) error {
 func (x *exchange) send(code int, buf *[]byte) error {
 	b := *buf
 	switch {
-	case x.form.media == mediaYAML:
+	case x.form.media == accept.YAML:
 		y, err := yaml.JSONToYAML(b)
 		if err != nil {
 			return fmt.Errorf("writing YAML: %w", err)
 		}
 		b = y
-	case x.form.media == mediaJSON && x.pretty():
+	case x.form.media == accept.JSON && x.pretty():
 		var out bytes.Buffer
 		if err := json.Indent(&out, b, "", "  "); err != nil {
 			return fmt.Errorf("indenting JSON: %w", err)
@@ -200,27 +198,15 @@ func (x *exchange) send(code int, buf *[]byte) error {
 	return out.close()
 }
 
-// pretty reports whether a person reads the answer: by the query, by Accept, or, as upstream guesses, by the client.
-func (x *exchange) pretty() bool {
-	if x.form.pretty {
-		return true
-	}
-	if strings.Contains(x.r.URL.RawQuery, "pretty") {
-		if p := x.r.URL.Query().Get("pretty"); p != "" {
-			on, err := strconv.ParseBool(p)
-			return on && err == nil
-		}
-	}
-	ua := x.r.UserAgent()
-	return strings.HasPrefix(ua, "curl") || strings.HasPrefix(ua, "Wget") || strings.HasPrefix(ua, "Mozilla/5.0")
-}
+// pretty reports whether a person reads the answer: by Accept, by the query, or, as upstream guesses, by the client.
+func (x *exchange) pretty() bool { return x.form.pretty || accept.Pretty(x.r) }
 
 // appendRecord appends an object in the shape that was asked for.
 func (x *exchange) appendRecord(dst []byte, q *request, rec *api.Record) ([]byte, error) {
 	switch {
 	case x.form.shape == asMetadataList:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%s)", q.upstreamType(q.kind())))
-	case x.form.media == mediaProtobuf:
+		return dst, accept.NotAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%s)", q.upstreamType(q.kind())))
+	case x.form.media == accept.Protobuf:
 		return x.s.appendProtobuf(dst, q, x.form, rec)
 	case x.form.shape == asTable:
 		return x.s.appendTable(dst, q, x.form, &api.RecordList{Records: []*api.Record{rec}, Revision: rec.Revision()}, nil)
@@ -241,7 +227,7 @@ func (s *Server) appendPartial(dst []byte, q *request, f form, rec *api.Record, 
 func (x *exchange) writeList(q *request, code int, l *api.RecordList) error {
 	buf := takeBuffer()
 	defer func() { giveBuffer(buf) }()
-	if x.form.media != mediaJSON || x.pretty() {
+	if x.form.media != accept.JSON || x.pretty() {
 		b, err := x.appendList((*buf)[:0], q, l, nil)
 		*buf = b
 		if err != nil {
@@ -280,8 +266,8 @@ func (q *request) upstreamType(kind string) string {
 func (x *exchange) appendList(dst []byte, q *request, l *api.RecordList, out *body) ([]byte, error) {
 	switch {
 	case x.form.shape == asMetadata:
-		return dst, notAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (%s)", q.upstreamType(q.listKind())))
-	case x.form.media == mediaProtobuf:
+		return dst, accept.NotAcceptable(fmt.Sprintf("you requested PartialObjectMetadata, but the requested object is a list (%s)", q.upstreamType(q.listKind())))
+	case x.form.media == accept.Protobuf:
 		return x.s.appendProtobufList(dst, q, x.form, l)
 	case x.form.shape == asTable:
 		return x.s.appendTable(dst, q, x.form, l, out)
@@ -350,7 +336,7 @@ func (x *exchange) writeObject(code int, o any) error {
 	if err != nil {
 		return fmt.Errorf("writing %T: %w", o, err)
 	}
-	if x.form.media == mediaProtobuf {
+	if x.form.media == accept.Protobuf {
 		if b, err = protobufObject(o); err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ import (
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/rules"
 	"pintle.dev/resource/builtin/schemas"
+	"pintle.dev/server/accept"
 )
 
 // scale reads and writes the number of replicas of an object as a Scale: of autoscaling/v1, or of the version's own group.
@@ -162,6 +163,8 @@ func kindOfScale(sub *resource.Subresource) schema.GroupVersionKind {
 	return scaleKind
 }
 
+const scaleModel = "io.k8s.api.autoscaling.v1.Scale"
+
 var scaleKind = autoscalingv1.SchemeGroupVersion.WithKind("Scale")
 
 // appliedScale is the Scale that an apply makes of the present one, and who owns what of the object then.
@@ -240,7 +243,7 @@ func (q *request) readScale(have, want runtime.Object, kind schema.GroupVersionK
 	if q.Verb == api.Patch {
 		return q.patchScale(have, want, kind)
 	}
-	if q.Object == nil && q.ContentType == typeProtobuf {
+	if q.Object == nil && q.ContentType == accept.TypeProtobuf {
 		return q.decodeMessage(q.Body, kind.Kind, want)
 	}
 	data, err := q.scaleBody()

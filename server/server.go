@@ -11,6 +11,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/describe"
 	"pintle.dev/store"
 )
 
@@ -72,8 +73,7 @@ type Server struct {
 	Config
 	frames    frames
 	converted conversions
-	discovery *Discovery
-	openapi   *OpenAPI
+	documents *describe.Documents
 	metrics   *metrics
 	reads     semaphore
 	writes    semaphore
@@ -114,7 +114,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.frames.budget = c.FrameBudget
 	s.converted.budget = c.ConvertBudget
-	s.discovery, s.openapi = NewDiscovery(c.Registry), NewOpenAPI(c.Registry)
+	s.documents = describe.New(c.Registry)
 	s.metrics = newMetrics(s)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pintle.dev/api"
+	"pintle.dev/server/accept"
 )
 
 // TestSlowBody: a client that stops in the middle of a body gets an answer and holds nothing, over either protocol.
@@ -32,7 +33,7 @@ func TestSlowBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.Header.Set("Content-Type", typeJSON)
+		q.Header.Set("Content-Type", accept.TypeJSON)
 		resp, err := srv.Client().Do(q)
 		if err != nil {
 			t.Fatalf("HTTP/%d: %v", protocol, err)

@@ -10,6 +10,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // subresource answers a request for a part of an object, or for something that is done with it.
@@ -186,7 +187,7 @@ func (q *request) decodeBody(sub *resource.Subresource) (any, error) {
 		}
 		return body, q.decodeInto(data, sub.Kind, body)
 	}
-	if q.ContentType == typeProtobuf {
+	if q.ContentType == accept.TypeProtobuf {
 		return body, q.decodeMessage(q.Body, sub.Kind, body)
 	}
 	data, err := q.jsonBody()

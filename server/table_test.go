@@ -10,6 +10,7 @@ import (
 
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin"
+	"pintle.dev/server/accept"
 )
 
 const acceptTable = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -214,12 +215,12 @@ func TestMetadataAsProtobuf(t *testing.T) {
 		if !strings.HasSuffix(request, "/a") {
 			shape = "PartialObjectMetadataList"
 		}
-		a := want(t, s, 200, request, "", "Accept: "+typeProtobuf+";as="+shape+";g=meta.k8s.io;v=v1", kind, "meta.k8s.io/v1")
+		a := want(t, s, 200, request, "", "Accept: "+accept.TypeProtobuf+";as="+shape+";g=meta.k8s.io;v=v1", kind, "meta.k8s.io/v1")
 		if strings.Contains(a.body, "hidden") || strings.Contains(a.body, "ConfigMap") {
 			t.Errorf("%s: %q", request, a.body)
 		}
 	}
-	a := want(t, s, 200, "GET "+maps+"/a", "", "Accept: "+typeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+	a := want(t, s, 200, "GET "+maps+"/a", "", "Accept: "+accept.TypeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
 	u, err := unwrap([]byte(a.body))
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +229,6 @@ func TestMetadataAsProtobuf(t *testing.T) {
 	if err := p.Unmarshal(u.Raw); err != nil || p.Name != "a" || p.Labels["k"] != "v" || len(p.ManagedFields) != 1 {
 		t.Errorf("%v: %+v", err, p)
 	}
-	want(t, s, 406, "GET "+maps+"/a", "", "Accept: "+typeProtobuf+";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", "is not a list (*core.ConfigMap)")
-	want(t, s, 406, "GET "+maps, "", "Accept: "+typeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "is a list (*core.ConfigMapList)")
+	want(t, s, 406, "GET "+maps+"/a", "", "Accept: "+accept.TypeProtobuf+";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", "is not a list (*core.ConfigMap)")
+	want(t, s, 406, "GET "+maps, "", "Accept: "+accept.TypeProtobuf+";as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "is a list (*core.ConfigMapList)")
 }

@@ -11,6 +11,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 	"pintle.dev/store"
 )
 
@@ -198,7 +199,7 @@ func (x *exchange) stream(q *request, resp *api.Response) error {
 	st := resp.Watch
 	o, err := parseListOptions(q.d, q.v, q.Query, true)
 	if err == nil && x.form.shape == asTable && o.initial != nil && *o.initial && !q.d.Custom {
-		err = notAcceptable("only the following media types are accepted: " + endpoint{}.accepted())
+		err = accept.Only(accept.All()...)
 	}
 	if err != nil {
 		st.Close()
@@ -210,8 +211,8 @@ func (x *exchange) stream(q *request, resp *api.Response) error {
 	h := x.w.Header()
 	addWarnings(h, resp.Warnings)
 	h["Content-Type"] = headerTypes[x.form.media]
-	if x.form.media == mediaProtobuf {
-		h.Set("Content-Type", typeProtobuf+";stream=watch")
+	if x.form.media == accept.Protobuf {
+		h.Set("Content-Type", accept.TypeProtobuf+";stream=watch")
 	}
 	x.rest = func() {
 		defer st.Close()

@@ -17,6 +17,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 	"pintle.dev/store"
 )
 
@@ -71,7 +72,7 @@ func (q *request) newObject() (*resource.Object, error) {
 	if q.Object != nil {
 		return q.givenObject()
 	}
-	if q.ContentType == typeProtobuf && !q.d.Custom {
+	if q.ContentType == accept.TypeProtobuf && !q.d.Custom {
 		return q.protobufObject()
 	}
 	data, err := q.jsonBody()
@@ -90,7 +91,7 @@ func (q *request) newObject() (*resource.Object, error) {
 
 // yamlProblems is what strict field validation finds in a YAML body before it is JSON: keys that come twice.
 func (q *request) yamlProblems() []string {
-	if q.ContentType != typeYAML || q.options.validation == metav1.FieldValidationIgnore {
+	if q.ContentType != accept.TypeYAML || q.options.validation == metav1.FieldValidationIgnore {
 		return nil
 	}
 	if err := object.CheckYAML(q.Body); err != nil {

@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"crypto/sha512"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
+
+	"pintle.dev/server/accept"
 )
 
 // cachedDocument is a body that does not change, with the tag by which clients know that.
@@ -39,15 +41,13 @@ func (d *cachedDocument) serve(w http.ResponseWriter, r *http.Request, f discove
 // error.
 func writeWhole(w http.ResponseWriter, r *http.Request, body []byte) {
 	h := w.Header()
-	if len(body) > gzipAbove && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if len(body) > accept.GzipAbove && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
-		z := gzips.Get().(*gzip.Writer)
-		z.Reset(w)
-		_, _ = z.Write(body)
-		_ = z.Close()
-		z.Reset(nil)
-		gzips.Put(z)
+		if z, err := gzip.NewWriterLevel(w, gzip.BestSpeed); err == nil { // the level is a valid one
+			_, _ = z.Write(body)
+			_ = z.Close()
+		}
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -1,10 +1,11 @@
-package server
+package describe
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func customDefinition(t testing.TB, source string) *resource.Definition {
 // discoveryClient is client-go's discovery of a server of the built-in kinds and CronTab.
 func discoveryClient(t *testing.T, reg *resource.Registry) *discovery.DiscoveryClient {
 	t.Helper()
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	c, err := discovery.NewDiscoveryClientForConfig(&rest.Config{Host: h.URL})
@@ -202,8 +203,8 @@ func (d openAPIDoc) operations(t *testing.T) map[string]openAPIOperation {
 
 func openAPIDocOf(t *testing.T, reg *resource.Registry, name string) openAPIDoc {
 	t.Helper()
-	s := open(t, func(c *Config) { c.Registry = reg })
-	a := ask(t, s, "GET /openapi/v3/"+name, "")
+	s := serve(reg)
+	a := ask(t, s, "GET /openapi/v3/"+name)
 	var doc openAPIDoc
 	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || a.code != 200 {
 		t.Fatalf("%s: %d %v", name, a.code, err)
@@ -270,13 +271,18 @@ func TestOpenAPIAgainstUpstream(t *testing.T) {
 
 // openAPIExpected reports whether an upstream operation is one of a kind that is served here.
 func openAPIExpected(reg *resource.Registry, name, at string) bool {
-	_, path, _ := strings.Cut(at, " ")
-	p, ok := parsePath(path)
-	if !ok || p.Watch || p.Resource == "" {
+	_, operation, _ := strings.Cut(at, " ")
+	rest, ok := strings.CutPrefix(operation, "/"+name+"/")
+	if !ok || strings.HasPrefix(rest, "watch/") {
 		return false
 	}
-	d, _ := reg.Lookup(p.Group, p.Version, p.Resource)
-	return d != nil && p.Subresource != "proxy" && p.Subresource != "proxy/{path}" && p.Subresource != "ephemeralcontainers"
+	parts := strings.Split(strings.TrimPrefix(rest, "namespaces/{namespace}/"), "/")
+	group, version := strings.TrimPrefix(path.Dir(name), "apis/"), path.Base(name)
+	if group == "api" {
+		group = ""
+	}
+	d, _ := reg.Lookup(group, version, parts[0])
+	return d != nil && (len(parts) < 3 || parts[2] != "proxy" && parts[2] != "ephemeralcontainers")
 }
 
 func compareSchemas(t *testing.T, doc, upstream openAPIDoc) {
@@ -337,18 +343,18 @@ func reference(s map[string]any) string {
 // TestOpenAPIDocumentsAreWhole checks that every reference of every document resolves.
 func TestOpenAPIDocumentsAreWhole(t *testing.T) {
 	reg := resource.NewRegistry(append(builtin.All(), customDefinition(t, cronTab))...)
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	var index struct {
 		Paths map[string]struct{ ServerRelativeURL string }
 	}
-	if err := json.Unmarshal([]byte(ask(t, s, "GET /openapi/v3", "").body), &index); err != nil {
+	if err := json.Unmarshal([]byte(ask(t, s, "GET /openapi/v3").body), &index); err != nil {
 		t.Fatal(err)
 	}
 	if len(index.Paths) < 7 {
 		t.Errorf("index: %v", index.Paths)
 	}
 	for name, p := range index.Paths {
-		a := ask(t, s, "GET "+p.ServerRelativeURL, "")
+		a := ask(t, s, "GET "+p.ServerRelativeURL)
 		if a.code != 200 || a.header.Get("Cache-Control") != "public, immutable" {
 			t.Errorf("%s: %d %v", name, a.code, a.header)
 		}
@@ -366,45 +372,45 @@ func TestOpenAPIDocumentsAreWhole(t *testing.T) {
 
 func TestOpenAPICaching(t *testing.T) {
 	reg := resource.NewRegistry(builtin.All()...)
-	s := open(t, func(c *Config) { c.Registry = reg })
-	core := ask(t, s, "GET /openapi/v3/api/v1", "")
+	s := serve(reg)
+	core := ask(t, s, "GET /openapi/v3/api/v1")
 	tag := core.header.Get("ETag")
 	if core.code != 200 || tag == "" || core.header.Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %v", core.code, core.header)
 	}
-	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "If-None-Match: "+tag); a.code != 304 || a.body != "" {
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "If-None-Match: "+tag); a.code != 304 || a.body != "" {
 		t.Errorf("same tag: %d", a.code)
 	}
-	if a := ask(t, s, "GET /openapi/v3/api/v1?hash=OLD", ""); a.code != 301 || a.header.Get("Location") != "/openapi/v3/api/v1?hash="+strings.Trim(tag, `"`) {
+	if a := ask(t, s, "GET /openapi/v3/api/v1?hash=OLD"); a.code != 301 || a.header.Get("Location") != "/openapi/v3/api/v1?hash="+strings.Trim(tag, `"`) {
 		t.Errorf("old hash: %d %v", a.code, a.header)
 	}
-	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "Accept-Encoding: gzip"); a.header.Get("Content-Encoding") != "gzip" || len(a.body) > len(core.body)/3 {
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "Accept-Encoding: gzip"); a.header.Get("Content-Encoding") != "gzip" || len(a.body) > len(core.body)/3 {
 		t.Errorf("compressed: %v, %d of %d bytes", a.header, len(a.body), len(core.body))
 	}
-	if a := ask(t, s, "GET /openapi/v3/api/v1", "", "Accept: application/xml"); a.code != 406 {
+	if a := ask(t, s, "GET /openapi/v3/api/v1", "Accept: application/xml"); a.code != 406 {
 		t.Errorf("XML: %d", a.code)
 	}
-	if a := ask(t, s, "GET /openapi/v3/api/v1?hash="+strings.Trim(tag, `"`), ""); a.code != 200 || a.header.Get("Cache-Control") != "public, immutable" || a.header.Get("Expires") == "" || a.header.Get("Vary") != "Accept" {
+	if a := ask(t, s, "GET /openapi/v3/api/v1?hash="+strings.Trim(tag, `"`)); a.code != 200 || a.header.Get("Cache-Control") != "public, immutable" || a.header.Get("Expires") == "" || a.header.Get("Vary") != "Accept" {
 		t.Errorf("with the hash: %d %v", a.code, a.header)
 	}
-	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); a.code != 404 {
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1"); a.code != 404 {
 		t.Errorf("unknown: %d", a.code)
 	}
 	before := s.openapi.document("api/v1")
-	index := ask(t, s, "GET /openapi/v3", "").header.Get("ETag")
+	index := ask(t, s, "GET /openapi/v3").header.Get("ETag")
 	reg.Put(customDefinition(t, cronTab))
-	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); a.code != 200 || !strings.Contains(a.body, "com.example.v1.CronTab") {
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1"); a.code != 200 || !strings.Contains(a.body, "com.example.v1.CronTab") {
 		t.Errorf("a new CRD: %d", a.code)
 	}
 	if s.openapi.document("api/v1") != before {
 		t.Error("a new CRD made the document of another group anew")
 	}
-	if ask(t, s, "GET /openapi/v3", "").header.Get("ETag") == index {
+	if ask(t, s, "GET /openapi/v3").header.Get("ETag") == index {
 		t.Error("a new CRD left the index as it was")
 	}
 	custom := s.openapi.document("apis/example.com/v1").hash
 	reg.Put(customDefinition(t, strings.Replace(cronTab, "when to run", "when it runs", 1)))
-	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1", ""); !strings.Contains(a.body, "when it runs") || s.openapi.document("apis/example.com/v1").hash == custom {
+	if a := ask(t, s, "GET /openapi/v3/apis/example.com/v1"); !strings.Contains(a.body, "when it runs") || s.openapi.document("apis/example.com/v1").hash == custom {
 		t.Error("a changed description is not shown")
 	}
 }

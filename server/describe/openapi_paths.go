@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
+	"pintle.dev/server/accept"
 )
 
 // The models that requests and answers use beside the kinds themselves.
@@ -397,14 +398,14 @@ func (r *route) use(model string) map[string]string {
 func (r *route) answer(description, model string, watch bool) content {
 	c := content{Description: description, Content: map[string]mediaBody{}}
 	body := mediaBody{Schema: r.use(model)}
-	c.Content[typeJSON], c.Content[typeYAML] = body, body
+	c.Content[accept.TypeJSON], c.Content[accept.TypeYAML] = body, body
 	if watch {
-		c.Content[typeJSON+";stream=watch"] = body
+		c.Content[accept.TypeJSON+";stream=watch"] = body
 	}
 	if !r.def.Custom {
-		c.Content[typeProtobuf] = body
+		c.Content[accept.TypeProtobuf] = body
 		if watch {
-			c.Content[typeProtobuf+";stream=watch"] = body
+			c.Content[accept.TypeProtobuf+";stream=watch"] = body
 		}
 	}
 	return c
@@ -413,7 +414,7 @@ func (r *route) answer(description, model string, watch bool) content {
 func (r *route) body(model string) *content {
 	body := mediaBody{Schema: r.use(model)}
 	if r.def.Custom {
-		return &content{Content: map[string]mediaBody{typeJSON: body, typeYAML: body}}
+		return &content{Content: map[string]mediaBody{accept.TypeJSON: body, accept.TypeYAML: body}}
 	}
 	return &content{Content: map[string]mediaBody{"*/*": body}}
 }

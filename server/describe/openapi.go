@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"container/list"
@@ -18,6 +18,7 @@ import (
 	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
+	"pintle.dev/server/accept"
 )
 
 // OpenAPI serves the description of everything the registry serves: of OpenAPI v3 an index at /openapi/v3 and one document
@@ -79,7 +80,7 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, ok := strings.CutPrefix(r.URL.Path, openAPIPrefix)
 	if !ok {
-		return errPage
+		return ErrPage
 	}
 	if name == "" {
 		return o.serveIndex(w, r)
@@ -87,7 +88,7 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 	name = strings.TrimPrefix(name, "/")
 	doc := o.document(name)
 	if doc == nil {
-		return errPage
+		return ErrPage
 	}
 	h := w.Header()
 	h.Set("Vary", "Accept")
@@ -119,7 +120,7 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Content-Type", [...]string{typeJSON, typeProtoV3}[form])
+	h.Set("Content-Type", [...]string{accept.TypeJSON, typeProtoV3}[form])
 	writePieces(w, r, pieces)
 	return nil
 }
@@ -526,24 +527,4 @@ func (c *pieceCache) drop(k *openAPIKind) {
 // withKind adds the extension that says of which kind a schema is.
 func withKind(doc []byte, group, version, kind string) []byte {
 	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":%q,"kind":%q,"version":%q}]}`, group, kind, version)
-}
-
-// serveDocument answers what describes the API: discovery, OpenAPI and the version. head is the path's first part.
-func (x *exchange) serveDocument(head string) error {
-	x.code = http.StatusOK
-	var err error
-	switch head {
-	case "api", "apis":
-		err = x.s.discovery.Serve(x.w, x.r)
-	case "openapi":
-		err = x.s.openapi.Serve(x.w, x.r)
-	case "version":
-		err = serveVersion(x.w, x.r)
-	default:
-		err = errPage
-	}
-	if err != nil {
-		x.code = 0
-	}
-	return err
 }

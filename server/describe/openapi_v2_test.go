@@ -1,9 +1,11 @@
-package server
+package describe
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -77,9 +79,9 @@ func (d *openAPIV2Doc) resolve() {
 	}
 }
 
-func documentV2(t *testing.T, s *Server) (text string, doc openAPIV2Doc) {
+func documentV2(t *testing.T, s http.Handler) (text string, doc openAPIV2Doc) {
 	t.Helper()
-	a := ask(t, s, "GET /openapi/v2", "")
+	a := ask(t, s, "GET /openapi/v2")
 	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || a.code != 200 {
 		t.Fatalf("%d %v", a.code, err)
 	}
@@ -100,14 +102,14 @@ var sameYAML = protocmp.FilterField(&openapi_v2.Any{}, "yaml", cmp.Comparer(func
 // TestOpenAPIV2Protobuf holds the protobuf form against what upstream's own parser makes of the JSON form.
 func TestOpenAPIV2Protobuf(t *testing.T) {
 	reg := resource.NewRegistry(append(someKinds("configmaps", "leases"), customDefinition(t, richCRD))...)
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	text, _ := documentV2(t, s)
 	want, err := openapi_v2.ParseDocument([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, accept := range []string{protoV2Accept, strings.Replace(protoV2Accept, "v2@", "v2.", 1)} {
-		a := ask(t, s, "GET /openapi/v2", "", accept)
+		a := ask(t, s, "GET /openapi/v2", accept)
 		if typ := a.header.Get("Content-Type"); a.code != 200 || typ != "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" {
 			t.Fatalf("%s: %d %s", accept, a.code, typ)
 		}
@@ -198,7 +200,7 @@ func TestOpenAPIV2Custom(t *testing.T) {
 		if err := json.Unmarshal(b, &want); err != nil {
 			t.Fatal(err)
 		}
-		_, got := documentV2(t, open(t, func(c *Config) { c.Registry = resource.NewRegistry(def) }))
+		_, got := documentV2(t, serve(resource.NewRegistry(def)))
 		want.resolve()
 		got.resolve()
 		for _, d := range want.Definitions {
@@ -219,7 +221,7 @@ func TestOpenAPIV2Custom(t *testing.T) {
 
 func TestOpenAPIV2Document(t *testing.T) {
 	reg := resource.NewRegistry(builtin.All()...)
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	text, doc := documentV2(t, s)
 	// The names of shared parameters hash what they say: these are upstream's.
 	for _, name := range []string{"allowWatchBookmarks-HC2hJt-J", "body-2Y1dVQaQ", "namespace-vgWSWtn3", "pretty-tJGM1-ng", "command-Py3eQybp"} {
@@ -260,9 +262,9 @@ func TestOpenAPIV2Document(t *testing.T) {
 // TestOpenAPIV2Incremental checks that a new CRD costs its own description and nothing else.
 func TestOpenAPIV2Incremental(t *testing.T) {
 	reg := resource.NewRegistry(append(someKinds("configmaps"), customDefinition(t, cronTab))...)
-	s := open(t, func(c *Config) { c.Registry = reg })
-	first := ask(t, s, "GET /openapi/v2", "")
-	if a := ask(t, s, "GET /openapi/v2", "", "If-None-Match: W/\"x\", "+first.header.Get("ETag")); a.code != 304 || a.body != "" || a.header.Get("ETag") != first.header.Get("ETag") {
+	s := serve(reg)
+	first := ask(t, s, "GET /openapi/v2")
+	if a := ask(t, s, "GET /openapi/v2", "If-None-Match: W/\"x\", "+first.header.Get("ETag")); a.code != 304 || a.body != "" || a.header.Get("ETag") != first.header.Get("ETag") {
 		t.Errorf("same tag: %d %v", a.code, a.header)
 	}
 	pieces := func() map[*byte]bool {
@@ -280,7 +282,7 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 	}
 	before := pieces()
 	reg.Put(customDefinition(t, looseCRD))
-	second := ask(t, s, "GET /openapi/v2", "", "If-None-Match: "+first.header.Get("ETag"))
+	second := ask(t, s, "GET /openapi/v2", "If-None-Match: "+first.header.Get("ETag"))
 	if second.code != 200 || !strings.Contains(second.body, "com.example.v1.Loose") || strings.Contains(first.body, "com.example.v1.Loose") {
 		t.Errorf("a new CRD: %d", second.code)
 	}
@@ -293,7 +295,7 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 	if len(after) != len(before)+2 {
 		t.Errorf("%d pieces, then %d", len(before), len(after))
 	}
-	packed := ask(t, s, "GET /openapi/v2", "", "Accept-Encoding: gzip")
+	packed := ask(t, s, "GET /openapi/v2", "Accept-Encoding: gzip")
 	z, err := gzip.NewReader(strings.NewReader(packed.body))
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +305,7 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 	if err != nil || string(text) != second.body || packed.header.Get("Vary") != "Accept" {
 		t.Errorf("compressed: %v, %d bytes of %d, %v", err, len(text), len(second.body), packed.header)
 	}
-	if a := ask(t, s, "GET /openapi/v2", "", "Accept: application/xml"); a.code != 406 {
+	if a := ask(t, s, "GET /openapi/v2", "Accept: application/xml"); a.code != 406 {
 		t.Errorf("XML: %d", a.code)
 	}
 }
@@ -313,7 +315,13 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 func TestKubectlV2(t *testing.T) {
 	reg := resource.NewRegistry(append(someKinds("configmaps", "namespaces", "customresourcedefinitions"), customDefinition(t, cronTab))...)
 	c := discoveryClient(t, reg)
-	h := httptest.NewServer(open(t, func(c *Config) { c.Registry = reg }))
+	mux := http.NewServeMux()
+	mux.Handle("/", serve(reg))
+	mux.HandleFunc("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"kind":"CustomResourceDefinitionList","apiVersion":"apiextensions.k8s.io/v1","items":[]}`)
+	})
+	h := httptest.NewServer(mux)
 	t.Cleanup(h.Close)
 	dyn, err := dynamic.NewForConfig(&rest.Config{Host: h.URL})
 	if err != nil {

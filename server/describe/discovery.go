@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"crypto/sha256"
@@ -61,7 +61,7 @@ func (d *Discovery) Serve(w http.ResponseWriter, r *http.Request) error {
 	case len(parts) == 2 && parts[0] == "apis":
 		g := d.group(parts[1])
 		if g == nil {
-			return errPage
+			return ErrPage
 		}
 		return writeDiscovery(w, r, g.apiGroup(true))
 	case len(parts) == 2 && parts[0] == "api":
@@ -69,7 +69,7 @@ func (d *Discovery) Serve(w http.ResponseWriter, r *http.Request) error {
 	case len(parts) == 3 && parts[0] == "apis":
 		return d.serveVersion(w, r, parts[1], parts[2])
 	}
-	return errPage
+	return ErrPage
 }
 
 func (d *Discovery) serveRoot(w http.ResponseWriter, r *http.Request, core bool) error {
@@ -107,9 +107,9 @@ func (d *Discovery) serveVersion(w http.ResponseWriter, r *http.Request, groupNa
 		return writeDiscovery(w, r, g.resourceList(versionName))
 	case g != nil && !g.custom():
 		// Upstream's router knows built-in groups and answers for them; all else is an unknown path.
-		return errNoResource()
+		return ErrVersion
 	}
-	return errPage
+	return ErrPage
 }
 
 // group finds a group that has a served version; nil when there is none.

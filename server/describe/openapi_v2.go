@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"crypto/sha256"
@@ -19,6 +19,7 @@ import (
 	"pintle.dev/object"
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin/schemas"
+	"pintle.dev/server/accept"
 )
 
 // OpenAPI v2 is one document that describes everything. It is strung together from pieces: one of all built-in kinds, and
@@ -41,15 +42,15 @@ const (
 )
 
 // openAPIFormOf reads an Accept header; version is "v2" or "v3". The protobuf type has a name with "@" and one without.
-func openAPIFormOf(accept, version string) (openAPIForm, bool) {
-	if accept == "" {
+func openAPIFormOf(header, version string) (openAPIForm, bool) {
+	if header == "" {
 		return openAPIJSON, true
 	}
-	for _, c := range parseAccept(accept) {
-		if c.typ != "application" && c.typ != "*" {
+	for _, r := range accept.Parse(header) {
+		if r.Type != "application" && r.Type != "*" {
 			continue
 		}
-		switch c.sub {
+		switch r.Subtype {
 		case "json", "*":
 			return openAPIJSON, true
 		case "com.github.proto-openapi.spec." + version + "@v1.0+protobuf", "com.github.proto-openapi.spec." + version + ".v1.0+protobuf":
@@ -96,7 +97,7 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("building the OpenAPI v2 document: %w", err)
 	}
 	h.Set("ETag", tag)
-	h.Set("Content-Type", [...]string{typeJSON, typeProtoV2}[form])
+	h.Set("Content-Type", [...]string{accept.TypeJSON, typeProtoV2}[form])
 	writePieces(w, r, pieces)
 	return nil
 }
@@ -227,7 +228,7 @@ type parameterV2 struct {
 
 // mediaOrder is how operations list media types; those not listed are not in use.
 var mediaOrder = []string{
-	"*/*", typeJSON, typeYAML, typeProtobuf, typeJSON + ";stream=watch", typeProtobuf + ";stream=watch",
+	"*/*", accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf, accept.TypeJSON + ";stream=watch", accept.TypeProtobuf + ";stream=watch",
 	"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
 }
 
@@ -323,7 +324,7 @@ func rewriteOperation(from *operation, shared parametersV2, custom bool) *operat
 		Responses: map[string]responseV2{}, Consumes: []string{"*/*"},
 	}
 	if custom {
-		op.Consumes = []string{typeJSON, typeYAML}
+		op.Consumes = []string{accept.TypeJSON, accept.TypeYAML}
 	}
 	if from.Body != nil {
 		op.Parameters = append(op.Parameters, shared.body(from.Body))

@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"encoding/json"
@@ -20,19 +20,19 @@ import (
 // TestOpenAPIV3Protobuf holds the protobuf form against what upstream's own parser makes of the JSON form.
 func TestOpenAPIV3Protobuf(t *testing.T) {
 	reg := resource.NewRegistry(append(someKinds("configmaps", "leases"), customDefinition(t, richCRD))...)
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	sameYAML := protocmp.FilterField(&openapi_v3.Any{}, "yaml", cmp.Comparer(func(a, b string) bool {
 		var x, y any
 		return yaml.Unmarshal([]byte(a), &x) == nil && yaml.Unmarshal([]byte(b), &y) == nil && cmp.Equal(x, y)
 	}))
 	for _, name := range []string{"apis/coordination.k8s.io/v1", "apis/example.com/v1", "version"} {
-		text := ask(t, s, "GET /openapi/v3/"+name, "")
+		text := ask(t, s, "GET /openapi/v3/"+name)
 		want, err := openapi_v3.ParseDocument([]byte(text.body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, accept := range []string{"v3@v1.0", "v3.v1.0"} {
-			a := ask(t, s, "GET /openapi/v3/"+name, "", "Accept: application/com.github.proto-openapi.spec."+accept+"+protobuf")
+			a := ask(t, s, "GET /openapi/v3/"+name, "Accept: application/com.github.proto-openapi.spec."+accept+"+protobuf")
 			if typ := a.header.Get("Content-Type"); a.code != 200 || typ != "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" || a.header.Get("ETag") != text.header.Get("ETag") {
 				t.Fatalf("%s: %d %v", name, a.code, a.header)
 			}
@@ -97,27 +97,27 @@ func TestOpenAPIV3Custom(t *testing.T) {
 func TestOpenAPIPiecesAreBounded(t *testing.T) {
 	a, b := customDefinition(t, cronTab), customDefinition(t, richCRD)
 	reg := resource.NewRegistry(append(builtin.All(), a, b)...)
-	s := open(t, func(c *Config) { c.Registry = reg })
+	s := serve(reg)
 	cache := &s.openapi.pieces
-	first := ask(t, s, "GET /openapi/v2", "").body
+	first := ask(t, s, "GET /openapi/v2").body
 	both := cache.used
 	if cache.order.Len() != 2 || both == 0 {
 		t.Fatalf("%d entries of %d bytes", cache.order.Len(), both)
 	}
 	cache.budget = both - 1
 	for range 2 { // which need what the budget does not hold
-		if again := ask(t, s, "GET /openapi/v2", "").body; again != first {
+		if again := ask(t, s, "GET /openapi/v2").body; again != first {
 			t.Error("a document of pieces made anew differs")
 		}
-		ask(t, s, "GET /openapi/v3/apis/example.com/v1", "", "Accept: application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
+		ask(t, s, "GET /openapi/v3/apis/example.com/v1", "Accept: application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
 		if cache.used > cache.budget || len(cache.byKey) != cache.order.Len() {
 			t.Errorf("%d bytes of %d, %d keys, %d entries", cache.used, cache.budget, len(cache.byKey), cache.order.Len())
 		}
 	}
 	cache.budget = 1 << 20
-	ask(t, s, "GET /openapi/v2", "")
+	ask(t, s, "GET /openapi/v2")
 	reg.Put(customDefinition(t, strings.Replace(cronTab, "when to run", "when it runs", 1)))
-	if text := ask(t, s, "GET /openapi/v2", "").body; !strings.Contains(text, "when it runs") {
+	if text := ask(t, s, "GET /openapi/v2").body; !strings.Contains(text, "when it runs") {
 		t.Error("a changed CRD is not shown")
 	}
 	for key := range cache.byKey {

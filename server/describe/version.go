@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"pintle.dev/api"
+	"pintle.dev/server/accept"
 )
 
 // Version is what the server calls itself at /version: the Kubernetes release whose API it speaks, and its own build.
@@ -45,7 +46,7 @@ func serveVersion(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", typeJSON)
+	w.Header().Set("Content-Type", accept.TypeJSON)
 	writeWhole(w, r, b)
 	return nil
 }

@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/schemas"
 )
 
 // customSchemas are the schemas of a custom kind's objects and lists: the author's, completed by what every Kubernetes
@@ -26,6 +27,21 @@ func customSchemas(def *resource.Definition, v *resource.Version) (entries, erro
 	extend(&root, v, def.KindOf(v))
 	list := listSchema(def, v, schemaPrefix)
 	return entries{modelName(def, v): object.AppendJSON(nil, &root), modelListName(def, v): object.AppendJSON(nil, &list)}, nil
+}
+
+// CustomModel is the name of the OpenAPI v3 schema of a custom kind's objects in a version, and that schema with those it
+// refers to, by name.
+func CustomModel(def *resource.Definition, v *resource.Version) (name string, docs map[string][]byte, err error) {
+	own, err := customSchemas(def, v)
+	if err != nil {
+		return "", nil, err
+	}
+	if docs, err = schemas.Closure(objectMetaModel); err != nil {
+		return "", nil, err
+	}
+	name = modelName(def, v)
+	docs[name] = own[name]
+	return name, docs, nil
 }
 
 // listSchema is the schema of a custom kind's lists. The prefix of references tells v2 from v3.

@@ -1,4 +1,4 @@
-package server
+package describe
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // aggregatedJSON is the group as one item of an APIGroupDiscoveryList; both versions of that API write it alike.
@@ -59,39 +60,34 @@ func aggregatedResource(def *resource.Definition, v *resource.Version) apidiscov
 
 // discoveryForm is what an Accept header makes of a discovery document.
 type discoveryForm struct {
-	media      media
+	media      accept.Media
 	aggregated string // the version of apidiscovery.k8s.io; "" for the documents of meta/v1
 }
 
 // negotiateDiscovery reads an Accept header; root says that the path is one that aggregated discovery is served under.
-func negotiateDiscovery(accept string, root bool) (discoveryForm, error) {
-	if accept == "" {
+func negotiateDiscovery(header string, root bool) (discoveryForm, error) {
+	if header == "" {
 		return discoveryForm{}, nil
 	}
-	for _, c := range parseAccept(accept) {
-		var f discoveryForm
-		switch {
-		case c.typ == "application" && c.sub == "json", c.sub == "*" && (c.typ == "application" || c.typ == "*"):
-		case c.typ == "application" && c.sub == "yaml":
-			f.media = mediaYAML
-		case c.typ == "application" && c.sub == "vnd.kubernetes.protobuf":
-			f.media = mediaProtobuf
-		default:
+	for _, r := range accept.Parse(header) {
+		media, ok := r.Media()
+		if !ok {
 			continue
 		}
-		if c.as == "" && c.g == "" && c.v == "" {
+		f := discoveryForm{media: media}
+		if !r.Transforms() {
 			return f, nil
 		}
-		if root && c.g == apidiscoveryv2.GroupName && c.as == "APIGroupDiscoveryList" && (c.v == "v2" || c.v == "v2beta1") {
-			f.aggregated = c.v
+		if root && r.Group == apidiscoveryv2.GroupName && r.As == "APIGroupDiscoveryList" && (r.Version == "v2" || r.Version == "v2beta1") {
+			f.aggregated = r.Version
 			return f, nil
 		}
 	}
-	return discoveryForm{}, notAcceptable("only the following media types are accepted: " + endpoint{}.accepted())
+	return discoveryForm{}, accept.Only(accept.All()...)
 }
 
 func (f discoveryForm) contentType() string {
-	t := f.media.contentType()
+	t := f.media.ContentType()
 	if f.aggregated != "" {
 		t += ";g=" + apidiscoveryv2.GroupName + ";v=" + f.aggregated + ";as=APIGroupDiscoveryList"
 	}
@@ -115,12 +111,12 @@ func writeDiscovery(w http.ResponseWriter, r *http.Request, o runtime.Object) er
 func writeForm(w http.ResponseWriter, r *http.Request, f discoveryForm, body []byte) error {
 	var err error
 	switch f.media {
-	case mediaYAML:
+	case accept.YAML:
 		body, err = yaml.JSONToYAML(body)
-	case mediaProtobuf:
+	case accept.Protobuf:
 		body, err = discoveryProtobuf(body, f.aggregated)
-	case mediaJSON:
-		if (&exchange{r: r}).pretty() {
+	case accept.JSON:
+		if accept.Pretty(r) {
 			var out bytes.Buffer
 			err = json.Indent(&out, body, "", "  ")
 			body = out.Bytes()
