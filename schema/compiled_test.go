@@ -107,6 +107,11 @@ var compiledRules = []string{
 	`self.?t.orValue('y') == 'x' && self.o.?w.x.orValue('none') == 'none' && self.?o.z.x.orValue('') == 'zx' && self.?o.?w.?x.hasValue() == false && self.?n.hasValue()`, `self.map.?k.orValue('') == 'v' && self.map.?zz.orValue('w') == 'w' && self.?strs.orValue([]).size() == 3 && self.?map.value().k == 'v'`, `self.items.all(i, i.?extra.orValue(i.name) == i.name && !i.?more.x.hasValue() && i.?o.x.value() != '')`, `self.?port.orValue(1) == 80 && self.?when.value() == self.when && (self.b ? self.port : 'http') == 80`, `(self.b ? self.?t.orValue('') : self.s) == 'x' && self.?a__dash__b.orValue('') == 'dash'`, `!self.o.w.?x.hasValue() || self.b`,
 	// of loops that come to the same each time
 	`self.strs.all(x, x in oldSelf.strs.map(y, y))`, `self.items.all(i, self.items.filter(j, j.n > 1).size() == 1 && self.items.filter(j, j.n > i.n).size() < 2)`, `self.items.all(i, i.tags.all(t, self.strs.map(x, self.strs.filter(y, y != x)).size() == 3 && i.tags.map(u, u + t).size() == 2))`,
+	// of values that are recalled, in the next round of a loop or when it is come to again
+	`self.ints.all(n, self.strs.all(x, self.strs.exists_one(y, x.upperAscii() == y.upperAscii() && x.split(' ')[0] == y.split(' ')[0] && n + x.size() > n - y.size())))`, `self.ints.all(n, self.ints.all(m, self.ints.exists_one(k, n * 2 + m * 2 + k * 2 == n * 2 + m * 4)))`, `self.ints.all(i, n, self.ints.exists_one(j, m, i * 2 == j * 2 && n * 1 == m * 1))`, `self.map.all(k, self.map.exists_one(l, k.size() + l.size() == 2 && self.map[k] == self.map[l]))`,
+	`self.ints.all(n, self.items.all(i, i.tags.all(t, i.tags.exists_one(u, t + i.name == u + i.name && self.items.filter(j, j.name == i.name).map(j, j.name + t)[0] == i.name + u))))`, `self.ints.all(n, self.items.all(i, self.items.filter(j, i.o == j.o && i.tags == j.tags).size() == 1))`, `self.nums.all(d, self.nums.all(x, self.nums.exists(y, x * 2.0 == y * 2.0 && d + 1.0 > 0.5)))`,
+	`self.ints.all(n, self.ints.all(m, (duration(string(n) + 's') == duration(string(m) + 's')) == (n == m) && duration(string(n) + 's') < self.wait))`, `self.ints.all(n, self.ints.all(m, self.b ? self.s.size() + n > m : self.o.y < n))`, `self.ints.all(n, self.ints.all(m, self.counts[self.map.exists(k, k == string(n)) ? 'l' : 'k'] == 1))`, `self.ints.all(n, self.items.exists(i, i.extra == 'x' || i.extra.size() > n || i.name + 'c' == 'bc'))`, `self.ints.all(n, self.items.exists(i, (has(i.extra) || i.name == 'b') && (n > 1 || i.name + 'c' == 'bc')))`,
+	`self.ints.all(n, self.ints.filter(m, m >= n).exists_one(m, m * 2 == n * 2))`, `self.ints.exists(n, self.items.all(i, i.value != 'x') && n == 3)`,
 	// of errors that do not matter
 	`self.items.exists(i, i.extra == 'x' || i.name == 'b')`, `self.items.exists(i, i.extra.matches('^x') || i.extra.size() > 3 || i.extra in ['x'] || i.extra < i.name || i.name == 'b')`, `!self.items.all(i, i.extra == 'x' && i.more.x != 'y' && !(i.name == 'b'))`, `self.map['z'] == 'x' || self.map.y.startsWith('a') || self.counts['q'] + 1 > 2 || self.strs[7] == 'b' || self.n == 3`, `has(self.o.w.x) || self.o.w.x == 'x' || (self.o.w.x == 'y' ? self.b : false) || self.b`, `self.items.exists_one(i, (i.extra == 'x' || i.n > 0) && i.name == 'b')`, `self.items.filter(i, (i.extra == 'x' || i.n > 0) && i.name == 'b').size() == 1`, `self.o.w.x == self.t || self.t == self.o.w.x || '' == self.o.w.x || self.o.w.x == self.items[0].extra || self.b`, `!(self.o.w.x == 'x' && self.b && !self.b)`,
 	`self.strs.all(x, self.o.w.x == x || x != '')`, `self.o.w.x.contains('abcdefghijklmno') || 'abcdefghijklmno'.contains(self.o.w.x) || 'a'.endsWith(self.o.w.x) || self.b`,
@@ -184,6 +189,23 @@ func TestCompiledRules(t *testing.T) {
 	for _, text := range optionalRules {
 		check(text, true, full)
 		check(text, true, nil)
+	}
+}
+
+// TestRecallsOfLongLists: what depends on the elements of a list is recalled or found out again, for lists of any length.
+func TestRecallsOfLongLists(t *testing.T) {
+	c := newCELCase(t)
+	const text = `self.ints.all(n, self.strs.exists(s, s + 'x' == 'nonex') || n > 0)`
+	r, err := c.compile(text, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, length := range []int{1, 1023, 1024, 1025} {
+		doc := mustParse(t, fullDoc)
+		doc.Set("strs", *mustParse(t, "["+strings.Repeat(`"a",`, length-1)+`"b"]`))
+		if compiled, program := c.compare(t, text, r, doc, nil); !compiled || !program {
+			t.Errorf("of %d items: holds: %t, for cel-go %t", length, compiled, program)
+		}
 	}
 }
 
@@ -389,7 +411,7 @@ func randomDoc(t testing.TB, r *rand.Rand) *object.Value {
 	v := mustParse(t, fullDoc)
 	others := map[string][]string{
 		"s": {`"a"`, `""`, `"ünïcödé and more of it"`, `3`}, "t": {`null`, `"b"`}, "n": {`0`, `1`, `9223372036854775807`, `1.0`}, "m": {`-1`, `2`, `-9223372036854775808`}, "d": {`0`, `-0.5`, `1e300`}, "b": {`false`},
-		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`, `[{"name":"a"},{"name":"a"}]`, `[{"name":"a"},{"name":"c"}]`, `[{"name":"a","n":2},{"name":"b"}]`, `[{"name":"b"},{"name":"a","n":2}]`, `[{"name":1},{"name":1.0}]`, `[{"n":1},{"name":null}]`, `[1,{"name":"a"}]`},
+		"strs": {`[]`, `["b"]`, `["b","a","b"]`, `[1]`}, "ints": {`[]`, `[0]`, `[3,-1]`, `[4,1,4,2]`, `[1.5]`}, "nums": {`[]`, `[1,1.0]`}, "set": {`["a","b"]`, `["a"]`}, "items": {`[]`, `[{"name":"a"}]`, `[{"name":"b","value":"BB","n":2},{"name":"a","value":"A","n":1}]`, `[{"name":"a"},{"name":"a"}]`, `[{"name":"a"},{"name":"c"}]`, `[{"name":"a","n":2},{"name":"b"}]`, `[{"name":"b"},{"name":"a","n":2}]`, `[{"name":1},{"name":1.0}]`, `[{"n":1},{"name":null}]`, `[1,{"name":"a"}]`, `[{"name":"a","value":"B","tags":["t","u","t"]},{"name":"b","extra":"x","n":2},{"name":"c","more":{"x":"a"},"n":1},{"name":"d","o":{"x":"q","y":1}}]`},
 		"map": {`{}`, `{"k":"a"}`}, "counts": {`{}`}, "o": {`{}`, `{"x":"y"}`, `null`}, "port": {`"http"`, `80`}, "wait": {`"1s"`, `"0s"`}, "span": {`"1h"`, `"-5m"`, `"x"`}, "ip": {`"::1"`, `"10.1.2.3/8"`}, "cpu": {`"2"`, `"1e3"`, `"cpu"`}, "url": {`"/a"`, `"http://10.1.2.3"`}, "when": {`"2021-01-01T00:00:00Z"`, `"2020-01-01T01:00:00+01:00"`},
 	}
 	for _, name := range slices.Sorted(maps.Keys(others)) { // in order: a seed gives the same documents each time

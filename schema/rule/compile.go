@@ -19,7 +19,7 @@ func Compile(checked *ast.AST, self *Type, functions Functions) *Rule {
 	if c.unknown || t.kind() != boolKind {
 		return nil
 	}
-	return &Rule{holds: t.bool, slots: c.slots, names: c.names}
+	return &Rule{holds: t.bool, slots: c.slots, names: c.names, recalls: c.recalls}
 }
 
 type compiler struct {
@@ -27,9 +27,11 @@ type compiler struct {
 	self      *Type
 	functions Functions
 	scope     []binding // the innermost last
+	loops     []loop    // the innermost last
 	slots     int       // variables so far
 	names     int       // places so far that name a member
-	outermost int       // the index of the outermost variable in scope that was named of late
+	recalls   int       // places so far that recall a value
+	named     variables // that the expression at hand names
 
 	// unknown says that there is something that only cel-go knows. What is compiled from then on is never run.
 	unknown bool
@@ -39,9 +41,18 @@ type compiler struct {
 type binding struct {
 	name string
 	term term
-	slot int  // where it is in the frame
-	accu bool // it is the accumulator, not the element
+	slot int // where it is in the frame
 }
+
+// loop is a macro whose variables are in scope.
+type loop struct {
+	slot  int
+	first int  // the index of its first variable in scope
+	fixed bool // it goes through the same list whenever it is come to
+}
+
+// variables are some of those in scope: a bit for each, by its index.
+type variables uint64
 
 // no gives up. The term is one of a scalar, so that those above need not look out for it.
 func (c *compiler) no() term {
@@ -50,6 +61,15 @@ func (c *compiler) no() term {
 }
 
 func (c *compiler) expr(e ast.Expr) term {
+	before := c.named
+	c.named = 0
+	t := c.node(e)
+	t.named = c.named
+	c.named |= before
+	return t
+}
+
+func (c *compiler) node(e ast.Expr) term {
 	switch e.Kind() {
 	case ast.LiteralKind:
 		return c.literal(e.AsLiteral())
@@ -91,7 +111,7 @@ func (c *compiler) literal(v ref.Val) term {
 func (c *compiler) lookup(name string) *binding {
 	for i := len(c.scope) - 1; i >= 0; i-- {
 		if c.scope[i].name == name {
-			c.outermost = min(c.outermost, i)
+			c.named |= 1 << i
 			return &c.scope[i]
 		}
 	}
@@ -409,18 +429,21 @@ func (c *compiler) call(e ast.Expr) term {
 	if call.FunctionName() == operators.OptSelect {
 		return c.optionalSelect(call)
 	}
-	if t, ok := c.appended(e); ok {
-		return t
-	}
-	var args []term
+	exprs := call.Args()
 	if call.IsMemberFunction() {
-		args = append(args, c.expr(call.Target()))
+		exprs = append([]ast.Expr{call.Target()}, exprs...)
 	}
-	for _, a := range call.Args() {
-		args = append(args, c.expr(a))
+	args := make([]term, len(exprs))
+	for i, a := range exprs {
+		args[i] = c.expr(a)
 	}
 	if c.unknown {
 		return c.no()
+	}
+	if !c.recallable(c.named) { // else the whole call may be
+		for i, a := range exprs {
+			args[i] = c.recalled(a, args[i])
+		}
 	}
 	name := call.FunctionName()
 	if len(args) > 0 && args[0].kind() == optionalKind {

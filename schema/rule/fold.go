@@ -1,9 +1,10 @@
 package rule
 
 import (
+	"math/bits"
+
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
-	"github.com/google/cel-go/common/overloads"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 
@@ -11,72 +12,32 @@ import (
 )
 
 // fold is what a macro is turned into: a loop over a list or a map that goes on while a condition holds, and accumulates
-// something. It is a quantifier, or one of map and filter, which always go on and accumulate a list.
+// something. It is a quantifier or a gatherer.
 func (c *compiler) fold(e ast.ComprehensionExpr) term {
-	depth, outermost := len(c.scope), c.outermost
-	c.outermost = depth
-	defer func() {
-		c.scope = c.scope[:depth]
-		c.outermost = min(c.outermost, outermost)
-	}()
-	over := c.expr(e.IterRange())
-	if over.kind() != listKind && over.kind() != mapKind {
+	over := c.recalled(e.IterRange(), c.expr(e.IterRange()))
+	depth := len(c.scope)
+	if over.kind() != listKind && over.kind() != mapKind || depth+maxBound > bits.UintSize {
 		return c.no()
 	}
 	slot := c.slots
 	c.slots++
+	c.loops = append(c.loops, loop{slot: slot, first: depth, fixed: over.named == 0})
+	defer func() {
+		c.scope, c.loops = c.scope[:depth], c.loops[:len(c.loops)-1]
+		c.named &= 1<<depth - 1
+	}()
+	c.bindElements(e, over.typ, slot)
 	if q := quantifierOf(e); q != nil {
-		c.bindElements(e, over.typ, slot)
 		return c.quantify(q, over, slot)
 	}
-	if !isEmptyList(e.AccuInit()) || !isLiteral(e.LoopCondition(), types.True) || !isIdent(e.Result(), e.AccuVar()) {
-		return c.no()
+	if g := gathererOf(e); g != nil {
+		return c.gather(g, over, slot)
 	}
-	accu := term{typ: &Type{kind: listKind}, attribute: true, ident: 1}
-	accu.value = func(f *frame) *object.Value { f.cost++; return &f.vars[slot].list }
-	c.scope = append(c.scope, binding{name: e.AccuVar(), term: accu, slot: slot, accu: true})
-	c.bindElements(e, over.typ, slot)
-	step := c.expr(e.LoopStep())
-	if c.unknown || !step.typ.same(accu.typ) {
-		return c.no()
-	}
-	every := args(e.LoopStep(), operators.Conditional) == nil // element gives an item
-	t := term{typ: accu.typ, value: func(f *frame) *object.Value {
-		l := over.value(f)
-		f.vars[slot].list = object.NewList()
-		if every {
-			f.vars[slot].list = object.NewList(make([]object.Value, 0, l.Len())...)
-		}
-		for i := range l.Len() {
-			if f.erred || !f.proceed() {
-				return nil
-			}
-			f.vars[slot].at, f.vars[slot].index = l.Index(i), i
-			step.value(f) // the list grows where it is
-		}
-		return accu.value(f)
-	}}
-	if depth > 0 && c.outermost >= depth {
-		t.value = remembered(slot, t.value)
-	}
-	return t
+	return c.no()
 }
 
-// remembered is the loop in a variable that comes to the same whenever an outer loop comes to it, as it names none of that
-// one's variables. It is run once, and charged for each time.
-func remembered(slot int, run func(*frame) *object.Value) func(*frame) *object.Value {
-	return func(f *frame) *object.Value {
-		v := &f.vars[slot]
-		if v.made {
-			f.charge(v.cost)
-			return &v.list
-		}
-		before := f.cost
-		list := run(f)
-		v.made, v.cost = !f.failed && !f.erred, f.cost-before
-		return list
-	}
-}
+// maxBound is how many variables there may be of an element.
+const maxBound = 2
 
 // bindElements brings the variables that go through a list's items or a map's keys into scope. Of two, the first has the
 // item's index or the key, and the second the value.
@@ -84,7 +45,7 @@ func (c *compiler) bindElements(e ast.ComprehensionExpr, over *Type, slot int) {
 	at := func(f *frame) *object.Value { f.cost++; return f.vars[slot].at }
 	bind := func(name string, t term) {
 		t.attribute, t.exact, t.ident = true, true, 1
-		c.scope = append(c.scope, binding{name: name, term: t, slot: slot})
+		c.scope = append(c.scope, binding{name, t, slot})
 	}
 	key := func(f *frame) string { return at(f).Name() }
 	switch {
@@ -145,12 +106,10 @@ func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind &&
 
 func isLiteral(e ast.Expr, v ref.Val) bool { return e.Kind() == ast.LiteralKind && e.AsLiteral() == v }
 
-func isEmptyList(e ast.Expr) bool { return e.Kind() == ast.ListKind && e.AsList().Size() == 0 }
-
 // quantify runs a predicate for the elements, at the cost of what cel-go does besides: it looks at what it has
 // accumulated to know whether to go on, to add to it, and in the end.
 func (c *compiler) quantify(q *quantifier, list term, slot int) term {
-	predicate := c.expr(q.predicate)
+	predicate := c.recalled(q.predicate, c.expr(q.predicate))
 	if c.unknown || predicate.kind() != boolKind {
 		return c.no()
 	}
@@ -174,17 +133,16 @@ func (q *quantifier) settled(f *frame, over *object.Value, slot int, holds func(
 	if q.decides {
 		look = 3 // for negating it too
 	}
-	decided, erred := false, false
+	v, decided, erred := f.begin(slot, over), false, false
 	for i := range over.Len() {
 		f.cost += look
 		if decided {
 			break
 		}
-		if !f.proceed() {
+		if !f.come(v, over, i) {
 			return false
 		}
 		f.cost++
-		f.vars[slot].at, f.vars[slot].index = over.Index(i), i
 		decided = holds(f) == q.decides && !f.erred
 		erred = erred || f.erred
 		f.erred = false
@@ -199,12 +157,11 @@ func one(f *frame, over *object.Value, slot int, holds func(*frame) bool) bool {
 	if f.erred {
 		return false
 	}
-	n, erred := 0, false
+	v, n, erred := f.begin(slot, over), 0, false
 	for i := range over.Len() {
-		if !f.proceed() {
+		if !f.come(v, over, i) {
 			return false
 		}
-		f.vars[slot].at, f.vars[slot].index = over.Index(i), i
 		held := holds(f)
 		switch {
 		case f.erred:
@@ -218,43 +175,4 @@ func one(f *frame, over *object.Value, slot int, holds func(*frame) bool) bool {
 	f.cost += 2
 	f.erred = erred
 	return n == 1
-}
-
-// appended is the step of map and filter, which adds one item to the list that is accumulated. cel-go too lets that list
-// grow in place.
-func (c *compiler) appended(e ast.Expr) (t term, ok bool) {
-	call := e.AsCall()
-	if call.FunctionName() != operators.Add || c.overload(e) != overloads.AddList || call.Args()[0].Kind() != ast.IdentKind {
-		return term{}, false
-	}
-	b := c.lookup(call.Args()[0].AsIdent())
-	if b == nil || !b.accu {
-		return term{}, false
-	}
-	added := call.Args()[1]
-	if added.Kind() != ast.ListKind || added.AsList().Size() != 1 || len(added.AsList().OptionalIndices()) > 0 {
-		return c.no(), true
-	}
-	slot := b.slot
-	item := c.expr(added.AsList().Elements()[0])
-	switch elem := b.term.typ.elem; {
-	case elem == nil:
-		b.term.typ.elem = item.typ
-	case !elem.same(item.typ):
-		return c.no(), true
-	}
-	cost, box := uint64(2), item.boxed() // for the name of the list and for adding
-	if c.unknown || box == nil {
-		return c.no(), true
-	}
-	if item.literal == nil {
-		cost += 10 // for the list of one item
-	}
-	return term{typ: b.term.typ, value: func(f *frame) *object.Value {
-		f.cost += cost
-		v := box(f)
-		l := &f.vars[slot].list
-		l.Append(v)
-		return l
-	}}, true
 }

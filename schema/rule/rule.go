@@ -16,7 +16,7 @@
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
 //
 // Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go
-// and fold.go have those of functions and macros, optional.go those of fields that need not be there, equal.go compares what
+// has those of functions, fold.go and gather.go those of macros, recall.go keeps what would come to the same again, optional.go those of fields that need not be there, equal.go compares what
 // is no scalar. Functions that are not common, and those of values that are no JSON, library.go has cel-go's own
 // implementation run.
 package rule
@@ -32,9 +32,10 @@ import (
 
 // Rule is a compiled rule.
 type Rule struct {
-	holds func(*frame) bool
-	slots int // variables in a frame
-	names int // places that name a member
+	holds   func(*frame) bool
+	slots   int // variables in a frame
+	names   int // places that name a member
+	recalls int // places that recall a value
 }
 
 // Holds reports whether the rule certainly holds for self, which was old before (nil when there was nothing), and what
@@ -46,6 +47,9 @@ func (r *Rule) Holds(ctx context.Context, self, old *object.Value) (cost uint64,
 	}
 	if f.near = f.fewNear[:]; r.names > len(f.fewNear) {
 		f.near = make([]int, r.names)
+	}
+	if r.recalls > 0 {
+		f.recalled = make([]any, r.recalls)
 	}
 	ok = r.holds(f)
 	return f.cost, ok && !f.failed && !f.erred && f.cost <= celconfig.PerCallLimit
@@ -61,6 +65,7 @@ type frame struct {
 	few       [4]variable
 	near      []int // where members were found last, for each place in the rule that names one
 	fewNear   [8]int
+	recalled  []any // a []recollection for each place in the rule that recalls a value
 
 	// failed says that cel-go has to decide (R2). Everything goes on with zero values then, until a loop or the end sees it.
 	failed bool
@@ -73,9 +78,18 @@ type frame struct {
 type variable struct {
 	at    *object.Value
 	index int
+	of    int // how many elements there are
+	round int // what frame.rounds was when it came to the element
+	runs  int // of the loop so far
 	list  object.Value
-	made  bool   // the list is remembered
-	cost  uint64 // of making it
+}
+
+// begin starts a loop over a list or map.
+func (f *frame) begin(slot int, over *object.Value) *variable {
+	v := &f.vars[slot]
+	v.of = over.Len()
+	v.runs++
+	return v
 }
 
 // charge adds a cost that depends on the data.
@@ -88,11 +102,12 @@ func (f *frame) charge(n uint64) {
 // fail gives up. What comes of a value that is an error already is no reason to.
 func (f *frame) fail() { f.failed = f.failed || !f.erred }
 
-// proceed reports whether a loop may go on to its next round.
-func (f *frame) proceed() bool {
+// come has a loop's variable come to element i of a list or map, unless the loop may not go on.
+func (f *frame) come(v *variable, over *object.Value, i int) bool {
 	if f.rounds++; f.rounds%celconfig.CheckFrequency == 0 && f.ctx.Err() != nil || f.cost > celconfig.PerCallLimit {
 		f.failed = true
 	}
+	v.at, v.index, v.round = over.Index(i), i, f.rounds
 	return !f.failed
 }
 

@@ -29,6 +29,8 @@ type term struct {
 	exact bool
 	// ident is the part of the cost that is for coming to a value by name, which branches of ?: and indexes do without.
 	ident uint64
+	// named are the variables that the expression names.
+	named variables
 }
 
 func (t term) kind() kind { return t.typ.kind }
