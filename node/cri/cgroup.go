@@ -6,50 +6,92 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/resource"
 )
 
 // cgroups is where the kernel shows its control groups.
 const cgroups = "/sys/fs/cgroup"
 
-// limitPod makes the pod's control group before its containers are put into it, with the pod's share of CPU and, where
-// every container has a limit, the limits of all together.
-func limitPod(root string, unified bool, pod *corev1.Pod) error {
-	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
-	limits := resource.PodLimits(pod, resource.PodResourcesOptions{})
-	shares := max(requests.Cpu().MilliValue()*cpuShares/1000, minShares)
-	quota, memory := int64(-1), int64(-1)
-	if limited(pod, corev1.ResourceCPU) {
-		quota = max(limits.Cpu().MilliValue()*cpuPeriod/1000, minQuota)
+// hierarchy is the kernel's control groups below a directory: one tree for each controller, or, in version 2, one for all.
+// All pods are below /kubepods: those of the burstable and the best-effort class below a group of the class.
+type hierarchy struct {
+	root    string
+	unified bool
+}
+
+func host() hierarchy { return hierarchy{cgroups, unifiedCgroups()} }
+
+// shares are the CPU shares of so many thousandths of a core.
+func shares(milli int64) int64 { return min(max(milli*cpuShares/1000, minShares), maxShares) }
+
+// divide shares the CPU out among the classes of pods as upstream does: all pods together get the machine's, the burstable
+// what they ask for together, in thousandths of a core, and the best-effort what others leave.
+func (h hierarchy) divide(burstable int64) error {
+	return errors.Join(
+		h.share("/kubepods", int64(runtime.NumCPU())*1000),
+		h.share("/kubepods/besteffort", 0),
+		h.share("/kubepods/burstable", burstable))
+}
+
+// share makes a group and gives it its part of the CPU, in thousandths of a core.
+func (h hierarchy) share(path string, milli int64) error {
+	if !h.unified {
+		return setGroup(filepath.Join(h.root, "cpu", path), "cpu.shares", shares(milli))
 	}
-	if limited(pod, corev1.ResourceMemory) {
-		memory = limits.Memory().Value()
-	}
-	path := cgroupParent(pod)
-	if unified {
-		return limitUnified(root, path, shares, quota, memory)
-	}
-	// A best-effort pod gets what others leave.
-	if strings.HasPrefix(path, "/kubepods/besteffort/") {
-		if err := setGroup(filepath.Join(root, "cpu/kubepods/besteffort"), "cpu.shares", minShares); err != nil {
-			return err
-		}
-	}
-	cpu := filepath.Join(root, "cpu", path)
-	if err := setGroup(cpu, "cpu.shares", shares); err != nil {
+	if err := h.delegate(path); err != nil {
 		return err
 	}
-	if quota > 0 {
-		if err := setGroup(cpu, "cpu.cfs_quota_us", quota); err != nil {
+	// From 2..262144 shares to a weight of 1..10000.
+	return setGroup(filepath.Join(h.root, path), "cpu.weight", 1+(shares(milli)-minShares)*9999/(maxShares-minShares))
+}
+
+// delegate makes a group of version 2, where each level has to hand its controllers down.
+func (h hierarchy) delegate(path string) error {
+	at := h.root
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if err := setText(at, "cgroup.subtree_control", "+cpu +memory +pids"); err != nil {
+			return err
+		}
+		at = filepath.Join(at, part)
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			return fmt.Errorf("making control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// limit makes the pod's control group before its containers are put into it, with the pod's share of CPU and, where
+// every container has a limit, the limits of all together.
+func (h hierarchy) limit(pod *corev1.Pod) error {
+	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
+	limits := resource.PodLimits(pod, resource.PodResourcesOptions{})
+	path := cgroupParent(pod)
+	if err := h.share(path, requests.Cpu().MilliValue()); err != nil {
+		return err
+	}
+	if limited(pod, corev1.ResourceCPU) {
+		quota := max(limits.Cpu().MilliValue()*cpuPeriod/1000, minQuota)
+		dir, file, text := filepath.Join(h.root, "cpu", path), "cpu.cfs_quota_us", strconv.FormatInt(quota, 10)
+		if h.unified {
+			dir, file, text = filepath.Join(h.root, path), "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)
+		}
+		if err := setText(dir, file, text); err != nil {
 			return err
 		}
 	}
-	if memory > 0 {
-		return setGroup(filepath.Join(root, "memory", path), "memory.limit_in_bytes", memory)
+	if limited(pod, corev1.ResourceMemory) {
+		dir, file := filepath.Join(h.root, "memory", path), "memory.limit_in_bytes"
+		if h.unified {
+			dir, file = filepath.Join(h.root, path), "memory.max"
+		}
+		return setGroup(dir, file, limits.Memory().Value())
 	}
 	return nil
 }
@@ -81,66 +123,98 @@ func setText(dir, file, value string) error {
 	return nil
 }
 
-// limitUnified is limitPod in cgroups version 2, where each level has to hand its controllers down.
-func limitUnified(root, path string, shares, quota, memory int64) error {
-	at := root
-	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
-		if err := setText(at, "cgroup.subtree_control", "+cpu +memory +pids"); err != nil {
-			return err
-		}
-		at = filepath.Join(at, part)
-		if err := os.MkdirAll(at, 0o755); err != nil {
-			return fmt.Errorf("making control group: %w", err)
-		}
+// pods lists the groups of pods, "" standing for all pods, in each of the kernel's trees.
+func (h hierarchy) pods(uid types.UID) ([]string, error) {
+	trees := filepath.Join(h.root, "*")
+	if h.unified {
+		trees = h.root
 	}
-	// From 2..262144 shares to a weight of 1..10000.
-	if err := setGroup(at, "cpu.weight", 1+(shares-2)*9999/262142); err != nil {
+	if uid == "" {
+		uid = "*"
+	}
+	var dirs []string
+	for _, class := range []string{"", "burstable", "besteffort"} {
+		ds, err := filepath.Glob(filepath.Join(trees, "kubepods", class, "pod"+string(uid)))
+		if err != nil {
+			return nil, fmt.Errorf("looking for the control groups of pods: %w", err)
+		}
+		dirs = append(dirs, ds...)
+	}
+	return dirs, nil
+}
+
+// remove removes a pod's control groups. It fails while something runs in them.
+func (h hierarchy) remove(uid types.UID) error {
+	dirs, err := h.pods(uid)
+	if err != nil {
 		return err
 	}
-	if quota > 0 {
-		if err := setText(at, "cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod)); err != nil {
+	for _, dir := range dirs {
+		if err := removeGroup(dir); err != nil {
 			return err
 		}
-	}
-	if memory > 0 {
-		return setGroup(at, "memory.max", memory)
 	}
 	return nil
 }
 
-// removeGroups removes a pod's control groups from all hierarchies, unless something still runs in them.
-func removeGroups(root string, unified bool, uid string) error {
-	if uid == "" {
-		return nil
+// abandoned is how old the group of a pod is at least that nobody will put anything into any more: it has not just been
+// made for a sandbox that is to come.
+const abandoned = 10 * time.Minute
+
+// sweep removes the groups of pods in which nothing runs and that are as old as abandoned: nodes whose data was deleted have
+// left them. Those of other nodes on this machine stay as long as anything runs in them.
+func (h hierarchy) sweep(now time.Time) error {
+	dirs, err := h.pods("")
+	if err != nil {
+		return err
 	}
-	pattern := filepath.Join(root, "*")
-	if unified {
-		pattern = root
-	}
-	var dirs []string
-	for _, class := range []string{"", "burstable", "besteffort"} {
-		ds, err := filepath.Glob(filepath.Join(pattern, "kubepods", class, "pod"+uid))
+	for _, dir := range dirs {
+		st, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("looking for the pod's control groups: %w", err)
+			return fmt.Errorf("looking at a control group: %w", err)
 		}
-		dirs = append(dirs, ds...)
-	}
-	for _, d := range dirs {
-		es, err := os.ReadDir(d)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("looking for the pod's control groups: %w", err)
+		if now.Sub(st.ModTime()) < abandoned {
+			continue
 		}
-		groups := []string{}
-		for _, e := range es {
-			if e.IsDir() {
-				groups = append(groups, filepath.Join(d, e.Name()))
-			}
-		}
-		for _, g := range append(groups, d) {
-			if err := os.Remove(g); err != nil && !errors.Is(err, fs.ErrNotExist) && !busy(err) {
-				return fmt.Errorf("removing a control group: %w", err)
-			}
+		if err := removeGroup(dir); err != nil && !busy(err) {
+			return err
 		}
 	}
 	return nil
 }
+
+// removeGroup removes a control group with those below it. What is gone already is no error.
+func removeGroup(dir string) error {
+	es, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for the groups below a control group: %w", err)
+	}
+	for _, e := range es {
+		if e.IsDir() {
+			if err := removeGroup(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing a control group: %w", err)
+	}
+	return nil
+}
+
+// Divide gives the burstable pods together the CPU they ask for, in thousandths of a core, beside the other classes.
+func (r *Runtime) Divide(burstable int64) error { return host().divide(burstable) }
+
+// RemoveGroups removes what is left of a pod's control groups. It fails while something runs in them.
+func (r *Runtime) RemoveGroups(uid types.UID) error {
+	if uid == "" {
+		return nil
+	}
+	return host().remove(uid)
+}
+
+// SweepGroups removes control groups of pods that nobody looks after any more.
+func (r *Runtime) SweepGroups() error { return host().sweep(time.Now()) }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -127,7 +128,7 @@ func TestControlGroups(t *testing.T) {
 	l := launch(func(_ *corev1.Pod, c *corev1.Container) {
 		c.Resources = corev1.ResourceRequirements{Requests: quantities("500m", "1Mi"), Limits: quantities("1", "2Mi")}
 	})
-	if err := limitPod(root, false, l.Pod); err != nil {
+	if err := (hierarchy{root, false}).limit(l.Pod); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
@@ -139,7 +140,7 @@ func TestControlGroups(t *testing.T) {
 		}
 	}
 	root = t.TempDir()
-	if err := limitPod(root, true, l.Pod); err != nil {
+	if err := (hierarchy{root, true}).limit(l.Pod); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{"cpu.weight": "20", "cpu.max": "100000 100000", "memory.max": "2097152"} {
@@ -147,17 +148,98 @@ func TestControlGroups(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", file, b, err, want)
 		}
 	}
-	// What is left of a pod goes.
-	root = t.TempDir()
-	gone := filepath.Join(root, "cpu/kubepods/podx")
-	if err := os.MkdirAll(filepath.Join(gone, "container"), 0o755); err != nil {
+}
+
+func TestSharesOfClasses(t *testing.T) {
+	for _, tt := range []struct {
+		unified                      bool
+		burstable, all, best, shared string
+	}{
+		{false, "cpu/kubepods/burstable/cpu.shares", "cpu/kubepods/cpu.shares", "cpu/kubepods/besteffort/cpu.shares", "1536"},
+		{true, "kubepods/burstable/cpu.weight", "kubepods/cpu.weight", "kubepods/besteffort/cpu.weight", "59"},
+	} {
+		h := hierarchy{t.TempDir(), tt.unified}
+		least := "2"
+		if tt.unified {
+			least = "1"
+		}
+		read := func(file string) string {
+			t.Helper()
+			b, err := os.ReadFile(filepath.Join(h.root, file))
+			if err != nil {
+				t.Error(err)
+			}
+			return string(b)
+		}
+		for _, step := range []struct {
+			milli int64
+			want  string
+		}{{0, least}, {1500, tt.shared}, {0, least}} {
+			if err := h.divide(step.milli); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(tt.burstable); got != step.want {
+				t.Errorf("%s with requests of %dm: %s, want %s", tt.burstable, step.milli, got, step.want)
+			}
+		}
+		if got := read(tt.best); got != least {
+			t.Errorf("%s: %s, want %s", tt.best, got, least)
+		}
+		if got := read(tt.all); got == least {
+			t.Errorf("%s: %s, want the machine's", tt.all, got)
+		}
+	}
+}
+
+// What is left of a pod goes with all that is below it, in every tree of the kernel, and what an agent long gone has left,
+// too; what has just been made, and what is in use, stays.
+func TestRemoveControlGroups(t *testing.T) {
+	h := hierarchy{t.TempDir(), false}
+	group := func(path string, age time.Duration) string {
+		t.Helper()
+		dir := filepath.Join(h.root, path)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(dir, then, then); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	there := func(dir string) bool {
+		t.Helper()
+		_, err := os.Stat(dir)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	for _, path := range []string{"cpu/kubepods/podx/container/below", "memory/kubepods/burstable/podx"} {
+		group(path, 0)
+	}
+	if err := h.remove("x"); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeGroups(root, false, "x"); err != nil {
+	for _, path := range []string{"cpu/kubepods/podx", "memory/kubepods/burstable/podx"} {
+		if there(filepath.Join(h.root, path)) {
+			t.Errorf("%s is still there", path)
+		}
+	}
+	old, young, used := group("cpu/kubepods/podold", time.Hour), group("cpu/kubepods/podyoung", time.Minute), group("cpu/kubepods/podused", 0)
+	// A file stands for what runs in a group: neither lets the directory be removed.
+	if err := os.WriteFile(filepath.Join(used, "process"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(gone); !os.IsNotExist(err) {
-		t.Errorf("the pod's control group is still there: %v", err)
+	group("cpu/kubepods/podused", time.Hour)
+	if err := h.sweep(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if there(old) || !there(young) || !there(used) {
+		t.Errorf("after the sweep: old there %t, young %t, used %t; want only the old one gone", there(old), there(young), there(used))
+	}
+	if err := h.remove("used"); err == nil {
+		t.Error("a group in use is removed without an error")
 	}
 }
 

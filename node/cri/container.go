@@ -78,11 +78,12 @@ func propagation(m corev1.MountPropagationMode) runtimeapi.MountPropagation {
 	return runtimeapi.MountPropagation_PROPAGATION_PRIVATE
 }
 
-// The kernel's CPU controller: a period of 100 ms, 1024 shares a core, and the least it takes of either.
+// The kernel's CPU controller: a period of 100 ms, 1024 shares a core, and the bounds of what it takes.
 const (
 	cpuPeriod = 100_000 // microseconds
 	cpuShares = 1024
 	minShares = 2
+	maxShares = 262_144
 	minQuota  = 1000 // microseconds
 )
 
@@ -98,7 +99,7 @@ func (r *Runtime) resources(l *node.Launch) *runtimeapi.LinuxContainerResources 
 		milli = lim.Cpu().MilliValue()
 	}
 	if milli > 0 {
-		res.CpuShares = max(milli*cpuShares/1000, minShares)
+		res.CpuShares = shares(milli)
 	}
 	if m := lim.Cpu().MilliValue(); m > 0 {
 		res.CpuQuota = max(m*cpuPeriod/1000, minQuota)

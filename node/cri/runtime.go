@@ -263,17 +263,10 @@ func (r *Runtime) StopSandbox(ctx context.Context, id string) error {
 func (r *Runtime) RemoveSandbox(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	s, err := r.rt.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: bare(id)})
-	if absent(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("removing sandbox %s: %w", id, err)
-	}
 	if _, err := r.rt.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: bare(id)}); err != nil && !absent(err) {
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
-	return removeGroups(cgroups, unifiedCgroups(), s.GetStatus().GetMetadata().GetUid())
+	return nil
 }
 
 func absent(err error) bool { return status.Code(err) == codes.NotFound }

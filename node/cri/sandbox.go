@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,7 +33,7 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("making the pod's log directory: %w", err)
 	}
-	if err := limitPod(cgroups, unifiedCgroups(), pod); err != nil {
+	if err := host().limit(pod); err != nil {
 		// The containers' own limits hold all the same.
 		slog.Warn("the pod's control group is not set up", "pod", pod.Namespace+"/"+pod.Name, "err", err)
 	}
@@ -42,11 +41,8 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	if pod.Spec.RuntimeClassName != nil {
 		req.RuntimeHandler = *pod.Spec.RuntimeClassName
 	}
-	if _, err := r.rt.RunPodSandbox(ctx, req); err != nil {
-		// Without a sandbox nobody removes the groups.
-		return errors.Join(err, removeGroups(cgroups, unifiedCgroups(), string(pod.UID)))
-	}
-	return nil
+	_, err := r.rt.RunPodSandbox(ctx, req)
+	return err // as it is: the pod's event shows it
 }
 
 func (r *Runtime) sandboxConfig(pod *corev1.Pod, attempt uint32) *runtimeapi.PodSandboxConfig {

@@ -238,7 +238,7 @@ func (m *Machine) makeAgent(logs string) error {
 		return err
 	}
 	m.agent, err = node.New(node.Config{
-		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: m.files, Probe: probe.New(m.runtime),
+		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files{m.files, m.runtime}, Probe: probe.New(m.runtime), Divide: m.runtime.Divide,
 		Written:  func(ctx context.Context, pod *corev1.Pod) (node.Written, error) { return m.written(ctx, pod, logs) },
 		Describe: m.describe, Labels: m.cfg.Labels, Relist: relist,
 		Remade: func() {
@@ -266,6 +266,9 @@ const rotateEvery = 10 * time.Second
 
 // Run runs the node until ctx ends. Containers go on running.
 func (m *Machine) Run(ctx context.Context) error {
+	if err := m.runtime.SweepGroups(); err != nil {
+		slog.Warn("control groups that nobody looks after stay", "node", m.cfg.Name, "err", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
 	defer loops.Wait()
@@ -313,7 +316,7 @@ func (m *Machine) Destroy(ctx context.Context) error {
 		if sb := held[i].Sandbox; sb != nil {
 			errs = append(errs, m.runtime.StopSandbox(ctx, sb.ID), m.runtime.RemoveSandbox(ctx, sb.ID))
 		}
-		errs = append(errs, m.files.Remove(ctx, held[i].UID, true))
+		errs = append(errs, (files{m.files, m.runtime}).Remove(ctx, held[i].UID, true))
 	}
 	return errors.Join(append(errs, m.Close(ctx))...)
 }
