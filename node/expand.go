@@ -1,6 +1,9 @@
 package node
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Expand replaces $(NAME) in words by the variable's value. $$ stands for one $, and a reference to an unknown
 // variable stays as it is.
@@ -10,16 +13,32 @@ func Expand(words []string, env []Variable) []string {
 	}
 	out := make([]string, len(words))
 	for i, w := range words {
-		out[i] = expand(w, func(name string) (string, bool) {
-			for j := len(env) - 1; j >= 0; j-- {
-				if env[j].Name == name {
-					return env[j].Value, true
-				}
-			}
-			return "", false
-		})
+		out[i] = expand(w, func(name string) (string, bool) { return valueOf(name, env) })
 	}
 	return out
+}
+
+// ExpandAll is Expand of one word, and the variables it refers to that are unknown or empty, sorted.
+func ExpandAll(word string, env []Variable) (expanded string, missing []string) {
+	expanded = expand(word, func(name string) (string, bool) {
+		v, ok := valueOf(name, env)
+		if v == "" && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
+		return v, ok
+	})
+	slices.Sort(missing)
+	return expanded, missing
+}
+
+// valueOf is a variable's value; where one is named more than once, the last.
+func valueOf(name string, env []Variable) (string, bool) {
+	for _, v := range slices.Backward(env) {
+		if v.Name == name {
+			return v.Value, true
+		}
+	}
+	return "", false
 }
 
 func expand(s string, value func(string) (string, bool)) string {

@@ -174,16 +174,15 @@ func (t *target) running() string {
 	return in.ID
 }
 
+// flag reads a flag of a query as upstream does: all but these stands for true.
+func flag(q url.Values, name string) bool {
+	v, ok := q[name]
+	return ok && v[0] != "0" && !strings.EqualFold(v[0], "false")
+}
+
+// streams are those that a query asks for, by the API's names or the kubelet's.
 func streams(q url.Values) (Streams, error) {
-	on := func(names ...string) bool {
-		for _, n := range names {
-			if v := q.Get(n); v == "1" || v == "true" {
-				return true
-			}
-		}
-		return false
-	}
-	s := Streams{on("stdin", "input"), on("stdout", "output"), on("stderr", "error"), on("tty")}
+	s := Streams{flag(q, "stdin") || flag(q, "input"), flag(q, "stdout") || flag(q, "output"), flag(q, "stderr") || flag(q, "error"), flag(q, "tty")}
 	if s.TTY {
 		s.Stderr = false // a terminal has one output
 	}

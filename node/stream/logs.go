@@ -33,18 +33,7 @@ type Options struct {
 // parse reads the options of pods/log.
 func parse(q url.Values, now time.Time) (Options, error) {
 	o := Options{Tail: -1, Limit: -1}
-	flag := func(name string, to *bool) error {
-		v := q.Get(name)
-		if v == "" {
-			return nil
-		}
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			return api.BadRequest("%s: %q is not a boolean", name, v)
-		}
-		*to = b
-		return nil
-	}
+	o.Follow, o.Previous, o.Timestamps = flag(q, "follow"), flag(q, "previous"), flag(q, "timestamps")
 	number := func(name string, to *int64) error {
 		v := q.Get(name)
 		if v == "" {
@@ -58,8 +47,7 @@ func parse(q url.Values, now time.Time) (Options, error) {
 		return nil
 	}
 	seconds := int64(-1)
-	if err := errors.Join(flag("follow", &o.Follow), flag("previous", &o.Previous), flag("timestamps", &o.Timestamps),
-		number("tailLines", &o.Tail), number("limitBytes", &o.Limit), number("sinceSeconds", &seconds)); err != nil {
+	if err := errors.Join(number("tailLines", &o.Tail), number("limitBytes", &o.Limit), number("sinceSeconds", &seconds)); err != nil {
 		return o, err
 	}
 	if seconds >= 0 {

@@ -151,13 +151,28 @@ func TestParse(t *testing.T) {
 	if want := (Options{Follow: true, Tail: 5, Limit: 7, Timestamps: true, Since: now.Add(-time.Minute)}); o != want {
 		t.Errorf("got %+v, want %+v", o, want)
 	}
-	for _, q := range []string{"follow=maybe", "tailLines=-1", "tailLines=x", "limitBytes=1.5", "sinceTime=yesterday", "stream=Stdin"} {
+	for _, q := range []string{"tailLines=-1", "tailLines=x", "limitBytes=1.5", "sinceTime=yesterday", "stream=Stdin"} {
 		v, err := url.ParseQuery(q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := parse(v, now); api.AsError(err).Status.Code != 400 || !strings.Contains(err.Error(), strings.SplitN(q, "=", 2)[0]) {
 			t.Errorf("%s: %v, want a 400 that names it", q, err)
+		}
+	}
+}
+
+// A flag of a query is true unless it says that it is not, as upstream reads them.
+func TestParseFlags(t *testing.T) {
+	for query, want := range map[string]bool{
+		"": false, "follow=false": false, "follow=FALSE": false, "follow=0": false, "follow": true, "follow=": true, "follow=1": true, "follow=maybe": true,
+	} {
+		v, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o, err := parse(v, time.Time{}); err != nil || o.Follow != want {
+			t.Errorf("%q: follow %t, %v; want %t", query, o.Follow, err, want)
 		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,17 +106,18 @@ func (m *Manager) mount(l *node.Launch, vm *corev1.VolumeMount, i int) (node.Mou
 	default:
 		mt.Host = m.volume(l.Pod, vm.Name)
 	}
-	sub := vm.SubPath
-	if vm.SubPathExpr != "" {
-		sub = node.Expand([]string{vm.SubPathExpr}, l.Env)[0]
-		if strings.Contains(sub, "$(") {
-			return mt, fmt.Errorf("failed to expand subPath for volume mount %q of container %q", vm.Name, l.Spec.Name)
-		}
+	// What the agent writes is not for containers to change.
+	mt.ReadOnly = mt.ReadOnly || v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil
+	sub, err := below(vm, l.Env)
+	if err != nil {
+		return mt, err
 	}
 	if sub != "" {
 		host, err := m.subPath(l, vm, mt.Host, sub, i)
 		if err != nil {
-			return mt, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", vm.Name, l.Spec.Name, err)
+			// Nothing of the host's files shows in what the pod's owner is told.
+			slog.Warn("subPath is not to be had", "pod", l.Pod.Namespace+"/"+l.Pod.Name, "container", l.Spec.Name, "volume", vm.Name, "err", err)
+			return mt, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q", vm.Name, l.Spec.Name)
 		}
 		mt.Host = host
 		return mt, nil
@@ -127,12 +130,27 @@ func (m *Manager) mount(l *node.Launch, vm *corev1.VolumeMount, i int) (node.Mou
 	return mt, nil
 }
 
+// below is the path in its volume that a mount names, "" for all of the volume.
+func below(vm *corev1.VolumeMount, env []node.Variable) (string, error) {
+	sub := vm.SubPath
+	if vm.SubPathExpr != "" {
+		var missing []string
+		if sub, missing = node.ExpandAll(vm.SubPathExpr, env); len(missing) > 0 {
+			return "", fmt.Errorf("missing value for %s", strings.Join(missing, ", "))
+		}
+	}
+	if filepath.IsAbs(sub) {
+		return "", fmt.Errorf("error SubPath `%s` must not be an absolute path", sub)
+	}
+	if slices.Contains(strings.Split(sub, "/"), "..") {
+		return "", fmt.Errorf("unable to provision SubPath `%s`: must not contain '..'", sub)
+	}
+	return sub, nil
+}
+
 // subPath makes a path below a volume mountable. It must not leave the volume, whatever links a container has put
 // there: os.Root resolves it, and what was resolved is bound to a place of the agent's own.
 func (m *Manager) subPath(l *node.Launch, vm *corev1.VolumeMount, volume, sub string, i int) (string, error) {
-	if !filepath.IsLocal(sub) {
-		return "", fmt.Errorf("subPath %q leaves the volume", sub)
-	}
 	root, err := os.OpenRoot(volume)
 	if err != nil {
 		return "", err

@@ -375,15 +375,52 @@ func TestSubPathStaysInTheVolume(t *testing.T) {
 	if err := os.Symlink("/etc", filepath.Join(v, "out")); err != nil {
 		t.Fatal(err)
 	}
-	for sub, ok := range map[string]bool{"made/here": true, "out/passwd": false, "../x": false, "/etc": false} {
-		vm := &corev1.VolumeMount{Name: "v", MountPath: "/v", SubPath: sub}
-		_, err := m.mount(&node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0]}, vm, 0)
-		if (err == nil) != ok {
-			t.Errorf("subPath %q: %v", sub, err)
+	env := []node.Variable{{Name: "NAME", Value: "here"}, {Name: "UP", Value: ".."}, {Name: "EMPTY"}}
+	for _, tt := range []struct{ sub, expr, want string }{
+		{sub: "made/here"},
+		{expr: "made/$(NAME)"},
+		{sub: "out/passwd", want: `failed to prepare subPath for volumeMount "v" of container "c"`},
+		{sub: "../x", want: "unable to provision SubPath `../x`: must not contain '..'"},
+		{expr: "a/$(UP)/b", want: "unable to provision SubPath `a/../b`: must not contain '..'"},
+		{sub: "/etc", want: "error SubPath `/etc` must not be an absolute path"},
+		{expr: "$(NONE)/$(NAME)/$(EMPTY)", want: "missing value for EMPTY, NONE"},
+	} {
+		vm := &corev1.VolumeMount{Name: "v", MountPath: "/v", SubPath: tt.sub, SubPathExpr: tt.expr}
+		got := ""
+		if _, err := m.mount(&node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0], Env: env}, vm, 0); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("subPath %q: %q, want %q", tt.sub+tt.expr, got, tt.want)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(v, "made/here")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What follows the API is the agent's to write: containers see it read-only, whatever their mounts say.
+func TestContentOfTheAPIIsReadOnly(t *testing.T) {
+	m, _ := manager(t)
+	for _, tt := range []struct {
+		source corev1.VolumeSource
+		want   bool
+	}{
+		{corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}, true},
+		{corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}, true},
+		{corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{}}, true},
+		{corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}, true},
+		{corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, false},
+		{corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: t.TempDir()}}, false},
+	} {
+		pod := withVolume(tt.source)
+		mt, err := m.mount(&node.Launch{Pod: pod, Spec: &pod.Spec.Containers[0]}, &corev1.VolumeMount{Name: "v", MountPath: "/v"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mt.ReadOnly != tt.want {
+			t.Errorf("%+v: read-only %t, want %t", tt.source, mt.ReadOnly, tt.want)
+		}
 	}
 }
 
