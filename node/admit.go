@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -18,12 +17,11 @@ import (
 	"pintle.dev/api"
 )
 
-// usage is what pods ask of a node: cpu in thousandths, other resources in their units, a count of pods, how many of them
-// take each port of the host, and which part of the cpu burstable pods ask for.
+// usage is what pods ask of a node: cpu in thousandths, other resources in their units, a count of pods, and how many of
+// them take each port of the host.
 type usage struct {
 	resources map[corev1.ResourceName]int64
 	ports     map[hostPort]int
-	burstable int64
 }
 
 // hostPort is a port of the host that a container takes for itself. IP is "" for all addresses.
@@ -49,9 +47,6 @@ func asks(pod *corev1.Pod) usage {
 		}
 	}
 	u.resources[corev1.ResourcePods] = 1
-	if QOS(pod) == corev1.PodQOSBurstable {
-		u.burstable = u.resources[corev1.ResourceCPU]
-	}
 	for i := range pod.Spec.Containers {
 		for _, p := range pod.Spec.Containers[i].Ports {
 			if p.HostPort == 0 {
@@ -81,7 +76,6 @@ func (u *usage) add(o usage, sign int) {
 	for name, n := range o.resources {
 		u.resources[name] += int64(sign) * n
 	}
-	u.burstable += int64(sign) * o.burstable
 	for p, n := range o.ports {
 		if u.ports == nil {
 			u.ports = map[hostPort]int{}
@@ -130,9 +124,6 @@ func (e *entry) admit(ctx context.Context, pod *corev1.Pod) error {
 func (e *entry) take(pod *corev1.Pod) *Failure {
 	u := asks(pod)
 	a := e.agent
-	if u.burstable > 0 {
-		defer a.divide()
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	fresh := pod.Status.StartTime == nil && pod.DeletionTimestamp == nil && e.state.Sandbox == nil
@@ -148,31 +139,11 @@ func (e *entry) take(pod *corev1.Pod) *Failure {
 
 // release gives back what an ended pod was counted for.
 func (a *Agent) release(e *entry) {
-	if e.asked == nil {
-		return
-	}
-	u := *e.asked
-	e.asked = &usage{}
 	a.mu.Lock()
-	a.used.add(u, -1)
-	a.mu.Unlock()
-	if u.burstable > 0 {
-		a.divide()
-	}
-}
-
-// divide shares the machine's CPU out anew.
-func (a *Agent) divide() {
-	if a.cfg.Divide == nil {
-		return
-	}
-	a.dividing.Lock()
-	defer a.dividing.Unlock()
-	a.mu.Lock()
-	burstable := a.used.burstable
-	a.mu.Unlock()
-	if err := a.cfg.Divide(burstable); err != nil {
-		slog.Warn("the CPU is not shared out among the classes of pods", "node", a.cfg.Name, "err", err)
+	defer a.mu.Unlock()
+	if e.asked != nil {
+		a.used.add(*e.asked, -1)
+		e.asked = &usage{}
 	}
 }
 

@@ -135,36 +135,6 @@ func TestReleasedPort(t *testing.T) {
 	}
 }
 
-// The burstable pods' part of the CPU is told when it changes, and what ended pods asked for is given back.
-func TestDivide(t *testing.T) {
-	var told []int64
-	a, err := New(Config{Name: "n", Client: nodetest.New(), Runtime: Runtime{Sandboxes: idle{}, Containers: struct{ Containers }{}, Images: struct{ Images }{}},
-		Divide: func(burstable int64) error { told = append(told, burstable); return nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	asking := func(requests, limits string) *corev1.Pod {
-		q := func(cpu string) corev1.ResourceList {
-			return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("1Mi")}
-		}
-		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: q(requests), Limits: q(limits)}}}}}
-	}
-	var es []*entry
-	for _, p := range []*corev1.Pod{asking("100m", "200m"), asking("1", "1"), asking("250m", "1"), {}} {
-		es = append(es, a.newEntry(PodState{}))
-		if f := es[len(es)-1].take(p); f != nil {
-			t.Fatal(f.Message)
-		}
-	}
-	for _, e := range es {
-		a.release(e)
-		a.release(e)
-	}
-	if want := []int64{100, 350, 250, 0}; !slices.Equal(told, want) {
-		t.Errorf("told %v, want %v", told, want)
-	}
-}
-
 // A read of the node that ends after one that has seen more does not undo it.
 func TestKnowsTheNewestNode(t *testing.T) {
 	a := &Agent{}

@@ -35,9 +35,6 @@ type Config struct {
 	Probe Prober
 	// Written measures what a pod has written to the host's disk; nil where nothing is written.
 	Written func(ctx context.Context, pod *corev1.Pod) (Written, error)
-	// Divide is told what CPU the burstable pods of the node ask for together, in thousandths of a core: at the start, and
-	// when it changes. nil where pods share nothing.
-	Divide func(burstable int64) error
 	// Instant says that the runtime's work takes no time: only its outcome is reported.
 	Instant bool
 	// Relist is how often the runtime is asked what has changed by itself; 0 when it tells through Agent.Changed.
@@ -77,8 +74,6 @@ type Agent struct {
 	node     *corev1.Node // as the API has it; replaced, never changed
 	reported time.Time    // when the node's status was last written
 	lease    leaseState
-
-	dividing sync.Mutex // held while the CPU is divided: the last sum is told last
 
 	announced bool // of the goroutine that writes the node's status
 	work      sync.WaitGroup
@@ -137,7 +132,6 @@ func (a *Agent) Begin(ctx context.Context) error {
 	if err != nil {
 		slog.Warn("container runtime does not answer; its pods are adopted when it does", "node", a.cfg.Name, "err", err)
 	}
-	a.divide()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, s := range held {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/resource"
@@ -31,13 +32,40 @@ func host() hierarchy { return hierarchy{cgroups, unifiedCgroups()} }
 // shares are the CPU shares of so many thousandths of a core.
 func shares(milli int64) int64 { return min(max(milli*cpuShares/1000, minShares), maxShares) }
 
-// divide shares the CPU out among the classes of pods as upstream does: all pods together get the machine's, the burstable
-// what they ask for together, in thousandths of a core, and the best-effort what others leave.
-func (h hierarchy) divide(burstable int64) error {
-	return errors.Join(
-		h.share("/kubepods", int64(runtime.NumCPU())*1000),
-		h.share("/kubepods/besteffort", 0),
-		h.share("/kubepods/burstable", burstable))
+// divide shares the CPU out among the classes of pods as upstream does: all pods together get the machine's, the best-effort
+// what others leave, and the burstable what they ask for together. That is read from their groups, as those of other nodes
+// on this machine are among them.
+func (h hierarchy) divide() error {
+	if err := errors.Join(h.share("/kubepods", int64(runtime.NumCPU())*1000), h.share("/kubepods/besteffort", 0)); err != nil {
+		return err
+	}
+	dir, file, least, most := filepath.Join(h.root, "cpu/kubepods/burstable"), "cpu.shares", int64(minShares), int64(maxShares)
+	if h.unified {
+		if err := h.delegate("/kubepods/burstable"); err != nil {
+			return err
+		}
+		dir, file, least, most = filepath.Join(h.root, "kubepods/burstable"), "cpu.weight", 1, maxWeight
+	}
+	pods, err := filepath.Glob(filepath.Join(dir, "pod*", file))
+	if err != nil {
+		return fmt.Errorf("looking for the control groups of burstable pods: %w", err)
+	}
+	sum := int64(0)
+	for _, p := range pods {
+		b, err := os.ReadFile(p)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+			continue // it has just been removed
+		}
+		if err != nil {
+			return fmt.Errorf("reading a pod's share of the CPU: %w", err)
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		if err != nil {
+			return fmt.Errorf("reading a pod's share of the CPU from %s: %w", p, err)
+		}
+		sum += n
+	}
+	return setGroup(dir, file, min(max(sum, least), most))
 }
 
 // share makes a group and gives it its part of the CPU, in thousandths of a core.
@@ -48,8 +76,7 @@ func (h hierarchy) share(path string, milli int64) error {
 	if err := h.delegate(path); err != nil {
 		return err
 	}
-	// From 2..262144 shares to a weight of 1..10000.
-	return setGroup(filepath.Join(h.root, path), "cpu.weight", 1+(shares(milli)-minShares)*9999/(maxShares-minShares))
+	return setGroup(filepath.Join(h.root, path), "cpu.weight", 1+(shares(milli)-minShares)*(maxWeight-1)/(maxShares-minShares))
 }
 
 // delegate makes a group of version 2, where each level has to hand its controllers down.
@@ -205,16 +232,20 @@ func removeGroup(dir string) error {
 	return nil
 }
 
-// Divide gives the burstable pods together the CPU they ask for, in thousandths of a core, beside the other classes.
-func (r *Runtime) Divide(burstable int64) error { return host().divide(burstable) }
+// PrepareGroups shares the CPU out among the classes of pods, and removes groups of pods that nobody looks after any more.
+func (r *Runtime) PrepareGroups() error { return errors.Join(host().sweep(time.Now()), r.divide()) }
 
 // RemoveGroups removes what is left of a pod's control groups. It fails while something runs in them.
 func (r *Runtime) RemoveGroups(uid types.UID) error {
 	if uid == "" {
 		return nil
 	}
-	return host().remove(uid)
+	return errors.Join(host().remove(uid), r.divide())
 }
 
-// SweepGroups removes control groups of pods that nobody looks after any more.
-func (r *Runtime) SweepGroups() error { return host().sweep(time.Now()) }
+// divide shares the CPU out anew. What is read last is written last.
+func (r *Runtime) divide() error {
+	r.dividing.Lock()
+	defer r.dividing.Unlock()
+	return host().divide()
+}

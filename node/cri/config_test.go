@@ -1,8 +1,11 @@
 package cri
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"pintle.dev/node"
@@ -150,44 +154,45 @@ func TestControlGroups(t *testing.T) {
 	}
 }
 
+// The burstable class has what its pods ask for together, the best-effort class the least, and all pods the machine's.
 func TestSharesOfClasses(t *testing.T) {
+	burstable := func(uid, cpu string) *corev1.Pod {
+		l := launch(func(p *corev1.Pod, c *corev1.Container) {
+			p.UID, c.Resources.Requests = types.UID(uid), quantities(cpu, "")
+		})
+		return l.Pod
+	}
 	for _, tt := range []struct {
-		unified                      bool
-		burstable, all, best, shared string
+		unified                bool
+		burstable, best, all   string
+		least, one, two, whole int64
 	}{
-		{false, "cpu/kubepods/burstable/cpu.shares", "cpu/kubepods/cpu.shares", "cpu/kubepods/besteffort/cpu.shares", "1536"},
-		{true, "kubepods/burstable/cpu.weight", "kubepods/cpu.weight", "kubepods/besteffort/cpu.weight", "59"},
+		{false, "cpu/kubepods/burstable/cpu.shares", "cpu/kubepods/besteffort/cpu.shares", "cpu/kubepods/cpu.shares",
+			2, 512, 1536, int64(runtime.NumCPU()) * 1024},
+		{true, "kubepods/burstable/cpu.weight", "kubepods/besteffort/cpu.weight", "kubepods/cpu.weight",
+			1, 20, 59, 1 + (int64(runtime.NumCPU())*1024-2)*9999/262142},
 	} {
 		h := hierarchy{t.TempDir(), tt.unified}
-		least := "2"
-		if tt.unified {
-			least = "1"
-		}
-		read := func(file string) string {
+		expect := func(when, file string, want int64) {
 			t.Helper()
 			b, err := os.ReadFile(filepath.Join(h.root, file))
-			if err != nil {
-				t.Error(err)
+			if err != nil || string(b) != fmt.Sprint(want) {
+				t.Errorf("%s %s: %s, %v; want %d", when, file, b, err, want)
 			}
-			return string(b)
 		}
-		for _, step := range []struct {
-			milli int64
-			want  string
-		}{{0, least}, {1500, tt.shared}, {0, least}} {
-			if err := h.divide(step.milli); err != nil {
+		step := func(what string, do func() error, want int64) {
+			t.Helper()
+			if err := errors.Join(do(), h.divide()); err != nil {
 				t.Fatal(err)
 			}
-			if got := read(tt.burstable); got != step.want {
-				t.Errorf("%s with requests of %dm: %s, want %s", tt.burstable, step.milli, got, step.want)
-			}
+			expect(what, tt.burstable, want)
 		}
-		if got := read(tt.best); got != least {
-			t.Errorf("%s: %s, want %s", tt.best, got, least)
-		}
-		if got := read(tt.all); got == least {
-			t.Errorf("%s: %s, want the machine's", tt.all, got)
-		}
+		step("at the start", func() error { return nil }, tt.least)
+		step("with a pod", func() error { return h.limit(burstable("a", "500m")) }, tt.one)
+		step("with two", func() error { return h.limit(burstable("b", "1")) }, tt.two)
+		step("with one of them gone", func() error { return os.RemoveAll(filepath.Join(h.root, filepath.Dir(tt.burstable), "podb")) }, tt.one)
+		expect("always", tt.best, tt.least)
+		expect("always", tt.all, tt.whole)
 	}
 }
 

@@ -84,7 +84,8 @@ const (
 	cpuShares = 1024
 	minShares = 2
 	maxShares = 262_144
-	minQuota  = 1000 // microseconds
+	maxWeight = 10_000 // of version 2, where the least is 1
+	minQuota  = 1000   // microseconds
 )
 
 // resources are a container's cgroup limits.

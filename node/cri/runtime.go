@@ -59,6 +59,8 @@ type Runtime struct {
 	// lowest is the oom_score_adj below which no container may ask: without CAP_SYS_RESOURCE the kernel refuses.
 	lowest int64
 
+	dividing sync.Mutex // held while the CPU is shared out
+
 	mu         sync.Mutex
 	name       string                   // "containerd"
 	containers map[string]node.Instance // that will not change before their state does, by ID

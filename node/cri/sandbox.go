@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -33,7 +34,7 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("making the pod's log directory: %w", err)
 	}
-	if err := host().limit(pod); err != nil {
+	if err := errors.Join(host().limit(pod), r.divide()); err != nil {
 		// The containers' own limits hold all the same.
 		slog.Warn("the pod's control group is not set up", "pod", pod.Namespace+"/"+pod.Name, "err", err)
 	}

@@ -238,7 +238,7 @@ func (m *Machine) makeAgent(logs string) error {
 		return err
 	}
 	m.agent, err = node.New(node.Config{
-		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files{m.files, m.runtime}, Probe: probe.New(m.runtime), Divide: m.runtime.Divide,
+		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files{m.files, m.runtime}, Probe: probe.New(m.runtime),
 		Written:  func(ctx context.Context, pod *corev1.Pod) (node.Written, error) { return m.written(ctx, pod, logs) },
 		Describe: m.describe, Labels: m.cfg.Labels, Relist: relist,
 		Remade: func() {
@@ -266,8 +266,8 @@ const rotateEvery = 10 * time.Second
 
 // Run runs the node until ctx ends. Containers go on running.
 func (m *Machine) Run(ctx context.Context) error {
-	if err := m.runtime.SweepGroups(); err != nil {
-		slog.Warn("control groups that nobody looks after stay", "node", m.cfg.Name, "err", err)
+	if err := m.runtime.PrepareGroups(); err != nil {
+		slog.Warn("the control groups of pods are not as they should be", "node", m.cfg.Name, "err", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
