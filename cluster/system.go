@@ -137,6 +137,9 @@ func (s *System) startStore(ctx, run context.Context) error {
 
 func (s *System) startServer(ctx, _ context.Context) error {
 	s.registry = resource.NewRegistry(builtin.All()...)
+	if err := s.reindex(ctx); err != nil {
+		return err
+	}
 	if err := s.startCustom(ctx); err != nil {
 		return err
 	}

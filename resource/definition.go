@@ -36,7 +36,8 @@ type Definition struct {
 	Namespaced bool
 
 	// Generation is a fingerprint of everything that decides how an object of this kind is normalized and indexed:
-	// two Definitions with equal generations store the same bytes for the same input.
+	// two Definitions with equal generations store the same bytes for the same input. NewRegistry sets that of a built-in,
+	// which covers the indexes it declares; whoever adds one finds it on what was stored before as well.
 	Generation uint64
 
 	// Versions in order of preference. The one that is Storage is what the store holds.

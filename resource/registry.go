@@ -47,6 +47,9 @@ func NewRegistry(ds ...*Definition) *Registry {
 	r := new(Registry)
 	s := &Snapshot{generation: 1, groups: map[string]*group{}}
 	for _, d := range ds {
+		if !d.Custom {
+			d.Generation = indexFingerprint(d.Index)
+		}
 		s.add(d)
 	}
 	r.publish(s)

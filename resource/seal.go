@@ -1,6 +1,8 @@
 package resource
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"slices"
@@ -72,6 +74,43 @@ func SealJSON(d *Definition, o *Object, json []byte, owners api.Owners) (*api.Re
 	var entries [24]api.Index
 	p.Index, p.Marks = indexEntries(entries[:0], d, o)
 	return api.NewRecord(p)
+}
+
+// DecodeStored reads a stored object, defaulted as d wants it now, in the version it is stored in.
+func DecodeStored(d *Definition, rec *api.Record) (*Object, error) {
+	o, _, err := d.Storage().Codec.Decode(rec.JSON(), true)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Definition() != d.Generation && d.Hooks.Default != nil {
+		d.Hooks.Default(o)
+	}
+	return o, nil
+}
+
+// Reseal makes the record of a stored object as d stores and indexes it now.
+func Reseal(d *Definition, rec *api.Record) (*api.Record, error) {
+	o, err := DecodeStored(d, rec)
+	if err != nil {
+		return nil, err
+	}
+	return Seal(d, o, rec.Owners())
+}
+
+// indexFingerprint covers what fields decide of the entries and marks of a stored object. It is 0 for none.
+func indexFingerprint(fields []IndexField) uint64 {
+	var kept []string
+	for _, f := range fields {
+		if !f.Unindexed {
+			kept = append(kept, fmt.Sprintf("%s\x00%t\x00", f.Name, f.Marked))
+		}
+	}
+	if kept == nil {
+		return 0
+	}
+	slices.Sort(kept)
+	sum := sha256.Sum256([]byte(strings.Join(kept, "")))
+	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // The bounds of what is stored, which no body within the limit comes near without defaults that multiply.

@@ -124,12 +124,9 @@ const blank = "00000000000000000000"
 
 // decodeRecord reads a stored object, defaulted as d wants it now.
 func decodeRecord(d *resource.Definition, rec *api.Record) (*resource.Object, error) {
-	o, _, err := d.Storage().Codec.Decode(rec.JSON(), true)
+	o, err := resource.DecodeStored(d, rec)
 	if err != nil {
 		return nil, errStored(d, rec, err)
-	}
-	if rec.Definition() != d.Generation && d.Hooks.Default != nil {
-		d.Hooks.Default(o)
 	}
 	return o, nil
 }

@@ -97,10 +97,7 @@ func (s *selector) matches(srv *Server, rec *api.Record) (bool, error) {
 // direct reports whether rec's labels and index entries are those of the object in the version asked for. They are not
 // when it was stored under a definition that had other indexes, or has to be converted by a webhook.
 func (s *selector) direct(rec *api.Record) bool {
-	switch {
-	case !s.d.Custom:
-		return true
-	case s.v.Converted:
+	if s.v.Converted {
 		return asStored(s.d, s.v, rec)
 	}
 	return rec.Definition() == s.d.Generation
