@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -38,9 +39,9 @@ const (
 
 // claimService allocates what o needs and has not, claims what it has and old had not, and releases the rest.
 func claimService(_ context.Context, v store.View, w *resource.Write, o, old *corev1.Service) ([]store.Write, error) {
-	c := newClaimer(v, old)
+	c := newClaimer(v, w, old)
 	if o != nil {
-		if err := c.allocated(o, old); err != nil {
+		if err := c.allocate(o, old); err != nil {
 			return nil, err
 		}
 	}
@@ -48,27 +49,22 @@ func claimService(_ context.Context, v store.View, w *resource.Write, o, old *co
 }
 
 // refuseService says what cannot be allocated: upstream does that before it validates.
-func refuseService(_ context.Context, v store.View, _ *resource.Write, o, old *corev1.Service) error {
-	return newClaimer(v, old).allocated(o.DeepCopy(), old)
+func refuseService(_ context.Context, v store.View, w *resource.Write, o, old *corev1.Service) error {
+	return newClaimer(v, w, old).allocate(o.DeepCopy(), old)
 }
 
-func newClaimer(v store.View, old *corev1.Service) *claimer {
-	c := &claimer{view: v, held: map[api.Key]bool{}, wanted: map[api.Key]bool{}}
+func newClaimer(v store.View, w *resource.Write, old *corev1.Service) *claimer {
+	c := &claimer{view: v, dryRun: w.DryRun, held: map[api.Key]bool{}, wanted: map[api.Key]bool{}}
 	if old != nil {
 		c.hold(&old.Spec)
 	}
 	return c
 }
 
-func (c *claimer) allocated(o, old *corev1.Service) error {
-	if errs := c.allocate(&o.Spec, old); len(errs) > 0 {
-		return api.Invalid("", "Service", o.Name, errs)
-	}
-	return nil
-}
-
 type claimer struct {
 	view   store.View
+	dryRun bool
+	shown  int32            // the largest node port that a dry run has claimed
 	held   map[api.Key]bool // by the object as it was
 	wanted map[api.Key]bool // by the object as it will be
 }
@@ -99,11 +95,12 @@ func (c *claimer) free(k api.Key) bool {
 }
 
 // allocate stops at the first that cannot be had, and that is all that is reported then.
-func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.ErrorList {
-	spec := field.NewPath("spec")
+func (c *claimer) allocate(o, old *corev1.Service) error {
+	invalid := func(errs ...*field.Error) error { return api.Invalid("", "Service", o.Name, errs) }
+	s, spec := &o.Spec, field.NewPath("spec")
 	if s.Type != corev1.ServiceTypeExternalName {
 		if errs := settleFamilies(s, old, spec); len(errs) > 0 {
-			return errs
+			return invalid(errs...)
 		}
 	}
 	switch {
@@ -114,21 +111,30 @@ func (c *claimer) allocate(s *corev1.ServiceSpec, old *corev1.Service) field.Err
 		}
 	default:
 		if err := c.allocateIP(s, spec); err != nil {
-			return field.ErrorList{err}
+			return invalid(err)
 		}
 	}
 	kept := old != nil && needsHealthCheckPort(&old.Spec) // and cannot change
 	if needsHealthCheckPort(s) && kept {
 		c.wanted[portKey(old.Spec.HealthCheckNodePort)] = true
 	}
-	if hasNodePorts(s) {
+	switch {
+	case !hasNodePorts(s):
+	case old == nil:
 		if err := c.allocatePorts(s, spec.Child("ports")); err != nil {
-			return field.ErrorList{err}
+			return invalid(err)
+		}
+	default:
+		if err := c.reallocatePorts(s, &old.Spec, spec.Child("ports")); err != nil {
+			return invalid(err)
+		}
+		if p := repeatedNodePort(s.Ports); p != nil {
+			return api.BadRequest("duplicate nodePort: {%s %d}", p.Protocol, p.NodePort) // upstream's has no field, and is a 500
 		}
 	}
 	if needsHealthCheckPort(s) && !kept {
 		if err := c.allocatePort(&s.HealthCheckNodePort, spec.Child("healthCheckNodePort"), "failed to allocate requested HealthCheck NodePort %d: "); err != nil {
-			return field.ErrorList{err}
+			return invalid(err)
 		}
 	}
 	return nil
@@ -181,47 +187,76 @@ func pick(size, reserved int, free func(n int) bool) (int, bool) {
 	return 0, false
 }
 
-// allocatePorts gives each port its node port. Ports of different protocols may share a number, and do by default when
-// they have the same port number.
+// allocatePorts gives each port of a new service its node port. Those of one number, which differ in their protocol,
+// share the node port that the first of them to ask for one names, unless they ask for another.
 func (c *claimer) allocatePorts(s *corev1.ServiceSpec, p *field.Path) *field.Error {
-	type number struct {
-		protocol corev1.Protocol
-		port     int32
-	}
-	taken := map[number]bool{}
+	given := map[int32]int32{} // node ports by port
 	for i := range s.Ports {
 		port := &s.Ports[i]
-		at := p.Index(i).Child("nodePort")
-		if port.NodePort == 0 {
-			if !needsNodePort(s) {
-				continue
-			}
-			for _, q := range s.Ports[:i] {
-				if q.Port == port.Port && q.Protocol != port.Protocol && !taken[number{port.Protocol, q.NodePort}] {
-					port.NodePort = q.NodePort
-				}
-			}
+		if port.NodePort == 0 && !needsNodePort(s) {
+			continue
 		}
-		n := number{port.Protocol, port.NodePort}
-		if taken[n] {
-			return field.Invalid(at, port.NodePort, "provided port is already allocated")
-		}
-		shared := slices.ContainsFunc(s.Ports[:i], func(q corev1.ServicePort) bool { return q.NodePort == port.NodePort && port.NodePort != 0 })
-		if !shared {
-			if err := c.allocatePort(&port.NodePort, at, ""); err != nil {
-				return err
+		shared, ok := given[port.Port]
+		switch {
+		case ok && port.NodePort == 0:
+			port.NodePort = shared
+			continue
+		case ok && port.NodePort == shared:
+			continue
+		case !ok:
+			if i := slices.IndexFunc(s.Ports, func(q corev1.ServicePort) bool { return q.Port == port.Port && q.NodePort != 0 }); i >= 0 {
+				port.NodePort = s.Ports[i].NodePort
 			}
 		}
-		taken[number{port.Protocol, port.NodePort}] = true
+		if err := c.allocatePort(&port.NodePort, p.Index(i).Child("nodePort"), ""); err != nil {
+			return err
+		}
+		if !ok {
+			given[port.Port] = port.NodePort
+		}
 	}
 	return nil
 }
 
+// reallocatePorts gives each port of a service that changes its node port: one that the service held may go to any port,
+// several may ask for the same, and those that ask for none get one each.
+func (c *claimer) reallocatePorts(s, old *corev1.ServiceSpec, p *field.Path) *field.Error {
+	for i := range s.Ports {
+		port := &s.Ports[i]
+		asked := func(q corev1.ServicePort) bool { return q.NodePort == port.NodePort }
+		switch {
+		case port.NodePort == 0 && !needsNodePort(s):
+		case port.NodePort != 0 && (slices.ContainsFunc(old.Ports, asked) || slices.ContainsFunc(s.Ports[:i], asked)):
+			c.wanted[portKey(port.NodePort)] = true
+		default:
+			if err := c.allocatePort(&port.NodePort, p.Index(i).Child("nodePort"), ""); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// repeatedNodePort is the first port whose protocol and node port an earlier one has too.
+func repeatedNodePort(ports []corev1.ServicePort) *corev1.ServicePort {
+	for i := range ports {
+		p := &ports[i]
+		if p.NodePort != 0 && slices.ContainsFunc(ports[:i], func(q corev1.ServicePort) bool { return q.NodePort == p.NodePort && q.Protocol == p.Protocol }) {
+			return p
+		}
+	}
+	return nil
+}
+
+// allocatePort claims *port, or one of the allocator's choice if it is zero. As upstream's allocator, which a dry run does
+// not reach, it lets a dry run ask for ports out of the range, and shows it a port beyond the range or what was asked for.
 func (c *claimer) allocatePort(port *int32, at *field.Path, prefix string) *field.Error {
 	if prefix != "" {
 		prefix = fmt.Sprintf(prefix, *port)
 	}
 	switch {
+	case *port == 0 && c.dryRun:
+		*port = cmp.Or(c.shown, nodePortLast+1) + 1
 	case *port == 0:
 		n, ok := pick(nodePortLast-nodePortFirst+1, staticPorts, func(n int) bool { return c.free(portKey(int32(nodePortFirst + n))) })
 		if !ok {
@@ -229,12 +264,13 @@ func (c *claimer) allocatePort(port *int32, at *field.Path, prefix string) *fiel
 		}
 		*port = int32(nodePortFirst + n)
 	case c.held[portKey(*port)] && !c.wanted[portKey(*port)]:
-	case *port < nodePortFirst || *port > nodePortLast:
+	case !c.dryRun && (*port < nodePortFirst || *port > nodePortLast):
 		return field.Invalid(at, *port, fmt.Sprintf("%sprovided port is not in the valid range. The range of valid ports is %d-%d", prefix, nodePortFirst, nodePortLast))
 	case !c.free(portKey(*port)):
 		return field.Invalid(at, *port, prefix+"provided port is already allocated")
 	}
 	c.wanted[portKey(*port)] = true
+	c.shown = max(c.shown, *port)
 	return nil
 }
 
