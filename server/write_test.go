@@ -121,7 +121,8 @@ func TestEvictionWarnings(t *testing.T) {
 	}
 }
 
-// TestEmptyData: null data is stored as empty data, and no data differs from empty data where none may change.
+// TestEmptyData: null data is stored as empty data, and no data differs from empty data where none may change, but for the
+// texts of a ConfigMap.
 func TestEmptyData(t *testing.T) {
 	s := open(t)
 	const base = "/api/v1/namespaces/default/configmaps"
@@ -136,8 +137,12 @@ func TestEmptyData(t *testing.T) {
 		if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true}`); a.code != 200 {
 			t.Errorf("%s as they are: %d %s", kind, a.code, a.body)
 		}
-		if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true,"data":{}}`); a.code != 422 || !strings.Contains(a.body, "data: Forbidden: field is immutable when `immutable` is set") {
+		data := map[string]string{"configmaps": "binaryData", "secrets": "data"}[kind]
+		if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true,"`+data+`":{}}`); a.code != 422 || !strings.Contains(a.body, data+": Forbidden: field is immutable when `immutable` is set") {
 			t.Errorf("%s with data that are empty: %d %s", kind, a.code, a.body)
 		}
+	}
+	if a := ask(t, s, "PUT "+base+"/fixed", `{"metadata":{"name":"fixed"},"immutable":true,"data":{}}`); a.code != 200 {
+		t.Errorf("texts that are empty: %d %s", a.code, a.body)
 	}
 }

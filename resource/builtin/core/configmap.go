@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"maps"
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,7 +47,7 @@ func validateConfigMap(_ context.Context, _ *resource.Write, o, old *corev1.Conf
 	var errs field.ErrorList
 	if old != nil && ptr.Deref(old.Immutable, false) {
 		errs = append(errs, immutableSet(field.NewPath("immutable"), !ptr.Deref(o.Immutable, false))...)
-		errs = append(errs, immutableSet(field.NewPath("data"), !reflect.DeepEqual(o.Data, old.Data))...)
+		errs = append(errs, immutableSet(field.NewPath("data"), !maps.Equal(o.Data, old.Data))...)
 		errs = append(errs, immutableSet(field.NewPath("binaryData"), !reflect.DeepEqual(o.BinaryData, old.BinaryData))...)
 	}
 	total := 0
