@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -74,11 +73,16 @@ func Nodes() *res.Definition {
 			if old == nil || old.Status.Config == nil {
 				o.Status.Config = nil
 			}
+			for i := range o.Status.Images {
+				if len(o.Status.Images[i].Names) == 0 {
+					o.Status.Images[i].Names = nil // upstream's storage does not tell empty from absent
+				}
+			}
 		},
 		Validate: validateNode,
-		Warn: func(_ context.Context, _ *res.Write, o, _ *corev1.Node) []string {
+		Warn: func(_ context.Context, w *res.Write, o, _ *corev1.Node) []string {
 			var warnings []string
-			if o != nil && o.Spec.DoNotUseExternalID != "" {
+			if o != nil && w.Subresource == "" && o.Spec.DoNotUseExternalID != "" {
 				warnings = append(warnings, "spec.externalID: this field is deprecated, and is unused by Kubernetes")
 			}
 			return warnings
@@ -87,11 +91,23 @@ func Nodes() *res.Definition {
 	}.Define()
 }
 
+// validateNode follows upstream in holding an update, but not one of the status, to what holds for a new node too, so that
+// much of what is wrong is reported twice.
 func validateNode(_ context.Context, w *res.Write, o, old *corev1.Node) field.ErrorList {
+	switch {
+	case old == nil:
+		return validateNewNode(o)
+	case w.Subresource == "status":
+		return validateNodeUpdate(o, old)
+	}
+	return append(validateNewNode(o), validateNodeUpdate(o, old)...)
+}
+
+func validateNewNode(o *corev1.Node) field.ErrorList {
 	errs := validateTaints(o.Spec.Taints, field.NewPath("metadata", "taints"))
-	spec := field.NewPath("spec")
+	errs = append(errs, validateNodeAmounts(&o.Status)...)
 	if len(o.Spec.PodCIDRs) > 0 {
-		p := spec.Child("podCIDRs")
+		p := field.NewPath("spec", "podCIDRs")
 		for i, c := range o.Spec.PodCIDRs {
 			errs = append(errs, validation.IsValidCIDRForLegacyField(p.Index(i), c, false, nil)...)
 		}
@@ -103,13 +119,18 @@ func validateNode(_ context.Context, w *res.Write, o, old *corev1.Node) field.Er
 			if !dual || len(o.Spec.PodCIDRs) > 2 {
 				errs = append(errs, field.Invalid(p, o.Spec.PodCIDRs, "may specify no more than one CIDR for each IP family"))
 			}
+			for i, c := range o.Spec.PodCIDRs {
+				if slices.Contains(o.Spec.PodCIDRs[:i], c) {
+					errs = append(errs, field.Duplicate(p.Index(i), c))
+				}
+			}
 		}
 	}
-	errs = append(errs, validateNodeResources(o.Status.Capacity, field.NewPath("status", "capacity"))...)
-	errs = append(errs, validateNodeResources(o.Status.Allocatable, field.NewPath("status", "allocatable"))...)
-	if old == nil {
-		return errs
-	}
+	return errs
+}
+
+func validateNodeUpdate(o, old *corev1.Node) field.ErrorList {
+	errs := validateNodeAmounts(&o.Status)
 	seen := sets.New[corev1.NodeAddress]()
 	for i, a := range o.Status.Addresses {
 		if seen.Has(a) {
@@ -117,21 +138,32 @@ func validateNode(_ context.Context, w *res.Write, o, old *corev1.Node) field.Er
 		}
 		seen.Insert(a)
 	}
-	if len(old.Spec.PodCIDRs) > 0 && !slices.Equal(o.Spec.PodCIDRs, old.Spec.PodCIDRs) {
-		errs = append(errs, field.Forbidden(spec.Child("podCIDRs"), `node updates may not change podCIDR except from "" to valid`))
+	spec := field.NewPath("spec")
+	if was, now := old.Spec.PodCIDRs, o.Spec.PodCIDRs; len(was) > 0 {
+		fixed := field.Forbidden(spec.Child("podCIDRs"), `node updates may not change podCIDR except from "" to valid`)
+		if len(was) != len(now) {
+			errs = append(errs, fixed)
+		} else {
+			for i := range was {
+				if was[i] != now[i] {
+					errs = append(errs, fixed)
+				}
+			}
+		}
 	}
 	if old.Spec.ProviderID != "" && old.Spec.ProviderID != o.Spec.ProviderID {
 		errs = append(errs, field.Forbidden(spec.Child("providerID"), `node updates may not change providerID except from "" to valid`))
 	}
-	if w.Subresource == "" {
-		rest := *old.Spec.DeepCopy()
-		rest.Taints, rest.Unschedulable, rest.PodCIDR, rest.PodCIDRs, rest.ProviderID, rest.ConfigSource =
-			o.Spec.Taints, o.Spec.Unschedulable, o.Spec.PodCIDR, o.Spec.PodCIDRs, o.Spec.ProviderID, o.Spec.ConfigSource
-		if !equality.Semantic.DeepEqual(rest, o.Spec) {
-			errs = append(errs, field.Forbidden(field.NewPath(""), "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)"))
-		}
+	errs = append(errs, validateTaints(o.Spec.Taints, field.NewPath("metadata", "taints"))...)
+	if o.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
+		errs = append(errs, field.Forbidden(spec.Child("externalID"), "may not be updated"))
 	}
 	return errs
+}
+
+func validateNodeAmounts(s *corev1.NodeStatus) field.ErrorList {
+	errs := validateNodeResources(s.Capacity, field.NewPath("status", "capacity"))
+	return append(errs, validateNodeResources(s.Allocatable, field.NewPath("status", "allocatable"))...)
 }
 
 var taintEffects = []string{string(corev1.TaintEffectNoSchedule), string(corev1.TaintEffectPreferNoSchedule), string(corev1.TaintEffectNoExecute)}
@@ -148,8 +180,8 @@ func validateTaints(taints []corev1.Taint, p *field.Path) field.ErrorList {
 		for _, msg := range validation.IsQualifiedName(t.Key) {
 			errs = append(errs, field.Invalid(at.Child("key"), t.Key, msg))
 		}
-		for _, msg := range validation.IsValidLabelValue(t.Value) {
-			errs = append(errs, field.Invalid(at.Child("value"), t.Value, msg))
+		if msgs := validation.IsValidLabelValue(t.Value); len(msgs) > 0 {
+			errs = append(errs, field.Invalid(at.Child("value"), t.Value, strings.Join(msgs, ";")))
 		}
 		switch {
 		case t.Effect == "":
