@@ -84,6 +84,13 @@ func prepare(_ context.Context, w *resource.Write, o, old *discoveryv1.EndpointS
 	if w.Version.Name != betaVersion {
 		dropTopology(o, old)
 	}
+	// Upstream's storage does not tell empty from absent, which is shown as null.
+	if len(o.Endpoints) == 0 {
+		o.Endpoints = nil
+	}
+	if len(o.Ports) == 0 {
+		o.Ports = nil
+	}
 }
 
 // dropTopology removes from a write of the version v1 the topology of endpoints, which only v1beta1 may write, unless the

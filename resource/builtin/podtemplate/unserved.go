@@ -26,6 +26,9 @@ func DropUnserved(s *corev1.PodSpec) {
 	for i := range s.Volumes {
 		if p := s.Volumes[i].Projected; p != nil {
 			p.DefaultUser = nil
+			if len(p.Sources) == 0 {
+				p.Sources = nil // upstream's storage does not tell empty from absent, which is shown as null
+			}
 			for j := range p.Sources {
 				p.Sources[j].ClusterTrustBundle, p.Sources[j].PodCertificate = nil, nil
 			}
