@@ -18,6 +18,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
@@ -358,6 +359,9 @@ type Subresource struct {
 	// Check refuses a body for what it says, whatever the object is. nil stands for no such check.
 	Check func(r *api.Request, body any) error
 	Apply func(ctx context.Context, w *Write, body any) error
+	// Preconditions are the UID and the resourceVersion that the object must have for the body to be meant for it; ""
+	// stands for any. nil stands for none.
+	Preconditions func(body any) (uid types.UID, revision string)
 	// Answer is what a create is answered with, with the object as it is stored. nil stands for upstream's answer to
 	// bindings: a 201 that says no more.
 	Answer func(w *Write) *metav1.Status

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -81,6 +82,11 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 			return nil, withWarnings(err, q.warnings)
 		}
 	}
+	var uid types.UID
+	var revision string
+	if sub.Preconditions != nil {
+		uid, revision = sub.Preconditions(body)
+	}
 	return q.attempts(ctx, func(int) (*api.Response, error) {
 		rec, old, err := q.current(ctx)
 		if err != nil {
@@ -88,6 +94,12 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 		}
 		if rec == nil {
 			return nil, q.notFound()
+		}
+		if uid != "" && string(uid) != rec.UID() {
+			return nil, q.wrongUID(string(uid), rec.UID())
+		}
+		if have := rec.Revision().String(); revision != "" && revision != have {
+			return nil, q.unmet("ResourceVersion", revision, have)
 		}
 		w := &resource.Write{
 			Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
@@ -169,10 +181,20 @@ func created() *metav1.Status {
 // subresourceBody decodes the body of a subresource that has a kind of its own.
 func (q *request) subresourceBody(sub *resource.Subresource) (any, error) {
 	body, err := q.decodeBody(sub)
-	if err == nil && sub.Default != nil {
+	if err != nil {
+		return nil, err
+	}
+	if o, ok := body.(metav1.ObjectMetaAccessor); ok {
+		if m, ok := o.GetObjectMeta().(*metav1.ObjectMeta); ok {
+			if err := q.scope(m); err != nil {
+				return nil, withWarnings(err, q.warnings)
+			}
+		}
+	}
+	if sub.Default != nil {
 		sub.Default(body)
 	}
-	return body, err
+	return body, nil
 }
 
 func (q *request) decodeBody(sub *resource.Subresource) (any, error) {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"pintle.dev/api"
@@ -40,7 +41,14 @@ func Pods() *resource.Definition {
 		Default:  defaultPod,
 		Validate: validatePod,
 		Warn:     warnPod,
-		Cells:    podCells, RowConditions: podRowConditions, CellFields: podCellFields,
+		Terminate: func(_ context.Context, w *resource.Write, p *corev1.Pod) {
+			if w.Request.Subresource == "eviction" && !w.DryRun {
+				setPodCondition(&p.Status, corev1.PodCondition{
+					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting",
+				})
+			}
+		},
+		Cells: podCells, RowConditions: podRowConditions, CellFields: podCellFields,
 	}.Define()
 }
 
@@ -79,6 +87,15 @@ func present(s string) []string {
 func defaultPod(p *corev1.Pod) {
 	podtemplate.DefaultPod(p)
 	syncIPs(&p.Status)
+	for _, list := range [...][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			podtemplate.RoundUp(list[i].AllocatedResources)
+			if r := list[i].Resources; r != nil {
+				podtemplate.RoundUp(r.Limits)
+				podtemplate.RoundUp(r.Requests)
+			}
+		}
+	}
 }
 
 // syncIPs keeps status.podIP the first of status.podIPs: of the two forms of one fact the plural wins unless it is
@@ -102,9 +119,6 @@ func preparePod(_ context.Context, w *resource.Write, p, old *corev1.Pod) {
 		podtemplate.DefaultPod(p)
 		podtemplate.DropUnserved(&p.Spec)
 		w.Warnings = append(w.Warnings, podtemplate.SyncAppArmor(p)...)
-		if g := p.Spec.TerminationGracePeriodSeconds; *g < 0 {
-			*g = 1
-		}
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podtemplate.QOSClass(&p.Spec)}
 		addMatchLabelKeys(p)
 		if len(p.Spec.SchedulingGates) > 0 {
@@ -144,15 +158,14 @@ func podGracePeriod(o *resource.Object, requested *int64) int64 {
 	return period
 }
 
-func warnPod(_ context.Context, w *resource.Write, p, old *corev1.Pod) []string {
-	if p == nil || w.Subresource != "" {
+// warnPod warns of new pods only: what updates one is seldom a person.
+func warnPod(_ context.Context, _ *resource.Write, p, old *corev1.Pod) []string {
+	if p == nil || old != nil {
 		return nil
 	}
 	warnings := podtemplate.WarnPod(p)
-	if old == nil {
-		if msgs := rules.DNSLabel(p.Name); len(msgs) > 0 {
-			warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
-		}
+	if msgs := rules.DNSLabel(p.Name); len(msgs) > 0 {
+		warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
 	}
 	return warnings
 }
@@ -162,6 +175,11 @@ var podBinding = resource.Subresource{
 	Body:  func() any { return &corev1.Binding{} },
 	Check: func(r *api.Request, body any) error { return checkBinding(r.Key.Name, body.(*corev1.Binding)) },
 	Apply: func(_ context.Context, w *resource.Write, body any) error { return bindPod(w, body.(*corev1.Binding)) },
+	// A binding names the pod that it is for.
+	Preconditions: func(body any) (uid types.UID, revision string) {
+		b := body.(*corev1.Binding)
+		return b.UID, b.ResourceVersion
+	},
 }
 
 // checkBinding checks what a binding says without a look at the pod. That there is such a node is nobody's rule.
@@ -191,8 +209,6 @@ func bindPod(w *resource.Write, b *corev1.Binding) error {
 		return api.Conflict(api.Resource{Name: "pods/binding"}, p.Name, fmt.Errorf(format, args...))
 	}
 	switch {
-	case b.UID != "" && b.UID != p.UID:
-		return conflict("Precondition failed: UID in precondition: %v, UID in object meta: %v", b.UID, p.UID)
 	case p.DeletionTimestamp != nil:
 		return conflict("pod %s is being deleted, cannot be assigned to a host", p.Name)
 	case p.Spec.NodeName != "":

@@ -49,8 +49,6 @@ func TestBindPod(t *testing.T) {
 		{name: "no node", want: "target.name: Required value", code: 400},
 		{name: "no kind of node", binding: corev1.Binding{Target: corev1.ObjectReference{Kind: "Pod", Name: "n1"}},
 			want: `target.kind: Unsupported value: "Pod": supported values: "Node", "<empty>"`, code: 400},
-		{name: "another uid", binding: corev1.Binding{ObjectMeta: metav1.ObjectMeta{UID: "v"}, Target: corev1.ObjectReference{Name: "n1"}},
-			want: `Operation cannot be fulfilled on pods/binding "p": Precondition failed: UID in precondition: v, UID in object meta: u`, code: 409},
 		{name: "assigned", spec: `{"containers":[{"name":"c","image":"i"}],"nodeName":"n0"}`, binding: corev1.Binding{Target: corev1.ObjectReference{Name: "n1"}},
 			want: `Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n0"`, code: 409},
 		{name: "gated", spec: `{"containers":[{"name":"c","image":"i"}],"schedulingGates":[{"name":"g"}]}`, binding: corev1.Binding{Target: corev1.ObjectReference{Name: "n1"}},
@@ -218,7 +216,12 @@ func TestValidatePodUpdate(t *testing.T) {
 			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 				NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{exists("a")}}}}}}
 		}},
+		{name: "negative grace period", spec: `{"containers":[{"name":"c","image":"i"}],"terminationGracePeriodSeconds":-9}`, change: func(p *corev1.Pod) {
+			p.Spec.TerminationGracePeriodSeconds = n(-1)
+			defaultPod(p)
+		}},
 		{name: "mirror annotation", change: func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }, want: []string{
+			`metadata.annotations[kubernetes.io/config.mirror]: Invalid value: "x": must set spec.nodeName if mirror pod annotation is set`,
 			"metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror pod annotation",
 			`metadata.annotations[kubernetes.io/config.mirror]: Invalid value: "x": must set spec.nodeName if mirror pod annotation is set`}},
 	} {
@@ -234,6 +237,25 @@ func TestValidatePodUpdate(t *testing.T) {
 				t.Errorf("got:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(c.want, "\n  "))
 			}
 		})
+	}
+}
+
+// TestPodWarnings: a new pod is warned of, one that changes is not.
+func TestPodWarnings(t *testing.T) {
+	p := storedPod(t, `{"containers":[{"name":"c","image":"i"}],"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"DoNotSchedule"}]}`)
+	if got := warnPod(t.Context(), new(resource.Write), p, nil); len(got) != 1 {
+		t.Errorf("a new pod: %q, want the warning of no selector", got)
+	}
+	if got := warnPod(t.Context(), new(resource.Write), p, p); got != nil {
+		t.Errorf("a pod that changes: %q", got)
+	}
+}
+
+func TestValidateClaimStatuses(t *testing.T) {
+	bad := "A b"
+	got := lines(validateClaimStatuses(field.NewPath("c"), []corev1.PodResourceClaimStatus{{Name: "x"}, {Name: "x", ResourceClaimName: &bad}}))
+	if len(got) != 4 || !strings.HasPrefix(got[2], `c[1].name: Duplicate value: "x"`) || !strings.HasPrefix(got[3], `c[1].name: Invalid value: "A b"`) {
+		t.Errorf("%q", got)
 	}
 }
 

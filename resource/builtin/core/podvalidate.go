@@ -43,8 +43,9 @@ var updatablePodFields = strings.Join([]string{
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	same := podtemplate.Same(&p.Spec, &old.Spec)
 	if same {
-		// What is stored was valid; a change of labels need not prove it again.
-		return podtemplate.ValidateAnnotationUpdate(p, old)
+		// What is stored was valid; a change of labels need not prove it again. Upstream reports annotations twice.
+		errs := podtemplate.ValidateAnnotations(field.NewPath("metadata", "annotations"), p.Annotations, &p.Spec)
+		return append(errs, podtemplate.ValidateAnnotationUpdate(p, old)...)
 	}
 	errs := podtemplate.ValidatePod(p)
 	errs = append(errs, podtemplate.ValidateAnnotationUpdate(p, old)...)
@@ -127,9 +128,6 @@ func validateFixedSpec(p *field.Path, now, was *corev1.PodSpec) field.ErrorList 
 	}
 	s.ActiveDeadlineSeconds = was.ActiveDeadlineSeconds
 	s.SchedulingGates, s.Tolerations = was.SchedulingGates, was.Tolerations
-	if g, h := was.TerminationGracePeriodSeconds, s.TerminationGracePeriodSeconds; g != nil && *g < 0 && h != nil && *h == 1 {
-		s.TerminationGracePeriodSeconds = g
-	}
 	if len(was.SchedulingGates) > 0 {
 		errs = append(errs, onlyAddedSelectors(p.Child("nodeSelector"), s.NodeSelector, was.NodeSelector)...)
 		s.NodeSelector = was.NodeSelector
@@ -238,14 +236,30 @@ func validatePodStatus(p, old *corev1.Pod) field.ErrorList {
 	} {
 		errs = append(errs, validateStatusUsers(sp.Child(list.name), list.statuses, p.Spec.OS)...)
 	}
-	for i, c := range p.Status.ResourceClaimStatuses { // no pod here has claims
-		errs = append(errs, field.Invalid(sp.Child("resourceClaimStatuses").Index(i).Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`"))
-	}
+	errs = append(errs, validateClaimStatuses(sp.Child("resourceClaimStatuses"), p.Status.ResourceClaimStatuses)...)
 	errs = append(errs, validateResourceHealth(sp.Child("containerStatuses"), p.Status.ContainerStatuses, p.Spec.Containers)...)
 	errs = append(errs, validateResourceHealth(sp.Child("initContainerStatuses"), p.Status.InitContainerStatuses, p.Spec.InitContainers)...)
 	for i := range p.Status.EphemeralContainerStatuses {
 		if len(p.Status.EphemeralContainerStatuses[i].AllocatedResourcesStatus) > 0 {
 			errs = append(errs, field.Forbidden(sp.Child("ephemeralContainerStatuses").Index(i).Child("allocatedResourcesStatus"), "must not be specified in container status"))
+		}
+	}
+	return errs
+}
+
+// validateClaimStatuses refuses them all, as no pod here has claims.
+func validateClaimStatuses(p *field.Path, statuses []corev1.PodResourceClaimStatus) field.ErrorList {
+	var errs field.ErrorList
+	seen := map[string]bool{}
+	for i, s := range statuses {
+		name := p.Index(i).Child("name")
+		errs = append(errs, field.Invalid(name, s.Name, "must match the name of an entry in `spec.resourceClaims`"))
+		if seen[s.Name] {
+			errs = append(errs, field.Duplicate(name, s.Name))
+		}
+		seen[s.Name] = true
+		if c := s.ResourceClaimName; c != nil {
+			errs = append(errs, rules.Invalid(name, *c, rules.DNSSubdomain(*c))...)
 		}
 	}
 	return errs

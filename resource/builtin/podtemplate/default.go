@@ -3,6 +3,7 @@ package podtemplate
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // unset makes *p point to v when it is nil.
@@ -52,7 +53,19 @@ func Default(s *corev1.PodSpec) {
 }
 
 // DefaultTemplate fills in a template. It is idempotent.
-func DefaultTemplate(t *corev1.PodTemplateSpec) { Default(&t.Spec) }
+func DefaultTemplate(t *corev1.PodTemplateSpec) {
+	Default(&t.Spec)
+	dropInitAnnotations(&t.ObjectMeta)
+}
+
+// dropInitAnnotations removes the annotations that init containers were before they were fields, as upstream does
+// wherever it reads a pod.
+func dropInitAnnotations(m *metav1.ObjectMeta) {
+	for _, name := range [...]string{"init-containers", "init-container-statuses"} {
+		delete(m.Annotations, "pod.alpha.kubernetes.io/"+name)
+		delete(m.Annotations, "pod.beta.kubernetes.io/"+name)
+	}
+}
 
 // RoundUp rounds quantities up to the milli-unit, the finest that is kept.
 func RoundUp(l corev1.ResourceList) {
@@ -173,9 +186,13 @@ func defaultDownwardAPI(files []corev1.DownwardAPIVolumeFile) {
 }
 
 // DefaultPod fills in what upstream defaults in a Pod but not in a template: requests that follow limits, service
-// links, and the host ports of a pod in the host's network. It is idempotent.
+// links, the host ports of a pod in the host's network, and one second for a negative grace period. It is idempotent.
 func DefaultPod(p *corev1.Pod) {
 	Default(&p.Spec)
+	dropInitAnnotations(&p.ObjectMeta)
+	if g := p.Spec.TerminationGracePeriodSeconds; *g < 0 {
+		*g = 1
+	}
 	unset(&p.Spec.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	for _, cs := range [...][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
 		for i := range cs {
