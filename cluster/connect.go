@@ -51,6 +51,10 @@ func (s *System) toNode(path string) api.Handler {
 			}
 		}
 		node := pod.IndexValue(auth.IndexPodNode)
+		if node == "" && path == "containerLogs" {
+			nothing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+			return &api.Response{Handler: http.HandlerFunc(nothing)}, nil
+		}
 		if node == "" {
 			return nil, api.BadRequest("pod %s does not have a host assigned", r.Key.Name)
 		}

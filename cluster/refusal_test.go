@@ -15,6 +15,9 @@ func TestRefusals(t *testing.T) {
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"lb"},"spec":{`+balancer+`,"healthCheckNodePort":30010}}`, 201, `"healthCheckNodePort":30010`)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"np"},"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":30012,"ports":[{"port":80,"nodePort":30013}]}}`, 201)
 	want(t, sys, "POST", core+"/services", `{"metadata":{"name":"plain"},"spec":{"ports":[{"port":80}]}}`, 201)
+	want(t, sys, "POST", core+"/pods", `{"metadata":{"name":"free","annotations":{"pod.beta.kubernetes.io/init-containers":"[]"}},"spec":{"terminationGracePeriodSeconds":-1,"containers":[{"name":"c","image":"i"}],`+
+		`"volumes":[{"name":"v","projected":{"sources":[]}}]}}`, 201, `"terminationGracePeriodSeconds":1,`, `"sources":null`, "!init-containers")
+	want(t, sys, "POST", core+"/pods", `{"metadata":{"name":"bound"},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i"}]}}`, 201)
 	want(t, sys, "POST", definitions, gadgets(`{"url":"https://example.com"}`, `["v1"]`), 201)
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -74,9 +77,33 @@ func TestRefusals(t *testing.T) {
 		"a token of no kind":          {"POST", core + "/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"X"}`, 400, []string{`no kind \"X\" is registered for version \"authentication.k8s.io/v1\"`}},
 		"a definition's name":         {"POST", definitions, `{"spec":{}}`, 422, []string{`"field":"metadata.name"`, "spec.group: Required value", "!metadata.name: Required value: name or generateName is required, metadata.name"}},
 		"null in a secret":            {"POST", core + "/secrets", `{"metadata":{"name":"s"},"data":{"k":null}}`, 201, []string{`"data":{"k":""}`}},
+		"a port of no range, dry":     {"POST", core + "/services?dryRun=All", `{"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":80}]}}`, 201, []string{`"nodePort":80`}},
+		"ports of no choice, dry":     {"POST", core + "/services?dryRun=All", `{"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"name":"a","port":80},{"name":"b","port":81}]}}`, 201, []string{`"nodePort":32769`, `"nodePort":32770`}},
+		"one node port, two ports":    {"POST", core + "/services", `{"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"name":"a","port":80,"nodePort":32104},{"name":"b","port":81,"protocol":"UDP","nodePort":32104}]}}`, 422, []string{"spec.ports[1].nodePort: Invalid value: 32104: provided port is already allocated"}},
+		"one node port, two kinds":    {"POST", core + "/services", `{"metadata":{"name":"dns"},"spec":{"type":"NodePort","ports":[{"name":"a","port":53,"nodePort":32105},{"name":"b","port":53,"protocol":"UDP"}]}}`, 201, []string{`"protocol":"UDP","port":53,"targetPort":53,"nodePort":32105`}},
+		"one node port, twice":        {"PATCH", core + "/services/np", `{"spec":{"ports":[{"name":"a","port":80,"nodePort":32103},{"name":"b","port":81,"nodePort":32103}]}}`, 400, []string{"duplicate nodePort: {TCP 32103}"}},
+		"a revision to be created":    {"POST", core + "/configmaps", `{"metadata":{"name":"r","resourceVersion":"5"}}`, 400, []string{"resourceVersion should not be set on objects to be created"}},
+		"a revision and a bad name":   {"POST", core + "/configmaps", `{"metadata":{"name":"-","resourceVersion":"5"}}`, 422, []string{"metadata.name: Invalid value"}},
+		"a revision, dry":             {"POST", core + "/configmaps?dryRun=All", `{"metadata":{"name":"r","resourceVersion":"5"}}`, 201, nil},
+		"a revision that is none":     {"POST", core + "/configmaps", `{"metadata":{"name":"r","resourceVersion":"x"}}`, 201, nil},
+		"a service's storage":         {"PUT", core + "/services/nope", `{"metadata":{"name":"nope","uid":"u"},"spec":{"ports":[{"port":80}]}}`, 409, []string{"Key: /registry/services/specs/default/nope, "}},
+		"a node's storage, dry":       {"PUT", "/api/v1/nodes/nope?dryRun=All", `{"metadata":{"name":"nope","uid":"u"}}`, 409, []string{"Key: /minions/nope, "}},
+		"a binding's namespace":       {"POST", core + "/pods/free/binding", `{"metadata":{"name":"free","namespace":"x"},"target":{"name":"n"}}`, 400, []string{"the namespace of the provided object does not match"}},
+		"a binding's uid":             {"POST", core + "/pods/free/binding", `{"metadata":{"name":"free","uid":"u"},"target":{"name":"n"}}`, 409, []string{`pods \"free\": StorageError: invalid object, Code: 4, Key: /registry/pods/default/free, `, "UID in precondition: u, UID in object meta: "}},
+		"a binding's revision, dry":   {"POST", core + "/pods/free/binding?dryRun=All", `{"metadata":{"name":"free","resourceVersion":"x"},"target":{"name":"n"}}`, 409, []string{"Key: /pods/default/free, ", "ResourceVersion in precondition: x, ResourceVersion in object meta: "}},
+		"a log of nothing":            {"GET", core + "/pods/free/log", "", 204, nil},
+		"an eviction's namespace":     {"POST", core + "/pods/free/eviction", `{"metadata":{"name":"free","namespace":"x"}}`, 400, []string{"the namespace of the provided object does not match"}},
+		"an eviction's options":       {"POST", core + "/pods/free/eviction", `{"metadata":{"name":"free"},"deleteOptions":{"propagationPolicy":"x","preconditions":{"uid":"u"}}}`, 422, []string{"propagationPolicy: Unsupported value"}},
+		"an eviction's pod":           {"POST", core + "/pods/nope/eviction", `{"metadata":{"name":"nope"},"deleteOptions":{"propagationPolicy":"x"}}`, 404, nil},
+		"an eviction that may break":  {"POST", core + "/pods/nope/eviction", `{"metadata":{"name":"nope"},"deleteOptions":{"ignoreStoreReadErrorWithClusterBreakingPotential":true}}`, 422, []string{"can not be set for pod eviction"}},
+		"an eviction half dry":        {"POST", core + "/pods/free/eviction?dryRun=All", `{"metadata":{"name":"free"},"deleteOptions":{"dryRun":["x"]}}`, 400, []string{"Non-matching dry-run options in request and content: [All] and [x]"}},
+		"a slice of nothing": {"POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", `{"metadata":{"name":"e"},"addressType":"IPv4","endpoints":[],"ports":[]}`,
+			201, []string{`"endpoints":null`, `"ports":null`, `"f:endpoints":{}`}},
 		"an event about a stranger": {"POST", core + "/events", `{"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"other"},"eventTime":"2026-01-01T00:00:00.000000Z",` +
 			`"reportingComponent":"a.b/c","reportingInstance":"i","action":"A","reason":"R","type":"Normal"}`, 201, nil},
 	} {
 		t.Run(name, func(t *testing.T) { want(t, sys, c.method, c.path, c.body, c.code, c.texts...) })
 	}
+	want(t, sys, "POST", core+"/pods/bound/eviction", `{"metadata":{"name":"bound"}}`, 201)
+	want(t, sys, "GET", core+"/pods/bound", "", 200, `"deletionTimestamp"`, `"type":"DisruptionTarget","status":"True"`, `"reason":"EvictionByEvictionAPI","message":"Eviction API: evicting"`)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 
 	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,9 +26,6 @@ func (q *request) create(ctx context.Context) (*api.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.Meta.ResourceVersion != "" {
-			return nil, api.BadRequest("resourceVersion should not be set on objects to be created")
-		}
 		return q.createObject(ctx, o)
 	})
 }
@@ -36,6 +34,7 @@ func (q *request) create(ctx context.Context) (*api.Response, error) {
 // attempt from the start.
 func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Response, error) {
 	m := o.Meta
+	pinned := m.ResourceVersion
 	if err := q.scope(m); err != nil {
 		return nil, err
 	}
@@ -74,6 +73,10 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 	rec, err := owned.seal(w)
 	if err != nil {
 		return nil, err
+	}
+	// It is upstream's storage that refuses this, which reads what is no number as none, and which a dry run does not reach.
+	if n, err := strconv.ParseUint(pinned, 10, 64); err == nil && n != 0 && !q.options.dryRun {
+		return nil, api.BadRequest("resourceVersion should not be set on objects to be created")
 	}
 	if q.options.dryRun {
 		v, err := q.s.view(ctx, 0)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -139,15 +140,28 @@ func (q *request) updateMissing(ctx context.Context, o *resource.Object) (*api.R
 	return resp, err
 }
 
-// wrongUID is the 409 for a write meant for an object of that name which is gone. Its words name upstream's storage.
-func (q *request) wrongUID(want, have string) error {
+// wrongUID is the 409 for a write meant for an object of that name which is gone.
+func (q *request) wrongUID(want, have string) error { return q.unmet("UID", want, have) }
+
+// unmet is the 409 for a write that is meant for another state of the object, which what names, than there is. Its words
+// name upstream's storage, which adds the prefix to what it reads, not to what a dry run looks at.
+func (q *request) unmet(what, want, have string) error {
 	key := "/registry/"
+	if q.options.dryRun {
+		key = "/"
+	}
 	if q.d.Custom {
 		key += q.d.Resource.Group + "/"
 	}
 	return api.Conflict(q.resource(), q.Key.Name, fmt.Errorf(
-		"StorageError: invalid object, Code: 4, Key: %s%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %s, UID in object meta: %s",
-		key, q.d.Resource.Name, q.Key, want, have))
+		"StorageError: invalid object, Code: 4, Key: %s%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %[4]s in precondition: %[5]s, %[4]s in object meta: %[6]s",
+		key, cmp.Or(upstreamKeys[q.d.Resource], q.d.Resource.Name), q.Key, what, want, have))
+}
+
+// upstreamKeys are the names that upstream's storage has for resources where it has others than the API.
+var upstreamKeys = map[api.Resource]string{
+	api.Services: "services/specs", api.Endpoints: "services/endpoints", api.Nodes: "minions",
+	api.CustomResourceDefinitions: "apiextensions.k8s.io/customresourcedefinitions",
 }
 
 // replace stores o over rec, which old is read from, unless nothing changes (W3). store.ErrConflict asks for another
