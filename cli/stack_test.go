@@ -18,12 +18,14 @@ func TestDeepenStacks(t *testing.T) {
 	for range idle {
 		go func() { <-t.Context().Done() }()
 	}
-	runtime.Gosched()
-	if n := begin(); n >= 8<<10 {
-		t.Fatalf("goroutines begin with %d bytes of stack anyway", n)
+	const patience = 2 * time.Minute // until all sleep
+	for deadline := time.Now().Add(patience); begin() >= 8<<10; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("goroutines begin with %d bytes of stack anyway", begin())
+		}
 	}
 	deepenStacks(t.Context())
-	for deadline := time.Now().Add(10 * time.Second); begin() < 8<<10; time.Sleep(time.Millisecond) { // until all sleep
+	for deadline := time.Now().Add(patience); begin() < 8<<10; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("goroutines begin with %d bytes of stack, want 8 KiB", begin())
 		}

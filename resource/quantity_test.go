@@ -3,15 +3,14 @@ package resource
 import (
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestHugeExponents: a quantity that upstream's library would work on for hours is refused, wherever it is and whatever
-// else is wrong; what only looks like one elsewhere is not.
+// TestHugeExponents: a quantity that upstream's library would work on for hours, and this test with it, is refused,
+// wherever it is and whatever else is wrong; what only looks like one elsewhere is not.
 func TestHugeExponents(t *testing.T) {
 	codec := TypedCodec[corev1.Pod]{APIVersion: "v1", Kind: "Pod"}
 	requests := func(q string) string {
@@ -36,13 +35,9 @@ func TestHugeExponents(t *testing.T) {
 		{requests(`"1e0000000009"`), false},
 		{`{"metadata":{"name":"p","labels":{"commit":"1e20000"}},"spec":{"nodeName":"1e20000"}}`, false},
 	} {
-		began := time.Now()
 		_, _, err := codec.Decode([]byte(tt.in), false)
 		if refused := err != nil && strings.Contains(err.Error(), wanted); refused != tt.refused || !refused && err != nil {
 			t.Errorf("%s: %v", tt.in, err)
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("%s took %v", tt.in, took)
 		}
 	}
 	service := TypedCodec[corev1.Service]{APIVersion: "v1", Kind: "Service"}

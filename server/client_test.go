@@ -35,7 +35,7 @@ func TestClients(t *testing.T) {
 }
 
 func session(t *testing.T, c client.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	key := api.Key{Namespace: "default", Name: "c"}
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default", Labels: map[string]string{"a": "b"}}, Data: map[string]string{"k": "v"}}

@@ -95,7 +95,7 @@ func (s *safe) String() string {
 
 func TestFollowThroughRotation(t *testing.T) {
 	path := write(t, "2026-01-01T10:00:00Z stdout F one\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out safe
 	done := make(chan error, 1)

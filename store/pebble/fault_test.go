@@ -150,7 +150,7 @@ func failAtOperation(t *testing.T, n int, match func(errorfs.Op) bool, with erro
 	}
 	select {
 	case <-s.Failed():
-	case <-time.After(5 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("n=%d: the store goes on after a failed write", n)
 	}
 	if err := <-ended; err == nil || errors.Is(err, store.ErrClosed) {

@@ -73,10 +73,13 @@ func (l *load) end() api.Revision {
 	return l.store.Revision()
 }
 
+// longLog keeps all events there can be under load, however late a watcher comes to read them.
+func longLog(c *store.Config) { c.LogBudget = 1 << 40 }
+
 // testWatch runs watchers of every kind under load: patient, slow, selecting, and cut off and resumed at any revision.
 // Each must see exactly the events there were.
 func testWatch(t *testing.T, storage *Storage) {
-	s := open(t, storage)
+	s := open(t, storage, longLog)
 	type watcher struct {
 		name  string
 		match []api.Index
@@ -210,7 +213,7 @@ func replay(events []change, v store.View) error {
 
 // testTableBeforeEvent takes a view for every event: it must not be older than the event.
 func testTableBeforeEvent(t *testing.T, storage *Storage) {
-	s := open(t, storage)
+	s := open(t, storage, longLog)
 	c := follow(t, s, apples, 0)
 	l := start(t, s, 3)
 	for seen := 0; seen < 300; {

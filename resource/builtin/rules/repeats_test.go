@@ -3,28 +3,36 @@ package rules
 import (
 	"fmt"
 	"testing"
-	"time"
+
+	"pintle.dev/growthtest"
 )
 
 func TestRepeats(t *testing.T) {
-	identity := func(s *string) string { return *s }
-	for _, padding := range []int{0, 100, 200000} {
+	repeated := func(padding int) func() string {
 		list := []string{"a", "b", "a", "c", "b", "a"}
 		for i := range padding {
 			list = append(list, fmt.Sprint(i))
 		}
-		began := time.Now()
-		repeats, got := Repeats(list, identity), ""
-		for i := range list {
-			if repeats(i) {
-				got += fmt.Sprint(i, " ")
+		return func() (got string) {
+			repeats := Repeats(list, func(s *string) string { return *s })
+			for i := range list {
+				if repeats(i) {
+					got += fmt.Sprint(i, " ")
+				}
 			}
+			return got
 		}
-		if got != "2 4 5 " {
+	}
+	for _, padding := range []int{0, 100, 50000} {
+		if got := repeated(padding)(); got != "2 4 5 " {
 			t.Errorf("with %d others: repeated at %s", padding, got)
 		}
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("with %d others: took %v", padding, took)
-		}
+	}
+	grown := growthtest.Of(t, 5000, func(n int) func() {
+		run := repeated(n)
+		return func() { run() }
+	})
+	if grown > growthtest.Square {
+		t.Errorf("four times as many take %.1f times as long", grown)
 	}
 }
