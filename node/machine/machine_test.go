@@ -29,6 +29,10 @@ import (
 
 const appImage = "pintle.test/app:1"
 
+// patience is how long a test waits for what the machine does in its own time. It is far above what that takes, because
+// machines that run tests are busy; nothing waits for it unless something is broken.
+const patience = 2 * time.Minute
+
 // bench is one real machine under test, with an API in memory.
 type bench struct {
 	*testing.T
@@ -72,7 +76,7 @@ func start(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := b.m.Destroy(ctx); err != nil {
 			t.Error(err)
@@ -170,7 +174,7 @@ func (b *bench) get(name string) *corev1.Pod {
 // wait waits until a pod is as wanted.
 func (b *bench) wait(name, what string, ok func(p *corev1.Pod) bool) *corev1.Pod {
 	b.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		p := b.get(name)
 		if ok(p) {
 			return p
@@ -210,11 +214,20 @@ func (b *bench) events() []string {
 	return out
 }
 
-func (b *bench) logs(path string) string {
-	b.Helper()
-	w := httptest.NewRecorder()
-	b.m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/containerLogs/default/"+path, nil))
-	return w.Body.String()
+// logs waits until a container's log is as wanted: what is printed comes there a little later.
+func (b *bench) logs(t *testing.T, path, want string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		w := httptest.NewRecorder()
+		b.m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/containerLogs/default/"+path, nil))
+		if w.Body.String() == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("logs: %q, want %q", w.Body, want)
+			return
+		}
+	}
 }
 
 func (b *bench) delete(name string) {
@@ -232,8 +245,9 @@ func TestPods(t *testing.T) {
 		c.Env = []corev1.EnvVar{{Name: "POD", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}, {Name: "NAME", Value: "$(POD)!"}}
 		c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi"), corev1.ResourceCPU: resource.MustParse("500m")}
 		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "config", MountPath: "/config"}, {Name: "config", MountPath: "/one", SubPath: "a"}}
-		c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(8080)}}}
-		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthy", Port: intstr.FromInt32(8080)}}}
+		c.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: int32(patience / time.Second), ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(8080)}}}
+		c.StartupProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: int32(patience / time.Second), ProbeHandler: c.ReadinessProbe.ProbeHandler}
+		c.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: int32(patience / time.Second), FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthy", Port: intstr.FromInt32(8080)}}}
 		p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: appImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			Args: []string{"write", "/data/made", "by init"}, VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}}}
 		p.Spec.Volumes = []corev1.Volume{
@@ -265,12 +279,11 @@ func TestPods(t *testing.T) {
 		t.Errorf("pod IP %q", p.Status.PodIP)
 	}
 	t.Run("logs", func(t *testing.T) {
-		if got := b.logs("web/c"); got != "serving as web!\n" {
-			t.Errorf("logs: %q", got)
-		}
+		b.logs(t, "web/c", "serving as web!\n")
 	})
 	t.Run("network", func(t *testing.T) {
-		res, err := http.Get("http://" + p.Status.PodIP + ":8080/")
+		direct := &http.Client{Transport: &http.Transport{}} // whatever proxy the environment names
+		res, err := direct.Get("http://" + p.Status.PodIP + ":8080/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,7 +296,7 @@ func TestPods(t *testing.T) {
 	id := p.Status.ContainerStatuses[0].ContainerID
 	in := func(args ...string) string {
 		t.Helper()
-		out, code, err := b.m.runtime.Exec(t.Context(), id, append([]string{"/app"}, args...), 5*time.Second)
+		out, code, err := b.m.runtime.Exec(t.Context(), id, append([]string{"/app"}, args...), patience)
 		if err != nil || code != 0 {
 			t.Errorf("%q: code %d, %v: %s", args, code, err, out)
 		}
@@ -305,12 +318,10 @@ func TestPods(t *testing.T) {
 		p := b.wait("crashes", "backing off", func(p *corev1.Pod) bool {
 			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil && p.Status.ContainerStatuses[0].State.Waiting.Reason == "CrashLoopBackOff"
 		})
-		if p.Status.ContainerStatuses[0].LastTerminationState.Terminated == nil || p.Status.ContainerStatuses[0].RestartCount != 1 {
+		if p.Status.ContainerStatuses[0].LastTerminationState.Terminated == nil || p.Status.ContainerStatuses[0].RestartCount < 1 {
 			t.Errorf("status: %+v", p.Status.ContainerStatuses[0])
 		}
-		if got := b.logs("crashes/c?previous=true"); got != "exiting 1\n" {
-			t.Errorf("previous logs: %q", got)
-		}
+		b.logs(t, "crashes/c?previous=true", "exiting 1\n")
 	})
 	t.Run("image never pulled", func(t *testing.T) {
 		b.wait("absent", "waiting", func(p *corev1.Pod) bool {
@@ -326,7 +337,7 @@ func TestPods(t *testing.T) {
 		if out, err := exec.Command("kill", "-9", string(pid)).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 			if _, err := b.m.runtime.Health(t.Context()); err == nil {
 				break
 			} else if time.Now().After(end) {
@@ -360,7 +371,7 @@ func TestPods(t *testing.T) {
 	})
 	t.Run("liveness", func(t *testing.T) {
 		in("write", "/data/sick", "yes")
-		b.wait("web", "restarted", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 })
+		b.wait("web", "restarted", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount > 0 })
 		if s := b.get("unmounted").Status; len(s.ContainerStatuses) != 1 || s.ContainerStatuses[0].State.Waiting == nil || s.PodIP != "" {
 			t.Errorf("a pod whose volumes cannot be set up was started by the next agent: %+v", s)
 		}
@@ -375,7 +386,7 @@ func TestPods(t *testing.T) {
 		for _, name := range names {
 			b.wait(name, "gone", func(p *corev1.Pod) bool { return p == nil })
 		}
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 			held, err := b.m.runtime.Observe(t.Context(), "")
 			if err != nil {
 				t.Fatal(err)

@@ -111,14 +111,14 @@ func (b *bench) forward(t *testing.T, dial func(stop, ready chan struct{}) (*por
 	case <-ready:
 	case err := <-done:
 		t.Fatalf("forwarding ended: %v", err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("forwarding does not begin")
 	}
 	ports, err := f.GetPorts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := (&http.Client{Timeout: 5 * time.Second}).Get(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local))
+	res, err := (&http.Client{Timeout: patience}).Get(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local))
 	if err != nil {
 		t.Fatal(err)
 	}
