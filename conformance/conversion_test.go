@@ -64,7 +64,7 @@ func (c *converter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // defineLamps makes the definition of Lamps, which c converts.
-func defineLamps(t *testing.T, c *converter) {
+func defineLamps(t *testing.T, s *server, c *converter) {
 	t.Helper()
 	version := func(name, field string, storage bool) apiextensionsv1.CustomResourceDefinitionVersion {
 		spec := apiextensionsv1.JSONSchemaProps{Type: "object", Properties: map[string]apiextensionsv1.JSONSchemaProps{field: {Type: "string"}}}
@@ -73,12 +73,11 @@ func defineLamps(t *testing.T, c *converter) {
 				Type: "object", Properties: map[string]apiextensionsv1.JSONSchemaProps{"spec": spec}}}}
 	}
 	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
-	client, err := apiextensions.NewForConfig(shared.config)
+	client, err := apiextensions.NewForConfig(s.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	definitions := client.ApiextensionsV1().CustomResourceDefinitions()
-	o, err := definitions.Create(t.Context(), &apiextensionsv1.CustomResourceDefinition{
+	_, err = client.ApiextensionsV1().CustomResourceDefinitions().Create(t.Context(), &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: "lamps.lamps.example.com"},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: "lamps.example.com", Scope: apiextensionsv1.NamespaceScoped,
@@ -92,11 +91,6 @@ func defineLamps(t *testing.T, c *converter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := definitions.Delete(context.Background(), o.Name, metav1.DeleteOptions{}); err != nil {
-			t.Errorf("deleting the definition of the test: %v", err)
-		}
-	})
 }
 
 // byList is a ListerWatcher for a reflector that lists before it watches; others have the watch begin with what is there.
@@ -108,10 +102,10 @@ func (byList) IsWatchListSemanticsUnSupported() bool { return true }
 // works, and then know what was written meanwhile.
 func TestConversionOutage(t *testing.T) {
 	t.Parallel()
-	ctx, ns := t.Context(), shared.namespace(t)
+	ctx, s, ns := t.Context(), own(t), "default"
 	webhook := newConverter(t)
-	defineLamps(t, webhook)
-	client, err := dynamic.NewForConfig(shared.config)
+	defineLamps(t, s, webhook)
+	client, err := dynamic.NewForConfig(s.config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,16 @@ func steps(page string) (all []step) {
 
 var ages = regexp.MustCompile(`\b\d+m?s\b`)
 
+// age matches any age; those of minutes are for machines that are slow.
+const age = `(\d+[hms]+)+`
+
 // printed matches what a step's output may be: any for "...", any age for an age, and as many blanks as there are.
 func (s *step) printed() *regexp.Regexp {
 	var b strings.Builder
 	b.WriteString(`^\s*`)
 	for _, word := range strings.Fields(ages.ReplaceAllString(s.output, "\x00")) {
 		word = strings.ReplaceAll(regexp.QuoteMeta(word), `\.\.\.`, `(?s:.*)`)
-		b.WriteString(strings.ReplaceAll(word, "\x00", `\d+m?s`) + `\s+`)
+		b.WriteString(strings.ReplaceAll(word, "\x00", age) + `\s+`)
 	}
 	return regexp.MustCompile(b.String() + `$`)
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,9 @@ func TestKubectl(t *testing.T) {
 			create.Env = append(os.Environ(), "KUBECACHEDIR="+filepath.Join(env.WorkDir, ".cache"))
 			if out, err := create.CombinedOutput(); err != nil {
 				return fmt.Errorf("creating the namespace of the script: %w\n%s", err, out)
+			}
+			if err := insist(func() error { return shared.complete(context.Background(), name) }); err != nil {
+				return err
 			}
 			env.Setenv("NS", name)
 			env.Setenv("KUBECACHEDIR", filepath.Join(env.WorkDir, ".cache"))
@@ -99,5 +103,6 @@ func startServer(ts *testscript.TestScript, neg bool, flags []string) {
 	s, err := start(dir, flags...)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(s.stop()) })
+	ts.Check(insist(func() error { return s.complete(context.Background(), "default") }))
 	ts.Check(use(s, ts.Getenv("KUBECONFIG"), "default"))
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -106,10 +107,13 @@ func testOlderWorkloads(t *testing.T, c *kubernetes.Clientset, ns string) {
 		}
 		return err
 	})
-	rss, err := c.ExtensionsV1beta1().ReplicaSets(ns).List(ctx, metav1.ListOptions{LabelSelector: "app=older"})
-	if err != nil || len(rss.Items) == 0 || rss.Items[0].Spec.Selector == nil {
-		t.Errorf("replica sets %+v, %v", rss, err)
-	}
+	eventually(t, func() error {
+		rss, err := c.ExtensionsV1beta1().ReplicaSets(ns).List(ctx, metav1.ListOptions{LabelSelector: "app=older"})
+		if err == nil && (len(rss.Items) == 0 || rss.Items[0].Spec.Selector == nil) {
+			err = fmt.Errorf("replica sets %+v", rss)
+		}
+		return err
+	})
 	if err := older.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		t.Error(err)
 	}

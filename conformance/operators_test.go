@@ -56,14 +56,18 @@ var operators = []operator{
 // fetch returns the directory of the module in the module cache, and downloads it first where it is not there yet.
 func (o *operator) fetch(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command("go", "mod", "download", "-json", o.module+"@"+o.version)
-	cmd.Dir = t.TempDir() // of no module, whose requirements would have a say
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	out, err := cmd.Output()
+	dir := t.TempDir() // of no module, whose requirements would have a say
 	var answer struct{ Dir, Sum, Error string }
-	if json.Unmarshal(out, &answer) != nil || answer.Error != "" || answer.Dir == "" {
-		t.Fatalf("downloading %s@%s: %v: %s", o.module, o.version, err, out)
-	}
+	eventually(t, func() error { // networks have their moments
+		cmd := exec.Command("go", "mod", "download", "-json", o.module+"@"+o.version)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
+		out, err := cmd.Output()
+		answer.Error, answer.Dir = "", ""
+		if json.Unmarshal(out, &answer) != nil || answer.Error != "" || answer.Dir == "" {
+			return fmt.Errorf("downloading %s@%s: %v: %s", o.module, o.version, err, out)
+		}
+		return nil
+	})
 	if answer.Sum != o.sum {
 		t.Fatalf("%s@%s has the sum %s, want %s", o.module, o.version, answer.Sum, o.sum)
 	}

@@ -217,7 +217,7 @@ func TestWatch(t *testing.T) {
 	// A watch ends when its time is over, and not before.
 	short := int64(1)
 	start := time.Now()
-	ends, err := maps.Watch(ctx, metav1.ListOptions{TimeoutSeconds: &short, ResourceVersion: mark.ResourceVersion})
+	ends, err := maps.Watch(ctx, metav1.ListOptions{TimeoutSeconds: &short, ResourceVersion: mark.ResourceVersion, LabelSelector: "seen"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ var (
 
 // patience bounds every wait of these tests. It is far above what the server needs, because machines that run tests
 // are busy; nothing waits for it unless something is broken.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -176,17 +176,35 @@ func (s *server) namespace(t *testing.T) string {
 			t.Errorf("deleting the namespace of the test: %v", err)
 		}
 	})
+	eventually(t, func() error { return s.complete(t.Context(), name) })
 	return name
+}
+
+// complete reports what a namespace has not yet of what controllers put into every one.
+func (s *server) complete(ctx context.Context, namespace string) error {
+	c, err := kubernetes.NewForConfig(s.config)
+	if err != nil {
+		return err
+	}
+	_, account := c.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+	_, root := c.CoreV1().ConfigMaps(namespace).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+	return errors.Join(account, root)
 }
 
 // eventually calls try until it returns nil and fails the test with its last error when it never does.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
-	var err error
+	if err := insist(try); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// insist calls try until it returns nil and returns its last error when it never does.
+func insist(try func() error) (err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = try(); err == nil {
-			return
+			return nil
 		}
 	}
-	t.Fatalf("still after %v: %v", patience, err)
+	return fmt.Errorf("still after %v: %w", patience, err)
 }

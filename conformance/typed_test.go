@@ -245,15 +245,16 @@ func TestSubresources(t *testing.T) {
 	if err != nil || scale.Spec.Replicas != 1 || scale.Status.Selector != "app=web" {
 		t.Fatalf("scale: %v, %+v", err, scale)
 	}
-	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // with the controller, which writes the status
+	eventually(t, func() error { // the controller, which writes the status, may come in between
 		if scale, err = deployments.GetScale(ctx, "web", metav1.GetOptions{}); err != nil {
 			return err
 		}
 		scale.Spec.Replicas = 2
 		scale, err = deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{})
 		return err
-	}); err != nil || scale.Spec.Replicas != 2 {
-		t.Fatalf("update of scale: %v, %+v", err, scale)
+	})
+	if scale.Spec.Replicas != 2 {
+		t.Fatalf("updated scale: %+v", scale)
 	}
 	eventually(t, func() error {
 		d, err := deployments.Get(ctx, "web", metav1.GetOptions{})
