@@ -119,7 +119,7 @@ var compiledRules = []string{
 	`self.when > timestamp('2000-01-01T00:00:00Z') && self.when.getFullYear() == 2020 && self.when + self.wait > self.when`, `self.wait < duration('1h') && duration(self.span) >= duration('1ms') && !(duration(self.span) == duration('0s') || duration(self.span) > self.wait)`, `duration(self.span).getSeconds() == 90`, `duration(self.span) + self.wait == duration('6m30s')`,
 	`self.port == 80 && self.port != 'http' && self.port > 0`, `type(self.port) == int ? self.port >= 1 && self.port <= 65535 : self.port.matches('^[a-z]+$')`, `type(self.port) != string && string(self.port) == '80' && int(self.port) == 80`, `self.any == oldSelf.any && self.port == oldSelf.port && self.when >= oldSelf.when`,
 	`int(self.strs.size()) == 3 && string(self.n) == '3' && double(self.n) == 3.0 && int(self.d) == 2 && int('12') == 12 && bool('true')`, `self.d > 1 && self.n < 3.5`, `self.n == 3 && double(self.n) == self.d + 0.5`,
-	`self.s.split(' ')[0] == 'some' && self.s.split(' ').all(w, w.size() > 2) && self.s.split(' ').size() == 5 && 'text' in self.s.split(' ')`, `self.s.substring(5).startsWith('text') && self.s.substring(0, 4) == 'some' && self.s.charAt(1) == 'o'`, `self.s.find('^[a-z]+') == 'some' && self.s.findAll('[a-z]+').size() == 5`, `self.s.replace(' ', '-').trim() == 'some-text-that-has-words'`, `self.strs.join(',').startsWith('a,b,') && ['a', self.t].join() == 'ax'`, `self.s.indexOf('text') == 5 && self.s.lastIndexOf('zz') == -1 && self.s.matches(self.t + '?')`,
+	`self.s.split(' ')[0] == 'some' && self.s.split(' ').all(w, w.size() > 2) && self.s.split(' ').size() == 5 && 'text' in self.s.split(' ')`, `self.s.substring(5).startsWith('text') && self.s.substring(0, 4) == 'some' && self.s.substring(0, self.port - 76) == 'some' && self.s.charAt(1) == 'o'`, `self.s.find('^[a-z]+') == 'some' && self.s.findAll('[a-z]+').size() == 5`, `self.s.replace(' ', '-').trim() == 'some-text-that-has-words'`, `self.strs.join(',').startsWith('a,b,') && ['a', self.t].join() == 'ax'`, `self.s.indexOf('text') == 5 && self.s.lastIndexOf('zz') == -1 && self.s.matches(self.t + '?')`,
 	`self.ints.sum() == 6 && self.ints.max() == 3 && self.ints.isSorted() && self.ints.indexOf(2) == 1 && self.nums.min() == 1.0 && !self.set.isSorted()`, `self.strs == ['a', 'b', self.strs[2]]`, `(self.strs + self.strs).size() == 6`, `self.set.map(x, x) == ['b', 'a']`,
 	`isURL(self.url) && url(self.url).getScheme() in ['http', 'https'] && url(self.url).getHostname() == 'example.com' && url(self.url).getPort() == '8443'`, `isIP(self.ip) && ip(self.ip).family() == 4 && !ip(self.ip).isLoopback() && ip.isCanonical(self.ip)`, `cidr('10.0.0.0/8').containsIP(self.ip) && cidr('10.0.0.0/8').containsIP(ip(self.ip)) && !isCIDR(self.ip) && cidr('10.0.0.0/8').prefixLength() == 8`,
 	`quantity(self.cpu).isGreaterThan(quantity('1')) && isQuantity(self.cpu) && !isQuantity(self.s) && quantity(self.cpu).compareTo(quantity('1.5')) == 0 && quantity(self.cpu) == quantity('1500m')`, `quantity(self.cpu).add(quantity('500m')).isGreaterThan(quantity('1900m')) && quantity('2').asInteger() == 2`, `isSemver(self.version) && semver(self.version).major() == 1 && semver(self.version).isLessThan(semver('2.0.0'))`,
@@ -244,7 +244,7 @@ func (w *writer) simple(kind string) []string {
 		"bool":   {"self.b", "true", "has(self.o)", "has(self.o.x)", "has(self.t)", "self.?o.w.hasValue()", "self.?n.hasValue()"},
 		"int":    {"self.n", "self.m", "1", "-2", "0", "self.o.y", "self.counts.k", "self.ints[0]"},
 		"double": {"self.d", "self.e", "1.5", "-0.5"},
-		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.o.w.x", "self.?o.x.orValue('a')", "self.o.?w.x.orValue(self.t)", "self.map.?l.orValue('')", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
+		"string": {"self.s", "self.t", "'a'", "'b'", "''", "'a longer text'", "'äß'", "self.o.x", "self.o.z.x", "self.map['k']", "self.map.l", "self.a__dash__b", "self.o.w.x", "self.?o.x.orValue('a')", "self.o.?w.x.orValue(self.t)", "self.map.?l.orValue('')", "self.span", "self.cpu", "self.url", "self.ip", "'12'"},
 		"wait":   {"self.wait", "duration('1s')", "duration('5m')"},
 		"strs":   {"self.strs", "['a','b']", "self.set"},
 		"ints":   {"self.ints", "[1,2,3]"},
@@ -327,7 +327,7 @@ func (w *writer) expr(kind string, depth int) string {
 			func() string { return e("string") + pick(w.Rand, ".lowerAscii()", ".upperAscii()") },
 			func() string { return "string(" + e(pick(w.Rand, "int", "double", "bool", "string")) + ")" },
 			func() string {
-				return e("string") + pick(w.Rand, ".trim()", ".split(' ')[0]", ".find('^[a-z]*')", ".substring("+e("int")+")", ".replace("+e("string")+", "+e("string")+")", ".charAt("+e("int")+")")
+				return e("string") + pick(w.Rand, ".trim()", ".split(' ')[0]", ".find('^[a-z]*')", ".substring("+e("int")+")", ".substring("+e("int")+", "+e("int")+")", ".replace("+e("string")+", "+e("string")+")", ".charAt("+e("int")+")")
 			},
 			func() string { return "url(" + e("string") + ")" + pick(w.Rand, ".getHost()", ".getScheme()") },
 			func() string { return e("strs") + pick(w.Rand, ".join()", ".join("+e("string")+")") },
@@ -476,6 +476,7 @@ func TestCompiledRulesAsCELGo(t *testing.T) {
 // FuzzCompiledRules is TestCompiledRulesAsCELGo without end.
 func FuzzCompiledRules(f *testing.F) {
 	c := newCELCase(f)
-	f.Add(uint64(452)) // an infinity in a list
+	f.Add(uint64(452))   // an infinity in a list
+	f.Add(uint64(20333)) // a substring up to what may be no integer
 	f.Fuzz(func(t *testing.T, seed uint64) { c.compareRandom(t, seed) })
 }

@@ -27,6 +27,8 @@ func (c *compiler) function(e ast.Expr, args []term) term {
 	switch {
 	case len(args) == 1:
 		t = unary(overload, args[0])
+	case overload == "string_substring_int", overload == "string_substring_int_int":
+		t = substring(args[0], args[1:])
 	case len(args) != 2 || args[0].kind() != args[1].kind():
 	case args[0].kind() == intKind:
 		t = ints(overload, args[0].int, args[1].int)
@@ -38,7 +40,7 @@ func (c *compiler) function(e ast.Expr, args []term) term {
 	if t.typ == nil {
 		return c.library(e, args)
 	}
-	t.exact = t.kind() != stringKind
+	t.exact = t.kind() != stringKind && t.kind() != listKind
 	for _, a := range args {
 		t.exact = t.exact && a.exact
 	}
@@ -170,6 +172,8 @@ func (c *compiler) strings(overload string, text, other term) term {
 	switch overload {
 	case overloads.Matches, overloads.MatchesString, "string_find_string":
 		return c.matches(overload, text, other)
+	case "string_split_string":
+		return split(text, other)
 	case overloads.AddString:
 		return stringTerm(func(f *frame) string {
 			x, y := both(f, a, b)

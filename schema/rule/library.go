@@ -2,6 +2,8 @@ package rule
 
 import (
 	"math"
+	"net/url"
+	"strings"
 
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/functions"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
+	apiservercel "k8s.io/apiserver/pkg/cel"
 	cellibrary "k8s.io/apiserver/pkg/cel/library"
 
 	"pintle.dev/object"
@@ -71,6 +74,9 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 	if invoke == nil {
 		return c.no()
 	}
+	if function == "url" {
+		invoke = parsedOnce(invoke)
+	}
 	boxes := make([]func(*frame) ref.Val, len(args))
 	for i, a := range args {
 		if boxes[i] = a.foreigner(); boxes[i] == nil || function == operators.Add && a.typ.unordered {
@@ -84,13 +90,17 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 		}
 		return c.literal(v) // as cel-go evaluates it beforehand
 	}
+	if len(args) > maxArguments {
+		return c.no()
+	}
 	return c.native(e, func(f *frame) ref.Val {
-		values := make([]ref.Val, len(boxes))
+		var found [maxArguments]ref.Val
 		for i, box := range boxes {
-			if values[i] = box(f); f.failed || f.erred {
+			if found[i] = box(f); f.failed || f.erred {
 				return types.NullValue
 			}
 		}
+		values := append(f.arguments[:0], found[:len(boxes)]...) // the boxes had calls of their own in there
 		v := invoke(values...)
 		f.charge(costOf(function, overload, values, v))
 		if isError(v) {
@@ -99,6 +109,22 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 		return v
 	})
 }
+
+// parsedOnce is the function url for absolute URLs without a fragment, which upstream's own, the function's for all others,
+// parses a second time to the same end.
+func parsedOnce(upstream functions.FunctionOp) functions.FunctionOp {
+	return func(v ...ref.Val) ref.Val {
+		if text, ok := v[0].(types.String); ok && !strings.Contains(string(text), "#") {
+			if u, err := url.ParseRequestURI(string(text)); err == nil && u.Scheme != "" {
+				return apiservercel.URL{URL: u}
+			}
+		}
+		return upstream(v...)
+	}
+}
+
+// maxArguments is how many arguments a function has at most, with the value that it is a member of.
+const maxArguments = 4
 
 // invocation calls an implementation as cel-go does for that number of arguments; nil when it does not.
 func invocation(impl *functions.Overload, args int) functions.FunctionOp {

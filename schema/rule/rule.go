@@ -25,6 +25,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/google/cel-go/common/types/ref"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 
 	"pintle.dev/object"
@@ -66,6 +67,7 @@ type frame struct {
 	near      []int // where members were found last, for each place in the rule that names one
 	fewNear   [8]int
 	recalled  []any // a []recollection for each place in the rule that recalls a value
+	arguments [maxArguments]ref.Val
 
 	// failed says that cel-go has to decide (R2). Everything goes on with zero values then, until a loop or the end sees it.
 	failed bool
