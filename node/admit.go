@@ -149,8 +149,14 @@ func (a *Agent) release(e *entry) {
 
 // refuse says why a node cannot take a pod, in the words and the order of the kubelet; nil when it can.
 func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used *usage) *Failure {
+	if f := strained(pod, n); f != nil {
+		return f
+	}
 	if f := forbidden(pod); f != nil {
 		return f
+	}
+	if os, ok := pod.Labels[corev1.LabelOSStable]; ok && os != n.Labels[corev1.LabelOSStable] {
+		return &Failure{Reason: "PodOSSelectorNodeLabelDoesNotMatch", Message: "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"}
 	}
 	if os := pod.Spec.OS; os != nil && string(os.Name) != n.Labels[corev1.LabelOSStable] {
 		return &Failure{Reason: "PodOSNotSupported", Message: "Failed to admit pod as the OS field doesn't match node OS"}
@@ -174,6 +180,30 @@ func refuse(pod *corev1.Pod, u usage, n *corev1.Node, used *usage) *Failure {
 		return predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate")
 	}
 	return nil
+}
+
+// critical is the least priority of pods that the system itself needs.
+const critical = 2_000_000_000
+
+// strained says that a node is short of something, which keeps out all but critical pods, or, where it is memory alone, all
+// that ask for none and do not tolerate it.
+func strained(pod *corev1.Pod, n *corev1.Node) *Failure {
+	var short []corev1.NodeConditionType
+	for _, c := range n.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && c.Type != corev1.NodeReady && nodeReasons[c.Type][1] != "" {
+			short = append(short, c.Type)
+		}
+	}
+	if len(short) == 0 || pod.Spec.Priority != nil && *pod.Spec.Priority >= critical {
+		return nil
+	}
+	if slices.Equal(short, []corev1.NodeConditionType{corev1.NodeMemoryPressure}) {
+		taint := corev1.Taint{Key: corev1.TaintNodeMemoryPressure, Effect: corev1.TaintEffectNoSchedule}
+		if QOS(pod) != corev1.PodQOSBestEffort || corev1helpers.TolerationsTolerateTaint(klog.Background(), pod.Spec.Tolerations, &taint, true) {
+			return nil
+		}
+	}
+	return &Failure{Reason: evicted, Message: fmt.Sprintf("The node had condition: %v. ", short)}
 }
 
 // exceeded says which resource a node has too little of. Resources that devices provide and the node does not know are

@@ -43,6 +43,10 @@ func TestForbiddenSysctls(t *testing.T) {
 
 func TestOtherOS(t *testing.T) {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelOSStable: "linux"}}}
+	labelled := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelOSStable: "windows"}}}
+	if f := refuse(labelled, usage{}, n, &usage{}); f == nil || f.Reason != "PodOSSelectorNodeLabelDoesNotMatch" {
+		t.Errorf("a pod labelled for another system meets %v", f)
+	}
 	for os, want := range map[corev1.OSName]string{corev1.Linux: "", corev1.Windows: "PodOSNotSupported"} {
 		got := ""
 		if f := refuse(&corev1.Pod{Spec: corev1.PodSpec{OS: &corev1.PodOS{Name: os}}}, usage{}, n, &usage{}); f != nil {
@@ -106,6 +110,46 @@ func TestPredicates(t *testing.T) {
 		got := ""
 		if f := refuse(pod, asks(pod), n, &used); f != nil {
 			got = f.Reason + ": " + f.Message
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestPressure(t *testing.T) {
+	under := func(types ...corev1.NodeConditionType) *corev1.Node {
+		n := &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}}}
+		for _, c := range types {
+			n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{Type: c, Status: corev1.ConditionTrue})
+		}
+		return n
+	}
+	priority := int32(2_000_000_000)
+	plain, important := corev1.PodSpec{}, corev1.PodSpec{Priority: &priority}
+	asking := corev1.PodSpec{Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Mi")}}}}}
+	tolerant := corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: corev1.TaintNodeMemoryPressure, Operator: corev1.TolerationOpExists}}}
+	for _, tt := range []struct {
+		name string
+		spec corev1.PodSpec
+		node *corev1.Node
+		want string
+	}{
+		{"none", plain, under(), ""},
+		{"memory", plain, under(corev1.NodeMemoryPressure), "The node had condition: [MemoryPressure]. "},
+		{"memory, of a pod that asks for it", asking, under(corev1.NodeMemoryPressure), ""},
+		{"memory, tolerated", tolerant, under(corev1.NodeMemoryPressure), ""},
+		{"disk", asking, under(corev1.NodeDiskPressure), "The node had condition: [DiskPressure]. "},
+		{"both", tolerant, under(corev1.NodeMemoryPressure, corev1.NodeDiskPressure), "The node had condition: [MemoryPressure DiskPressure]. "},
+		{"disk, of a critical pod", important, under(corev1.NodeDiskPressure), ""},
+	} {
+		got := ""
+		if f := refuse(&corev1.Pod{Spec: tt.spec}, usage{}, tt.node, &usage{}); f != nil {
+			got = f.Message
+			if f.Reason != "Evicted" {
+				t.Errorf("%s: reason %s", tt.name, f.Reason)
+			}
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
