@@ -116,6 +116,9 @@ func (e *entry) act(ctx context.Context, pod *corev1.Pod, a *Action) error {
 		return e.removeFiles(ctx, a.Op == RemoveFiles)
 	case Tell:
 		e.agent.tell(pod, a.Container, a.Type, a.Reason, a.Message)
+		if a.Reason == backOff {
+			e.state.Container(a.Container).Told = time.Now()
+		}
 	case Finish:
 		return e.finish(ctx, pod)
 	case Forget:

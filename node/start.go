@@ -54,7 +54,7 @@ func (e *entry) startContainer(ctx context.Context, pod *corev1.Pod, a *Action) 
 	if f.Reason == "ErrImagePull" {
 		c.Pulls = c.Pulls.next(now)
 		f.Retry = c.recheck(spec, now)
-		f.Later = &Failure{Reason: "ImagePullBackOff", At: now.Add(settle),
+		f.Later = &Failure{Reason: pullBackOff, At: now.Add(settle),
 			Message: fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", spec.Image, f.Message)}
 	}
 	if f.Reason == "RunContainerError" || f.Reason == "PostStartHookError" {

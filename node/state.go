@@ -50,6 +50,7 @@ type Container struct {
 	Pulls     Backoff  // of image pulls
 	Failure   *Failure // why the last attempt to start it failed; nil once it has started
 	Probed    Probed
+	Told      time.Time // when an event last said that it is held back
 }
 
 // Newest is the newest instance, or nil.

@@ -250,7 +250,11 @@ func (b *reporter) comesBack(in *Instance, init bool) bool {
 	return restarts(b.pod, in)
 }
 
-const crashLoop = "CrashLoopBackOff"
+// What containers wait for whose restart, or whose image's pull, is backed off.
+const (
+	crashLoop   = "CrashLoopBackOff"
+	pullBackOff = "ImagePullBackOff"
+)
 
 // backsOff turns the state of a container that will be started again into what it waits for, if it waits.
 func (b *reporter) backsOff(s *corev1.ContainerStatus, c *Container, in *Instance, old *corev1.ContainerStatus) {
@@ -362,42 +366,58 @@ func phase(pod *corev1.Pod, s *corev1.PodStatus, over bool) corev1.PodPhase {
 
 // transitions are the events that go with a change of status: back-offs that have just begun, and a deadline that has
 // passed while nothing ran. The status the API has is the memory of what was told.
-func transitions(pod *corev1.Pod, s *corev1.PodStatus, now time.Time) []Action {
+func transitions(pod *corev1.Pod, s *corev1.PodStatus) []Action {
 	var as []Action
-	warn := func(container, reason, message string) {
-		as = append(as, Action{Op: Tell, Container: container, Type: corev1.EventTypeWarning, Reason: reason, Message: message})
-	}
 	if s.Reason == tardy.Reason && pod.Status.Reason != s.Reason && !showsRunning(&pod.Status) {
 		as = append(as, tardy)
 	}
-	each := func(new, old []corev1.ContainerStatus, specs []corev1.Container) {
-		for i := range new {
-			w := new[i].State.Waiting
-			if w == nil {
-				continue
-			}
-			if o := statusOf(old, new[i].Name); o != nil && o.State.Waiting != nil && o.State.Waiting.Reason == w.Reason && o.RestartCount == new[i].RestartCount {
-				continue
-			}
-			switch w.Reason {
-			case crashLoop:
-				warn(new[i].Name, "BackOff", "Back-off restarting failed container "+new[i].Name+" in pod "+FullName(pod))
-			case "ImagePullBackOff":
-				image := new[i].Image
-				for j := range specs {
-					if specs[j].Name == new[i].Name {
-						image = specs[j].Image
-					}
-				}
-				as = append(as, Action{Op: Tell, Container: new[i].Name, Type: corev1.EventTypeNormal, Reason: "BackOff",
-					Message: fmt.Sprintf("Back-off pulling image %q", image)})
-				warn(new[i].Name, "Failed", "Error: ImagePullBackOff")
+	for _, ss := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses} {
+		for i := range ss {
+			if !heldBefore(&pod.Status, &ss[i]) {
+				as = append(as, heldBack(pod, &ss[i])...)
 			}
 		}
 	}
-	each(s.InitContainerStatuses, pod.Status.InitContainerStatuses, pod.Spec.InitContainers)
-	each(s.ContainerStatuses, pod.Status.ContainerStatuses, pod.Spec.Containers)
 	return as
+}
+
+// heldBefore reports whether a status says of a container that it waits for the same reason as in s.
+func heldBefore(old *corev1.PodStatus, s *corev1.ContainerStatus) bool {
+	w, o := s.State.Waiting, ofEither(old, s.Name)
+	return w != nil && o != nil && o.State.Waiting != nil && o.State.Waiting.Reason == w.Reason && o.RestartCount == s.RestartCount
+}
+
+// ofEither is the status of a container or init container, or nil.
+func ofEither(s *corev1.PodStatus, name string) *corev1.ContainerStatus {
+	if c := statusOf(s.ContainerStatuses, name); c != nil {
+		return c
+	}
+	return statusOf(s.InitContainerStatuses, name)
+}
+
+// backOff is the reason of events about containers that are held back.
+const backOff = "BackOff"
+
+// heldBack are the events that say that a container's restart or its image's pull is backed off; none for another state.
+func heldBack(pod *corev1.Pod, s *corev1.ContainerStatus) []Action {
+	if s.State.Waiting == nil {
+		return nil
+	}
+	tell := func(kind, reason, message string) Action {
+		return Action{Op: Tell, Container: s.Name, Type: kind, Reason: reason, Message: message}
+	}
+	switch s.State.Waiting.Reason {
+	case crashLoop:
+		return []Action{tell(corev1.EventTypeWarning, backOff, "Back-off restarting failed container "+s.Name+" in pod "+FullName(pod))}
+	case pullBackOff:
+		image := s.Image
+		if spec := containerSpec(pod, s.Name); spec != nil {
+			image = spec.Image
+		}
+		return []Action{tell(corev1.EventTypeNormal, backOff, fmt.Sprintf("Back-off pulling image %q", image)),
+			tell(corev1.EventTypeWarning, "Failed", "Error: "+pullBackOff)}
+	}
+	return nil
 }
 
 // showsRunning reports whether a status says of any container that it runs.

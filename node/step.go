@@ -33,6 +33,9 @@ func Step(want *corev1.Pod, have PodState, now time.Time) []Action {
 	default:
 		p.at(deadline(want))
 		p.run()
+		if len(p.actions) == 0 {
+			p.remind()
+		}
 	}
 	p.wake()
 	return p.actions
@@ -68,7 +71,7 @@ func (p *plan) report() {
 	if sameStatus(&p.want.Status, p.status) {
 		return
 	}
-	for _, e := range transitions(p.want, p.status, p.now) {
+	for _, e := range transitions(p.want, p.status) {
 		p.do(e)
 	}
 	p.do(Action{Op: Report, Status: p.status})
@@ -163,6 +166,34 @@ func (p *plan) run() {
 	}
 	for i := range p.want.Spec.Containers {
 		p.container(&p.want.Spec.Containers[i])
+	}
+}
+
+// resync is how often it is told again that a container is held back: as often as upstream's kubelet looks at it.
+const resync = time.Minute
+
+// remind tells again of containers that have been held back for long.
+func (p *plan) remind() {
+	for i := range p.have.Containers {
+		c := &p.have.Containers[i]
+		if c.Told.IsZero() {
+			continue
+		}
+		s := ofEither(p.status, c.Name)
+		if s == nil {
+			continue
+		}
+		events, again := heldBack(p.want, s), c.Told.Add(resync)
+		if len(events) == 0 {
+			continue
+		}
+		if again.After(p.now) {
+			p.at(again)
+			continue
+		}
+		for _, e := range events {
+			p.do(e)
+		}
 	}
 }
 

@@ -113,6 +113,10 @@ func (w *world) apply(a Action) {
 		}
 	case RemoveVolumes:
 		h.Volumes = false
+	case Tell:
+		if a.Reason == backOff {
+			h.Container(a.Container).Told = w.now
+		}
 	case Report:
 		w.want.Status = *a.Status
 	case Finish:
@@ -206,6 +210,16 @@ var scenarios = map[string]func(t *testing.T) *world{
 		w.pass(11 * time.Minute)
 		w.exit("c", 1)
 		w.exit("c", 1)
+		return w
+	},
+	"held back for long": func(t *testing.T) *world {
+		w := newWorld(t, nil)
+		w.settle()
+		w.have.Container("c").Backoff = Backoff{Delay: 160 * time.Second, Used: w.now}
+		w.exit("c", 1)
+		w.awaken()
+		w.awaken()
+		w.awaken()
 		return w
 	},
 	"OnFailure": func(t *testing.T) *world {
