@@ -13,7 +13,6 @@ import (
 
 	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"pintle.dev/api"
 	"pintle.dev/client"
@@ -134,18 +133,8 @@ func (b *environment) from(ctx context.Context, f *corev1.EnvFromSource) error {
 			data[k] = string(v)
 		}
 	}
-	var bad []string
 	for _, k := range slices.Sorted(maps.Keys(data)) {
-		name := f.Prefix + k
-		if len(validation.IsRelaxedEnvVarName(name)) > 0 {
-			bad = append(bad, name)
-			continue
-		}
-		b.set(name, data[k])
-	}
-	if len(bad) > 0 {
-		b.agent.tell(b.pod, "", corev1.EventTypeWarning, "InvalidEnvironmentVariableNames",
-			fmt.Sprintf("Keys [%s] from the EnvFrom source were skipped since they are considered invalid environment variable names.", strings.Join(bad, ", ")))
+		b.set(f.Prefix+k, data[k])
 	}
 	return nil
 }
