@@ -208,7 +208,6 @@ func TestStalledBodies(t *testing.T) {
 // TestSlowReader: a client that does not read its answer is broken off, and gives its place to others.
 func TestSlowReader(t *testing.T) {
 	s := open(t, func(c *Config) { c.MaxReads = 1 })
-	s.bodyPatience = 200 * time.Millisecond
 	const base = "/api/v1/namespaces/default/configmaps"
 	// More than the buffers of a connection hold.
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
@@ -217,6 +216,7 @@ func TestSlowReader(t *testing.T) {
 			t.Fatalf("%d %.300s", a.code, a.body)
 		}
 	}
+	s.bodyPatience = 200 * time.Millisecond // not before: the bodies above may take their time
 	srv := httptest.NewUnstartedServer(s)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
