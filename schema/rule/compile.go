@@ -426,8 +426,9 @@ func (c *compiler) overload(e ast.Expr) string {
 
 func (c *compiler) call(e ast.Expr) term {
 	call := e.AsCall()
-	if call.FunctionName() == operators.OptSelect {
-		return c.optionalSelect(call)
+	switch call.FunctionName() {
+	case operators.OptSelect, operators.OptIndex:
+		return c.optionalChain(call)
 	}
 	exprs := call.Args()
 	if call.IsMemberFunction() {

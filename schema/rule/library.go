@@ -23,8 +23,8 @@ import (
 type Functions func(name string) *functions.Overload
 
 // inLibrary reports whether a function is one that cel-go calls with its evaluated arguments and charges for as costOf
-// does. That is none of the operators which are no calls to it, nor of the functions with a cost of their own: sets.* and
-// those of lists that cel-go's ext package adds.
+// does. That is none of the operators which are no calls to it, nor of the functions of lists with a cost of their own that cel-go's
+// ext package adds.
 func inLibrary(function string) bool {
 	switch function {
 	case // operators, on values other than those that call.go knows
@@ -37,7 +37,7 @@ func inLibrary(function string) bool {
 		// strings and regular expressions
 		"charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "find", "findAll",
 		// lists
-		"isSorted", "sum", "min", "max",
+		"isSorted", "sum", "min", "max", "sets.contains", "sets.intersects", "sets.equivalent",
 		// what strings mean
 		"isURL", "url", "getScheme", "getHost", "getHostname", "getPort", "getEscapedPath", "getQuery",
 		"isIP", "ip", "ip.isCanonical", "family", "isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast",
@@ -176,6 +176,10 @@ func costOf(function, overload string, args []ref.Val, result ref.Val) uint64 {
 		return matching(sizeOf(args[0]), sizeOf(args[1]))
 	case overloads.ContainsString:
 		return traversal(sizeOf(args[0])) * traversal(sizeOf(args[1]))
+	case "list_sets_contains_list", "list_sets_intersects_list":
+		return 1 + uint64(sizeOf(args[0])*sizeOf(args[1]))
+	case "list_sets_equivalent_list":
+		return 1 + 2*uint64(sizeOf(args[0])*sizeOf(args[1]))
 	}
 	return 1
 }
@@ -218,6 +222,12 @@ func (t term) foreigner() func(*frame) ref.Val {
 	switch {
 	case t.typ.schema != nil:
 		return func(f *frame) ref.Val { return f.upstream(t.typ, t.value(f)) }
+	case t.kind() == listKind && t.typ.elem == nil && t.literal != nil:
+		empty := types.NewRefValList(types.DefaultTypeAdapter, nil)
+		return func(*frame) ref.Val { return empty }
+	case t.kind() == mapKind && t.typ.elem == nil && t.literal != nil:
+		empty := types.NewRefValMap(types.DefaultTypeAdapter, nil)
+		return func(*frame) ref.Val { return empty }
 	case t.kind() == listKind && t.typ.elem != nil && t.typ.elem.scalar():
 		return func(f *frame) ref.Val { return f.scalars(t.typ.elem, t.value(f)) }
 	}
