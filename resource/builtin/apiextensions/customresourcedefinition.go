@@ -193,8 +193,12 @@ func terminate(_ context.Context, _ *resource.Write, crd *definition) {
 	})
 }
 
-// claim establishes the definition and takes the names it accepts, or gives them back when it goes.
+// claim establishes the definition and takes the names it accepts, or gives them back when it goes. A dry run shows the
+// status as it is when upstream's controllers have not seen the write.
 func claim(_ context.Context, v store.View, w *resource.Write, crd, old *definition) ([]store.Write, error) {
+	if w.DryRun {
+		return nil, nil
+	}
 	held := names{}
 	if old != nil {
 		held.add(old.Spec.Group, &old.Status.AcceptedNames)

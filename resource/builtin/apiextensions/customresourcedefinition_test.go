@@ -145,7 +145,11 @@ func compareDefinition(t *testing.T, o *resource.Object, response []byte) {
 		t.Errorf("generation %d", n)
 	}
 	crd := o.Value.(*apiextensionsv1.CustomResourceDefinition)
-	if c := crd.Status.Conditions; len(c) != 2 || c[0].Type != apiextensionsv1.NamesAccepted || c[1].Type != apiextensionsv1.Established || c[1].Status != apiextensionsv1.ConditionTrue {
+	established := apiextensionsv1.ConditionTrue
+	if invalidBundle(crd) {
+		established = apiextensionsv1.ConditionFalse
+	}
+	if c := crd.Status.Conditions; len(c) != 2 || c[0].Type != apiextensionsv1.NamesAccepted || c[1].Type != apiextensionsv1.Established || c[1].Status != established {
 		t.Errorf("conditions %v", c)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apiserver/pkg/util/webhook"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -73,6 +74,9 @@ func Establish(crd *apiextensionsv1.CustomResourceDefinition, taken func(Name) b
 			Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionTrue, Reason: "NoConflicts", Message: "no conflicts found",
 		})
 		established.Status, established.Reason, established.Message = apiextensionsv1.ConditionTrue, "InitialNamesAccepted", "the initial names have been accepted"
+		if invalidBundle(crd) {
+			established.Status, established.Reason, established.Message = apiextensionsv1.ConditionFalse, "InvalidCABundle", "The conversion webhook CABundle is invalid"
+		}
 	} else {
 		setCondition(crd, *conflict)
 	}
@@ -80,6 +84,14 @@ func Establish(crd *apiextensionsv1.CustomResourceDefinition, taken func(Name) b
 	if !apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
 		setCondition(crd, established)
 	}
+}
+
+// invalidBundle reports a conversion webhook that could not be called for want of certificates that can be read. A new
+// definition may have one, but is not served before it is mended.
+func invalidBundle(crd *apiextensionsv1.CustomResourceDefinition) bool {
+	c := crd.Spec.Conversion
+	return c != nil && c.Webhook != nil && c.Webhook.ClientConfig != nil &&
+		len(webhook.ValidateCABundle(nil, c.Webhook.ClientConfig.CABundle)) > 0
 }
 
 func setCondition(crd *apiextensionsv1.CustomResourceDefinition, c apiextensionsv1.CustomResourceDefinitionCondition) {

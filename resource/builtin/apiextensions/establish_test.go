@@ -83,6 +83,28 @@ func TestEstablishIsForGood(t *testing.T) {
 	}
 }
 
+func TestInvalidBundleIsNotEstablished(t *testing.T) {
+	crd := widgets("ws", "w", "W")
+	bundle := &apiextensionsv1.WebhookClientConfig{CABundle: []byte("no certificate")}
+	crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{
+		Strategy: apiextensionsv1.WebhookConverter, Webhook: &apiextensionsv1.WebhookConversion{ClientConfig: bundle},
+	}
+	free := func(Name) bool { return false }
+	Establish(crd, free)
+	want := "NamesAccepted=True NoConflicts (no conflicts found); Established=False InvalidCABundle (The conversion webhook CABundle is invalid)"
+	if got := conditions(crd); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	bundle.CABundle = nil // as a URL of a well-known authority needs none
+	if Establish(crd, free); conditions(crd) != isEstablished {
+		t.Errorf("with the bundle mended: %s", conditions(crd))
+	}
+	bundle.CABundle = []byte("no certificate")
+	if Establish(crd, free); conditions(crd) != isEstablished {
+		t.Errorf("once established: %s", conditions(crd))
+	}
+}
+
 func TestApproval(t *testing.T) {
 	crd := widgets("ws", "w", "W")
 	crd.Spec.Group = "x.k8s.io"
@@ -186,6 +208,27 @@ func TestNamesAreHeldUntilTheDefinitionGoes(t *testing.T) {
 	w.claim(nil, other)
 	if n := w.claims(); n != 0 {
 		t.Errorf("%d claims are left", n)
+	}
+}
+
+func TestDryRunLeavesTheStatusAlone(t *testing.T) {
+	w := newWorld(t)
+	crd := widgets("ws", "w", "W")
+	o, err := resource.TypedObject(crd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := w.s.View(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := &resource.Write{Definition: w.d, New: o, DryRun: true}
+	writes, err := w.d.Hooks.Claim(context.Background(), v, write)
+	if err != nil || len(writes) > 0 || write.StatusClaimed {
+		t.Errorf("writes %v, status claimed %v, error %v", writes, write.StatusClaimed, err)
+	}
+	if got := conditions(crd); got != "" || crd.Status.AcceptedNames.Plural != "" {
+		t.Errorf("status %+v", crd.Status)
 	}
 }
 
