@@ -45,6 +45,13 @@ func TestCustomWrites(t *testing.T) {
 		// Errors of the values come before those of the scale.
 		{"POST " + all, "", gauge("a", `,"spec":{"count":-1,"level":"high"}`), 422, `[spec.level: Invalid value: \"string\": spec.level in body must be of type number: \"string\", .spec.count: Invalid value: -1: should be a non-negative integer]`, ""},
 
+		// A number that is written with a fraction is none for an integer, in patches too.
+		{"POST " + all, "", gauge("f", `,"spec":{"level":2}`), 201, "", ""},
+		{"PATCH " + all + "/f", merge, `{"spec":{"name":3.0}}`, 422, `must be of type string: \"number\"`, ""},
+		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/name","value":3.0}]`, 422, `must be of type string: \"number\"`, ""},
+		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/level","value":3.0}]`, 200, `"level":3,`, ""},
+		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"replace","path":"","value":[]}]`, 422, `"field":"patch"`, ""},
+
 		// A scale that is not counted can be patched, but not read.
 		{"POST " + all, "", gauge("b", `,"spec":{}`), 201, "", ""},
 		{"GET " + all + "/b/scale", "", "", 404, `the spec replicas field \".spec.count\" does not exist`, ""},

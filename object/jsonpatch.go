@@ -118,7 +118,7 @@ func (p *JSONPatch) apply(target *Value) error {
 		}
 	}
 	// Copies nest what was nested already.
-	if w.copied > 0 && !depthWithin(target, maxDepth) {
+	if w.copied > 0 && !target.Fits() {
 		return errors.New("exceeded max depth")
 	}
 	return nil
@@ -127,19 +127,6 @@ func (p *JSONPatch) apply(target *Value) error {
 // unprocessable is upstream's 422 for a patch that cannot be applied.
 func unprocessable(err error) error {
 	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
-}
-
-func depthWithin(v *Value, depth int) bool {
-	c := v.children()
-	if len(c) > 0 && depth == 0 {
-		return false
-	}
-	for i := range c {
-		if !depthWithin(&c[i], depth-1) {
-			return false
-		}
-	}
-	return true
 }
 
 // patchWork counts what is bounded for a patch as a whole.

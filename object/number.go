@@ -44,6 +44,20 @@ func (v *Value) Float() float64 {
 // for int64.
 func (v *Value) IsFloat() bool { return v != nil && v.kind == Number && v.float }
 
+// HasFloat reports whether v is a float, or has one in it.
+func (v *Value) HasFloat() bool {
+	if v.IsFloat() {
+		return true
+	}
+	c := v.children()
+	for i := range c {
+		if c[i].HasFloat() {
+			return true
+		}
+	}
+	return false
+}
+
 func equalNumbers(a, b *Value) bool {
 	if a.float == b.float {
 		return a.word == b.word || a.float && a.Float() == b.Float()

@@ -18,6 +18,22 @@ import (
 // maxDepth is how deep lists and maps may nest, as in encoding/json.
 const maxDepth = 10000
 
+// Fits reports whether lists and maps nest in v only as deep as in what Parse reads.
+func (v *Value) Fits() bool { return v.nestsWithin(maxDepth) }
+
+func (v *Value) nestsWithin(depth int) bool {
+	c := v.children()
+	if len(c) > 0 && depth == 0 {
+		return false
+	}
+	for i := range c {
+		if !c[i].nestsWithin(depth - 1) {
+			return false
+		}
+	}
+	return true
+}
+
 // errUTF8 is the one thing refused that upstream accepts: it puts U+FFFD in place of bytes that are not UTF-8, and so
 // stores something else than was sent.
 var errUTF8 = errors.New("invalid UTF-8 in string literal")

@@ -92,7 +92,7 @@ func (q *request) patched(rec *api.Record) (*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, unknown, mismatch, err := q.decodePatched(target, said)
+	o, unknown, mismatch, err := q.decodePatched(rec, target, said)
 	if e := refused(err); e != nil {
 		return nil, e
 	}
@@ -129,16 +129,25 @@ func (q *request) patchTarget(rec *api.Record) (*object.Value, error) {
 
 // decodePatched reads the object that a patch made of target, which belongs to the object then, in the version that said
 // names. mismatch is the answer if that is not the request's, for a custom resource.
-func (q *request) decodePatched(target *object.Value, said *resource.Version) (o *resource.Object, unknown []string, mismatch, err error) {
+func (q *request) decodePatched(rec *api.Record, target *object.Value, said *resource.Version) (o *resource.Object, unknown []string, mismatch, err error) {
 	if q.d.Custom {
 		mismatch = q.customPatchMismatch(target)
 	}
-	if c, ok := said.Codec.(resource.DocumentCodec); ok && types.PatchType(q.ContentType) == types.MergePatchType {
+	// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.
+	if c, ok := said.Codec.(resource.DocumentCodec); ok && target.Fits() {
 		o, unknown, err = c.DecodeDocument(target, false)
-	} else {
-		// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.
-		o, unknown, err = said.Codec.Decode(object.AppendJSON(nil, target), false)
+		return o, unknown, mismatch, err
 	}
+	var text []byte
+	if types.PatchType(q.ContentType) != types.StrategicMergePatchType && target.HasFloat() {
+		// A typed kind reads numbers as they are written: 3.0 is no int32, and 1e3 is another quantity than 1000.
+		if text, err = q.patchedText(rec); err != nil {
+			return nil, nil, nil, err
+		}
+	} else {
+		text = object.AppendJSON(nil, target)
+	}
+	o, unknown, err = said.Codec.Decode(text, false)
 	return o, unknown, mismatch, err
 }
 
@@ -280,14 +289,19 @@ func (q *request) patchedText(rec *api.Record) ([]byte, error) {
 		}
 		return object.AppendJSON(nil, target), nil
 	}
+	return q.patchText(tight)
+}
+
+// patchText is what the JSON patch or merge patch that was sent makes of a document, as upstream's library writes it.
+func (q *request) patchText(doc []byte) ([]byte, error) {
 	if types.PatchType(q.ContentType) == types.MergePatchType {
-		return jsonpatch.MergePatch(tight, q.Body)
+		return jsonpatch.MergePatch(doc, q.Body)
 	}
 	p, err := jsonpatch.DecodePatch(q.Body)
 	if err != nil {
 		return nil, api.BadRequest("error decoding patch: %s", err)
 	}
-	return p.Apply(tight)
+	return p.Apply(doc)
 }
 
 // tight is a document as upstream encodes it: without the padding of the slot, and for custom resources, which are maps

@@ -66,3 +66,32 @@ func TestUpdatedMetadata(t *testing.T) {
 		{"PATCH " + path + "/c", `{"metadata":{"managedFields":[{"manager":"m\u0000","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{}}}]}}`, []string{mergePatch}, 422, []string{"metadata.managedFields[0].manager"}, nil},
 	})
 }
+
+// Numbers keep the text a patch has them in: typed kinds read 3.0 as no integer, and quantities as they are written.
+func TestPatchedNumbers(t *testing.T) {
+	const path = "/apis/apps/v1/namespaces/default/deployments"
+	s := open(t)
+	ask(t, s, "POST "+path, deployment("d"))
+	refused := []string{"json: cannot unmarshal number 3.0 into Go struct field DeploymentSpec.spec.minReadySeconds of type int32", `"field":"patch"`}
+	run(t, s, []step{
+		{"PATCH " + path + "/d", `{"spec":{"minReadySeconds":3.0}}`, []string{mergePatch}, 422, refused, nil},
+		{"PATCH " + path + "/d", `[{"op":"add","path":"/spec/minReadySeconds","value":3.0}]`, []string{jsonPatch}, 422, refused, nil},
+		{"PATCH " + path + "/d", `{"spec":{"minReadySeconds":3.0}}`, []string{smPatch}, 200, []string{`"minReadySeconds":3`}, nil},
+		{"PATCH " + path + "/d", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"limits":{"cpu":1.0,"memory":1e3}}}]`,
+			[]string{jsonPatch}, 200, []string{`"limits":{"cpu":"1","memory":"1e3"}`}, nil},
+		{"PATCH " + path + "/d/scale", `{"spec":{"replicas":2.0}}`, []string{mergePatch}, 422, []string{"json: cannot unmarshal number 2.0 into Go struct field ScaleSpec.spec.replicas of type int32"}, nil},
+	})
+}
+
+// A patch of a Scale sees who owns the replicas, and may not say who does.
+func TestPatchedScaleShowsOwners(t *testing.T) {
+	const path = "/apis/apps/v1/namespaces/default/deployments"
+	s := open(t)
+	ask(t, s, "POST "+path, deployment("d"))
+	const owned = `\"managedFields\":[{\"manager\":\"golden\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v1\",`
+	run(t, s, []step{
+		{"PATCH " + path + "/d/scale", `[{"op":"add","path":"/spec/replicas","value":"x"}]`, []string{jsonPatch}, 422, []string{owned + `\"time\"`}, nil},
+		{"PATCH " + path + "/d/scale", `[{"op":"test","path":"/metadata/managedFields/0/manager","value":"golden"}]`, []string{jsonPatch}, 200, nil, []string{"managedFields"}},
+		{"PATCH " + path + "/d/scale", `[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`, []string{jsonPatch}, 200, []string{`"kind":"Scale"`}, nil},
+	})
+}

@@ -73,6 +73,7 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if q.Verb == api.Patch && types.PatchType(q.ContentType) == types.ApplyYAMLPatchType {
 		want, decided, err = q.appliedScale(rec, have, sub)
 	} else {
+		have.ManagedFields = resource.ManagedFields(object.ScaleOwners(q.sameGroup(rec.Owners()), replicasPath(sc))) // for patches to see
 		want, err = q.wantedScale(have, sub)
 	}
 	if err != nil {
@@ -124,6 +125,7 @@ func (q *request) judgeWanted(want *autoscalingv1.Scale, uid string) error {
 		return nil
 	}
 	at := field.NewPath("metadata")
+	want.ManagedFields = nil // who owns the replicas is not for clients to say here
 	errs := append(rules.Metadata(&want.ObjectMeta, true, nil, at), rules.StandardFinalizers(&want.ObjectMeta, at)...)
 	if want.Spec.Replicas < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("spec", "replicas"), want.Spec.Replicas, "must be greater than or equal to 0"))
@@ -276,6 +278,8 @@ func (q *request) scaleBody() ([]byte, error) {
 	return data, nil
 }
 
+// patchScale reads into want what the client's patch makes of have. As on upstream the result is text, which messages
+// show and whose numbers are read as they are written; but for a strategic merge patch, which merges values.
 func (q *request) patchScale(have, want runtime.Object, kind schema.GroupVersionKind) error {
 	data, err := json.Marshal(have)
 	if err != nil {
@@ -289,14 +293,18 @@ func (q *request) patchScale(have, want runtime.Object, kind schema.GroupVersion
 	if err != nil {
 		return err
 	}
-	if err := q.judgeScale(target, want, problems); err != nil {
-		return err
+	merges := types.PatchType(q.ContentType) == types.StrategicMergePatchType
+	text := object.AppendJSON(nil, target)
+	if !merges && len(q.Body) <= patchedTextMax {
+		if text, err = q.patchText(data); err != nil {
+			return err
+		}
 	}
-	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
-		return nil // upstream merges into an object whose type is settled
+	if err := q.judgeScale(text, want, problems); err != nil || merges {
+		return err // a merged object's type was settled before
 	}
 	if why := q.misfitScale(typeOf(want), kind); why != "" {
-		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(object.AppendJSON(nil, target)), why)})
+		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(text), why)})
 	}
 	return nil
 }
@@ -329,8 +337,8 @@ func typeOf(o runtime.Object) typeMeta {
 	return typeMeta{}
 }
 
-func (q *request) judgeScale(target *object.Value, want any, problems []string) error {
-	data := object.AppendJSON(nil, target)
+// judgeScale reads the text of a patched Scale, and refuses or warns of what is unknown in it, besides problems.
+func (q *request) judgeScale(data []byte, want any, problems []string) error {
 	strict, err := kjson.UnmarshalStrict(data, want)
 	if err != nil {
 		shown := string(data)
