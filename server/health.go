@@ -125,7 +125,7 @@ func (x *exchange) path(user *api.User) error {
 		}
 		return x.serveHealth(head, rest)
 	}
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && !s.documents.AnyMethod(p) {
 		if x.s.knownPath(p) {
 			return errMethod()
 		}
@@ -159,6 +159,8 @@ func (x *exchange) serveDocument() error {
 	case errors.Is(err, describe.ErrVersion):
 		return errNoResource()
 	}
+	// A client that takes no JSON is told so in what it does take.
+	x.form, _ = negotiate(x.r.Header.Get("Accept"), endpoint{})
 	return err
 }
 

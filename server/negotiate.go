@@ -1,9 +1,6 @@
 package server
 
 import (
-	"net/http"
-	"strings"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pintle.dev/server/accept"
@@ -47,9 +44,8 @@ func negotiate(header string, e endpoint) (form, error) {
 	case "", "application/json", "*/*", "application/json, */*":
 		return form{}, nil
 	}
-	if !e.custom && !routeAccepts(header) {
-		return form{}, routerError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
-			"406: Not Acceptable\n\nAvailable representations: "+strings.Join(e.representations(), ", "))
+	if !e.custom && !accept.Routed(header, accept.All()...) {
+		return form{}, accept.Unrouted(e.representations()...)
 	}
 	var proto *form
 	for _, r := range accept.Parse(header) {
@@ -101,19 +97,6 @@ func (e endpoint) streamed() []string {
 	return []string{accept.TypeJSON + streaming, accept.TypeProtobuf + streaming}
 }
 
-// routeAccepts is the first of upstream's two checks: its router compares media types without their parameters, and
-// knows no partial wildcard.
-func routeAccepts(header string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		t, _, _ := strings.Cut(strings.TrimSpace(part), ";")
-		switch strings.TrimSpace(t) {
-		case "*/*", accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf:
-			return true
-		}
-	}
-	return false
-}
-
 // formOf is what a range asks for, if the endpoint has it.
 func formOf(r *accept.Range, e endpoint) (form, bool) {
 	f := form{pretty: r.Pretty, version: r.Version}
@@ -127,7 +110,7 @@ func formOf(r *accept.Range, e endpoint) (form, bool) {
 	if !r.Transforms() {
 		return f, f.media != accept.Protobuf || !e.custom
 	}
-	if !e.transform && !(e.scale && r.As == "Table") || r.Group != metav1.GroupName || r.Version != "v1" && r.Version != "v1beta1" {
+	if !e.transform && !e.scale || r.Group != metav1.GroupName || r.Version != "v1" && r.Version != "v1beta1" {
 		return f, false
 	}
 	switch r.As {

@@ -2,6 +2,8 @@ package server
 
 import "testing"
 
+const deployment = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},` + template + `}}`
+
 // What a patched document says it is, is judged before it is read, in the words of upstream's decoder.
 func TestPatchedType(t *testing.T) {
 	const path = "/api/v1/namespaces/default/configmaps"
@@ -71,7 +73,7 @@ func TestUpdatedMetadata(t *testing.T) {
 func TestPatchedNumbers(t *testing.T) {
 	const path = "/apis/apps/v1/namespaces/default/deployments"
 	s := open(t)
-	ask(t, s, "POST "+path, deployment("d"))
+	ask(t, s, "POST "+path, deployment)
 	refused := []string{"json: cannot unmarshal number 3.0 into Go struct field DeploymentSpec.spec.minReadySeconds of type int32", `"field":"patch"`}
 	run(t, s, []step{
 		{"PATCH " + path + "/d", `{"spec":{"minReadySeconds":3.0}}`, []string{mergePatch}, 422, refused, nil},
@@ -87,11 +89,45 @@ func TestPatchedNumbers(t *testing.T) {
 func TestPatchedScaleShowsOwners(t *testing.T) {
 	const path = "/apis/apps/v1/namespaces/default/deployments"
 	s := open(t)
-	ask(t, s, "POST "+path, deployment("d"))
-	const owned = `\"managedFields\":[{\"manager\":\"golden\",\"operation\":\"Update\",\"apiVersion\":\"autoscaling/v1\",`
+	ask(t, s, "POST "+path, deployment)
+	const owned = `\\\"managedFields\\\":[{\\\"manager\\\":\\\"golden\\\",\\\"operation\\\":\\\"Update\\\",\\\"apiVersion\\\":\\\"autoscaling/v1\\\",`
 	run(t, s, []step{
-		{"PATCH " + path + "/d/scale", `[{"op":"add","path":"/spec/replicas","value":"x"}]`, []string{jsonPatch}, 422, []string{owned + `\"time\"`}, nil},
+		{"PATCH " + path + "/d/scale", `[{"op":"add","path":"/spec/replicas","value":"x"}]`, []string{jsonPatch}, 422, []string{owned}, nil},
 		{"PATCH " + path + "/d/scale", `[{"op":"test","path":"/metadata/managedFields/0/manager","value":"golden"}]`, []string{jsonPatch}, 200, nil, []string{"managedFields"}},
 		{"PATCH " + path + "/d/scale", `[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`, []string{jsonPatch}, 200, []string{`"kind":"Scale"`}, nil},
+	})
+}
+
+func TestShapesOfScales(t *testing.T) {
+	const path = "/apis/apps/v1/namespaces/default/deployments"
+	s := open(t)
+	ask(t, s, "POST "+path, deployment)
+	as := func(shape string) []string {
+		return []string{"Accept: application/json;as=" + shape + ";v=v1;g=meta.k8s.io"}
+	}
+	run(t, s, []step{
+		{"GET " + path + "/d/scale", ``, as("PartialObjectMetadata"), 200, []string{`{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"d",`}, []string{"replicas"}},
+		{"GET " + path + "/d/scale", ``, as("PartialObjectMetadataList"), 406, []string{"but the requested object is not a list (*autoscaling.Scale)"}, nil},
+		{"GET " + path + "/d/scale", ``, as("Table"), 200, []string{`"kind":"Table"`, `"cells":["d",1,0,`}, nil},
+	})
+}
+
+// Upstream's router looks at what a client accepts for some documents, and its aggregator at no method.
+func TestDocumentsByAcceptAndMethod(t *testing.T) {
+	s := open(t)
+	const routed = "406: Not Acceptable\\n\\nAvailable representations: application/json"
+	const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;q=0.5"
+	run(t, s, []step{
+		{"GET /api", ``, []string{"Accept: text/html"}, 406, []string{routed + ", application/yaml"}, nil},
+		{"GET /apis/apps/v1", ``, []string{"Accept: application/*"}, 406, []string{routed + ", application/yaml"}, nil},
+		{"GET /apis", ``, []string{"Accept: text/html"}, 406, []string{"only the following media types are accepted"}, nil},
+		{"GET /apis", ``, []string{"Accept: application/*"}, 200, []string{`"kind":"APIGroupList"`}, nil},
+		{"GET /apis", ``, []string{"Accept: " + aggregated + ",application/json;q=0.9"}, 200, []string{`"kind":"APIGroupDiscoveryList"`}, nil},
+		{"GET /version", ``, []string{"Accept: application/yaml"}, 406, []string{"kind: Status", "Available representations: application/json"}, nil},
+		{"GET /version", ``, []string{"Accept: application/yaml, */*"}, 200, []string{`"major"`}, nil},
+		{"POST /apis", ``, nil, 405, nil, nil},
+		{"POST /apis/", ``, nil, 200, []string{`"kind":"APIGroupList"`}, nil},
+		{"DELETE /apis/apps", ``, nil, 200, []string{`"kind":"APIGroup"`}, nil},
+		{"DELETE /apis/apps/v1", ``, nil, 405, nil, nil},
 	})
 }

@@ -156,10 +156,12 @@ func (x *exchange) write(q *request, resp *api.Response) error {
 	case resp.List != nil:
 		return x.writeList(q, code, resp.List)
 	}
-	if x.form.shape == asTable {
-		if t := scaleTable(resp.Object, q.d.Custom, x.form); t != nil {
-			return x.writeObject(code, t)
+	if x.form.shape != asObject {
+		shaped, err := shapedScale(resp.Object, q.d.Custom, x.form)
+		if err != nil {
+			return err
 		}
+		return x.writeObject(code, shaped)
 	}
 	return x.writeObject(code, resp.Object)
 }

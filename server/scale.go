@@ -447,11 +447,10 @@ func showScale(s *autoscalingv1.Scale, sub *resource.Subresource) *api.Response 
 	return &api.Response{Object: s}
 }
 
-// scaleTable is a Scale of either kind as a Table of one row, with upstream's columns; nil for other objects. Those of a
-// custom kind are found in the Scale's JSON, in which a count of none that is wanted is left out.
-func scaleTable(o any, custom bool, f form) *metav1.Table {
-	row, columns := metav1.TableRow{}, builtInScaleColumns
+// shapedScale is a Scale of either kind in the shape that was asked for.
+func shapedScale(o any, custom bool, f form) (any, error) {
 	var m *metav1.ObjectMeta
+	row := metav1.TableRow{}
 	switch s := o.(type) {
 	case *autoscalingv1.Scale:
 		m, row.Object.Object = &s.ObjectMeta, s
@@ -460,26 +459,43 @@ func scaleTable(o any, custom bool, f form) *metav1.Table {
 		m, row.Object.Object = &s.ObjectMeta, s
 		row.Cells = []any{s.Name, s.Spec.Replicas, s.Status.Replicas, resource.Age(s.CreationTimestamp)}
 	default:
-		return nil
+		return o, nil
 	}
+	partial := &metav1.PartialObjectMetadata{
+		TypeMeta: metav1.TypeMeta{APIVersion: metav1.GroupName + "/" + f.version, Kind: "PartialObjectMetadata"}, ObjectMeta: *m,
+	}
+	switch f.shape {
+	case asMetadata:
+		return partial, nil
+	case asMetadataList:
+		kind := "*autoscaling.Scale"
+		if custom {
+			kind = "*v1.Scale"
+		}
+		return nil, accept.NotAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%s)", kind))
+	}
+	switch f.include {
+	case metav1.IncludeNone:
+		row.Object.Object = nil
+	case metav1.IncludeObject:
+	default:
+		row.Object.Object = partial
+	}
+	return scaleTable(row, m, custom, f), nil
+}
+
+// scaleTable is a Scale as a Table of one row, with upstream's columns. Those of a custom kind are found in the Scale's
+// JSON, in which a count of none that is wanted is left out.
+func scaleTable(row metav1.TableRow, m *metav1.ObjectMeta, custom bool, f form) *metav1.Table {
+	columns := builtInScaleColumns
 	if custom {
 		columns = customScaleColumns
 		if row.Cells[1] == int32(0) {
 			row.Cells[1] = nil
 		}
 	}
-	version := metav1.GroupName + "/" + f.version
-	switch f.include {
-	case metav1.IncludeNone:
-		row.Object.Object = nil
-	case metav1.IncludeObject:
-	default:
-		row.Object.Object = &metav1.PartialObjectMetadata{
-			TypeMeta: metav1.TypeMeta{APIVersion: version, Kind: "PartialObjectMetadata"}, ObjectMeta: *m,
-		}
-	}
 	return &metav1.Table{
-		TypeMeta:          metav1.TypeMeta{APIVersion: version, Kind: "Table"},
+		TypeMeta:          metav1.TypeMeta{APIVersion: metav1.GroupName + "/" + f.version, Kind: "Table"},
 		ListMeta:          metav1.ListMeta{ResourceVersion: m.ResourceVersion},
 		ColumnDefinitions: columns,
 		Rows:              []metav1.TableRow{row},

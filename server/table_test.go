@@ -196,7 +196,7 @@ func TestTableOfScale(t *testing.T) {
 			t.Errorf("%q: the row has a %s, want %s", include, row.Kind, want)
 		}
 	}
-	if a := ask(t, s, get, "", "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"); !strings.Contains(a.body, `"kind":"Scale"`) {
+	if a := ask(t, s, get, "", "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"); !strings.Contains(a.body, `"kind":"PartialObjectMetadata"`) {
 		t.Errorf("metadata of a Scale: %s", a.body)
 	}
 }

@@ -134,6 +134,27 @@ func Only(types ...string) error {
 	return NotAcceptable("only the following media types are accepted: " + strings.Join(types, ", "))
 }
 
+// Routed reports whether a header that is not empty passes the first of upstream's two checks, by its router: whether it
+// names one of types, or anything at all. The router compares media types without their parameters, and knows no partial
+// wildcard.
+func Routed(header string, types ...string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		t, _, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if t = strings.TrimSpace(t); t == "*/*" || slices.Contains(types, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// Unrouted is the 406 of upstream's router, which lists all that the route has.
+func Unrouted(representations ...string) error {
+	e := api.NewError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+		"406: Not Acceptable\n\nAvailable representations: %s", strings.Join(representations, ", "))
+	e.Status.Details = new(metav1.StatusDetails)
+	return e
+}
+
 // NotAcceptable is a 406.
 func NotAcceptable(message string) error {
 	return api.NewError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, "%s", message)

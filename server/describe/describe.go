@@ -28,6 +28,9 @@ var (
 	ErrVersion = errors.New("the group is not served in this version") // of a group of built-in kinds
 )
 
+// AnyMethod reports whether a path is answered to any method as to GET.
+func (d *Documents) AnyMethod(path string) bool { return d.discovery.AnyMethod(path) }
+
 // Serve answers /api, /apis, /openapi, what is below them, and /version. When it returns an error, nothing has been
 // written: ErrPage, ErrVersion, or an api.Error.
 func (d *Documents) Serve(w http.ResponseWriter, r *http.Request) error {

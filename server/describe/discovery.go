@@ -16,6 +16,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // Discovery answers what a client asks first: which groups, versions and resources there are (/api, /apis and below),
@@ -55,6 +56,9 @@ func NewDiscovery(registry *resource.Registry) *Discovery { return &Discovery{re
 func (d *Discovery) Serve(w http.ResponseWriter, r *http.Request) error {
 	path := strings.Trim(r.URL.Path, "/")
 	parts := strings.Split(path, "/")
+	if h := r.Header.Get("Accept"); h != "" && d.routed(parts) && !accept.Routed(h, accept.All()...) {
+		return accept.Unrouted(accept.All()...)
+	}
 	switch {
 	case path == "api" || path == "apis":
 		return d.serveRoot(w, r, path == "api")
@@ -70,6 +74,34 @@ func (d *Discovery) Serve(w http.ResponseWriter, r *http.Request) error {
 		return d.serveVersion(w, r, parts[1], parts[2])
 	}
 	return ErrPage
+}
+
+// routed reports whether upstream's router knows a path of these parts: all that belongs to built-in kinds does, but /apis
+// and groups, which its aggregator answers for.
+func (d *Discovery) routed(parts []string) bool {
+	switch {
+	case parts[0] == "api":
+		return true
+	case len(parts) == 3:
+		g := d.group(parts[1])
+		return g != nil && !g.custom()
+	}
+	return false
+}
+
+// AnyMethod reports whether a path is one that upstream answers without a look at the method: its aggregator has those of
+// groups, and /apis/ unlike /apis, its handler of custom resources those of their versions.
+func (d *Discovery) AnyMethod(path string) bool {
+	if path == "/apis/" {
+		return true
+	}
+	rest, found := strings.CutPrefix(path, "/apis/")
+	if !found {
+		return false
+	}
+	group, version, _ := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+	g := d.group(group)
+	return g != nil && (version == "" || g.custom() && slices.Contains(g.versions, version))
 }
 
 func (d *Discovery) serveRoot(w http.ResponseWriter, r *http.Request, core bool) error {

@@ -64,23 +64,22 @@ type discoveryForm struct {
 	aggregated string // the version of apidiscovery.k8s.io; "" for the documents of meta/v1
 }
 
-// negotiateDiscovery reads an Accept header; root says that the path is one that aggregated discovery is served under.
+// negotiateDiscovery reads an Accept header; root says that the path is one that aggregated discovery is served under. A
+// client that takes that gets it, even if it would rather have the documents of meta/v1: upstream asks for the one first.
 func negotiateDiscovery(header string, root bool) (discoveryForm, error) {
 	if header == "" {
 		return discoveryForm{}, nil
 	}
-	for _, r := range accept.Parse(header) {
+	ranges := accept.Parse(header)
+	for _, r := range ranges {
 		media, ok := r.Media()
-		if !ok {
-			continue
+		if ok && root && r.Group == apidiscoveryv2.GroupName && r.As == "APIGroupDiscoveryList" && (r.Version == "v2" || r.Version == "v2beta1") {
+			return discoveryForm{media: media, aggregated: r.Version}, nil
 		}
-		f := discoveryForm{media: media}
-		if !r.Transforms() {
-			return f, nil
-		}
-		if root && r.Group == apidiscoveryv2.GroupName && r.As == "APIGroupDiscoveryList" && (r.Version == "v2" || r.Version == "v2beta1") {
-			f.aggregated = r.Version
-			return f, nil
+	}
+	for _, r := range ranges {
+		if media, ok := r.Media(); ok && !r.Transforms() {
+			return discoveryForm{media: media}, nil
 		}
 	}
 	return discoveryForm{}, accept.Only(accept.All()...)

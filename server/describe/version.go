@@ -42,6 +42,9 @@ var Version = sync.OnceValue(func() version.Info {
 
 // serveVersion answers /version, indented as upstream does.
 func serveVersion(w http.ResponseWriter, r *http.Request) error {
+	if h := r.Header.Get("Accept"); h != "" && !accept.Routed(h, accept.TypeJSON) {
+		return accept.Unrouted(accept.TypeJSON)
+	}
 	b, err := json.MarshalIndent(Version(), "", "  ")
 	if err != nil {
 		return err
