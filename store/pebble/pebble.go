@@ -153,17 +153,18 @@ func (b *Backend) openEngine(f vfs.FS) (*pebble.DB, error) {
 }
 
 // engineOptions keep Pebble small: the Store holds all objects in memory, so Pebble's cache serves only what it reads
-// back. The memtable starts at 256 KiB and grows to its size only under load.
+// back. The memtable starts at 256 KiB and grows to its size only under load. The smaller it is, the more files a
+// compaction has to wait for: what is written to the disk depends on the product of the two.
 func (b *Backend) engineOptions(f vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          f,
 		Lock:                        b.lock,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		CacheSize:                   1 << 20,
-		MemTableSize:                2 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       64,
-		L0StopWritesThreshold:       200,
+		MemTableSize:                1 << 20,
+		MemTableStopWritesThreshold: 8,
+		L0CompactionThreshold:       128,
+		L0StopWritesThreshold:       400,
 		LBaseMaxBytes:               256 << 20,
 		MaxManifestFileSize:         4 << 20,
 		MaxOpenFiles:                200,
