@@ -8,7 +8,8 @@ import (
 
 // An expression within a loop often names none of its variables, or in an inner loop that goes through the same list each
 // time, none but those: self.all(a, self.exists_one(b, a.name == b.name)) comes to each name many times. The value of such an
-// expression is recalled, at the cost that finding it out had.
+// expression is recalled, at the cost that finding it out had. cel-go's own values too: comparing a quantity changes how it
+// is kept, but nothing that the same comparison finds the next time, and adding copies it.
 
 // recollection is what an expression came to.
 type recollection[T any] struct {

@@ -15,10 +15,10 @@
 //
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
 //
-// Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go
-// has those of functions, fold.go and gather.go those of macros, recall.go keeps what would come to the same again, optional.go those of fields that need not be there, equal.go compares what
-// is no scalar. Functions that are not common, and those of values that are no JSON, library.go has cel-go's own
-// implementation run.
+// Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go and
+// text.go have those of functions, fold.go and gather.go those of macros, optional.go those of fields that need not be
+// there; recall.go keeps what would come to the same again, equal.go compares what is no scalar. Functions that are not
+// common, and those of values that are no JSON, library.go has cel-go's own implementation run.
 package rule
 
 import (
