@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +188,22 @@ func (b *bench) wait(name, what string, ok func(p *corev1.Pod) bool) *corev1.Pod
 	}
 }
 
+// groups are the control groups that pods have, by version 1 or 2 of them.
+func (b *bench) groups(uids ...string) []string {
+	b.Helper()
+	var all []string
+	for _, uid := range uids {
+		for _, pattern := range []string{"*/kubepods/pod", "*/kubepods/*/pod", "kubepods/pod", "kubepods/*/pod"} {
+			gs, err := filepath.Glob("/sys/fs/cgroup/" + pattern + uid)
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, gs...)
+		}
+	}
+	return all
+}
+
 func ready(p *corev1.Pod) bool {
 	if p == nil {
 		return false
@@ -306,6 +321,9 @@ func TestPods(t *testing.T) {
 		if got := in("cat", "/data/made", "/config/a", "/one"); got != `by initapp="web"app="web"` {
 			t.Errorf("files: %q", got)
 		}
+		if out, code, err := b.m.runtime.Exec(t.Context(), id, []string{"/app", "write", "/config/new", "x"}, 5*time.Second); err != nil || code == 0 {
+			t.Errorf("a container can write what follows the API: code %d, %v: %s", code, err, out)
+		}
 	})
 	t.Run("terminated", func(t *testing.T) {
 		p := b.wait("fails", "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
@@ -313,6 +331,7 @@ func TestPods(t *testing.T) {
 		if s == nil || s.ExitCode != 3 || s.Reason != "Error" || s.Message != "message of 3" {
 			t.Errorf("terminated: %+v", s)
 		}
+		b.wait("fails", "without control groups", func(p *corev1.Pod) bool { return len(b.groups(string(p.UID))) == 0 })
 	})
 	t.Run("crash loop", func(t *testing.T) {
 		p := b.wait("crashes", "backing off", func(p *corev1.Pod) bool {
@@ -399,11 +418,7 @@ func TestPods(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			groups, err := filepath.Glob("/sys/fs/cgroup/cpu/kubepods/*/pod*")
-			if err != nil {
-				t.Fatal(err)
-			}
-			groups = slices.DeleteFunc(groups, func(g string) bool { return !slices.Contains(uids, strings.TrimPrefix(filepath.Base(g), "pod")) })
+			groups := b.groups(uids...)
 			if len(held) == 0 && len(dirs) == 0 && len(logs) == 0 && len(groups) == 0 {
 				break
 			}
