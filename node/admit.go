@@ -131,6 +131,9 @@ func (e *entry) take(pod *corev1.Pod) *Failure {
 		if f := refuse(pod, u, a.node, &a.used); f != nil {
 			return f
 		}
+		if a.cfg.NoAppArmor && confined(pod) {
+			return &Failure{Reason: "AppArmor", Message: "Cannot enforce AppArmor: AppArmor is not enabled on the host"}
+		}
 	}
 	e.asked = &u
 	a.used.add(u, 1)
@@ -204,6 +207,24 @@ func strained(pod *corev1.Pod, n *corev1.Node) *Failure {
 		}
 	}
 	return &Failure{Reason: evicted, Message: fmt.Sprintf("The node had condition: %v. ", short)}
+}
+
+// confined reports whether a pod asks for AppArmor to confine any container of it.
+func confined(pod *corev1.Pod) bool {
+	asks := func(p *corev1.AppArmorProfile) bool {
+		return p != nil && p.Type != corev1.AppArmorProfileTypeUnconfined
+	}
+	if sc := pod.Spec.SecurityContext; sc != nil && asks(sc.AppArmorProfile) {
+		return true
+	}
+	for _, cs := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range cs {
+			if sc := cs[i].SecurityContext; sc != nil && asks(sc.AppArmorProfile) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // exceeded says which resource a node has too little of. Resources that devices provide and the node does not know are

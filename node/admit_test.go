@@ -157,6 +157,34 @@ func TestPressure(t *testing.T) {
 	}
 }
 
+func TestAppArmor(t *testing.T) {
+	profile := func(kind corev1.AppArmorProfileType) *corev1.AppArmorProfile {
+		return &corev1.AppArmorProfile{Type: kind}
+	}
+	container := func(p *corev1.AppArmorProfile) []corev1.Container {
+		return []corev1.Container{{Name: "a"}, {Name: "b", SecurityContext: &corev1.SecurityContext{AppArmorProfile: p}}}
+	}
+	for _, tt := range []struct {
+		name string
+		spec corev1.PodSpec
+		want bool // refused where the host has none
+	}{
+		{"none", corev1.PodSpec{Containers: container(nil)}, false},
+		{"unconfined", corev1.PodSpec{SecurityContext: &corev1.PodSecurityContext{AppArmorProfile: profile(corev1.AppArmorProfileTypeUnconfined)}}, false},
+		{"of the pod", corev1.PodSpec{SecurityContext: &corev1.PodSecurityContext{AppArmorProfile: profile(corev1.AppArmorProfileTypeRuntimeDefault)}}, true},
+		{"of a container", corev1.PodSpec{Containers: container(profile(corev1.AppArmorProfileTypeLocalhost))}, true},
+		{"of an init container", corev1.PodSpec{InitContainers: container(profile(corev1.AppArmorProfileTypeRuntimeDefault))}, true},
+	} {
+		for _, without := range []bool{false, true} {
+			a := &Agent{cfg: Config{NoAppArmor: without}, node: &corev1.Node{}}
+			f := a.newEntry(PodState{}).take(&corev1.Pod{Spec: tt.spec})
+			if refused := f != nil && f.Reason == "AppArmor"; refused != (tt.want && without) || f != nil && !refused {
+				t.Errorf("%s, the host without AppArmor %t: %v", tt.name, without, f)
+			}
+		}
+	}
+}
+
 // An ended pod's port and place are free again.
 func TestReleasedPort(t *testing.T) {
 	a, err := New(Config{Name: "n", Client: nodetest.New(), Runtime: Runtime{Sandboxes: idle{}, Containers: struct{ Containers }{}, Images: struct{ Images }{}}})

@@ -35,6 +35,8 @@ type Config struct {
 	Probe Prober
 	// Written measures what a pod has written to the host's disk; nil where nothing is written.
 	Written func(ctx context.Context, pod *corev1.Pod) (Written, error)
+	// NoAppArmor says that the host cannot confine containers with AppArmor: pods that ask for it are refused.
+	NoAppArmor bool
 	// Instant says that the runtime's work takes no time: only its outcome is reported.
 	Instant bool
 	// Relist is how often the runtime is asked what has changed by itself; 0 when it tells through Agent.Changed.

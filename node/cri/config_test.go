@@ -248,6 +248,19 @@ func TestRemoveControlGroups(t *testing.T) {
 	}
 }
 
+// A name that the kernel does not take is refused in words before anything is made for the pod.
+func TestLongFQDN(t *testing.T) {
+	l := launch(func(p *corev1.Pod, _ *corev1.Container) {
+		p.Name, p.Spec.Subdomain, p.Spec.SetHostnameAsFQDN = strings.Repeat("x", 60), "sub", ptr(true)
+	})
+	err := (&Runtime{}).RunSandbox(t.Context(), l.Pod, 0)
+	want := "failed to construct FQDN from pod hostname and cluster domain, FQDN " + strings.Repeat("x", 60) +
+		".sub.ns.svc.cluster.local is too long (64 characters is the max, 85 characters requested)"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestSandboxConfig(t *testing.T) {
 	l := launch(func(p *corev1.Pod, c *corev1.Container) {
 		p.Name = strings.Repeat("long-", 20) + "x"

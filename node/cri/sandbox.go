@@ -24,11 +24,18 @@ func LogDirOf(root, namespace, name, uid string) string {
 	return filepath.Join(root, namespace+"_"+name+"_"+uid)
 }
 
+// maxNodename is the longest name that Linux lets a host give itself.
+const maxNodename = 64
+
 // RunSandbox implements node.Sandboxes.
 func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint32) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	cfg := r.sandboxConfig(pod, attempt)
+	if n := len(cfg.Hostname); n > maxNodename { // of a name alone, the rest has been cut
+		return fmt.Errorf("failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too long (%d characters is the max, %d characters requested)",
+			cfg.Hostname, maxNodename, n)
+	}
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("making the pod's log directory: %w", err)
 	}

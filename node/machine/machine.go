@@ -241,6 +241,7 @@ func (m *Machine) makeAgent(logs string) error {
 		Name: m.cfg.Name, Client: m.cfg.Client, Runtime: m.runtime.Node(), Files: files{m.files, m.runtime}, Probe: probe.New(m.runtime),
 		Written:  func(ctx context.Context, pod *corev1.Pod) (node.Written, error) { return m.written(ctx, pod, logs) },
 		Describe: m.describe, Labels: m.cfg.Labels, Relist: relist,
+		NoAppArmor: line("/sys/module/apparmor/parameters/enabled") != "Y",
 		Remade: func() {
 			select {
 			case m.remade <- struct{}{}:
