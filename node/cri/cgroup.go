@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -170,18 +171,50 @@ func (h hierarchy) pods(uid types.UID) ([]string, error) {
 	return dirs, nil
 }
 
-// remove removes a pod's control groups. It fails while something runs in them.
+// remove removes a pod's control groups. It fails while something runs in them, which it kills: it is left of containers
+// that have ended.
 func (h hierarchy) remove(uid types.UID) error {
 	dirs, err := h.pods(uid)
 	if err != nil {
 		return err
 	}
 	for _, dir := range dirs {
-		if err := removeGroup(dir); err != nil {
+		err := removeGroup(dir)
+		if busy(err) {
+			err = errors.Join(err, killGroup(dir))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// killGroup kills what runs in a control group and in those below it.
+func killGroup(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("looking for what runs in a control group: %w", err)
+		}
+		if filepath.Base(path) != "cgroup.procs" {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil // it has just been removed
+		}
+		for _, text := range strings.Fields(string(b)) {
+			// 0 stands for a process that cannot be seen from here, and would be this one's group.
+			pid, err := strconv.Atoi(text)
+			if err != nil || pid <= 0 {
+				continue
+			}
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("killing process %d of a pod that has ended: %w", pid, err)
+			}
+		}
+		return nil
+	})
 }
 
 // abandoned is how old the group of a pod is at least that nobody will put anything into any more: it has not just been
@@ -240,7 +273,14 @@ func (r *Runtime) RemoveGroups(uid types.UID) error {
 	if uid == "" {
 		return nil
 	}
-	return errors.Join(host().remove(uid), r.divide())
+	if err := host().remove(uid); err != nil {
+		return err
+	}
+	if err := r.divide(); err != nil {
+		// It keeps no pod from going.
+		slog.Warn("the CPU is not shared out anew", "err", err)
+	}
+	return nil
 }
 
 // divide shares the CPU out anew. What is read last is written last.

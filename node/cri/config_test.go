@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -245,6 +246,20 @@ func TestRemoveControlGroups(t *testing.T) {
 	}
 	if err := h.remove("used"); err == nil {
 		t.Error("a group in use is removed without an error")
+	}
+	// What is left running of a pod that has ended is killed.
+	straggler := exec.Command("sleep", "30")
+	if err := straggler.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(used, "cgroup.procs"), fmt.Appendf(nil, "0\n%d\n", straggler.Process.Pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.remove("used"); err == nil {
+		t.Error("a group in use is removed without an error")
+	}
+	if err := straggler.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("what ran in the group ended with %v, want killed", err)
 	}
 }
 
