@@ -65,11 +65,11 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 	if err := q.admitValid(ctx, w); err != nil {
 		return nil, err
 	}
-	q.hookWarnings(ctx, w)
 	claims, err := q.claim(ctx, w)
 	if err != nil {
 		return nil, err
 	}
+	q.hookWarnings(ctx, w)
 	rec, err := owned.seal(w)
 	if err != nil {
 		return nil, err

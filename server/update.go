@@ -176,12 +176,14 @@ func (q *request) replace(ctx context.Context, rec *api.Record, old, o *resource
 	}
 	defer sealed.free()
 	if q.finalized(w) {
+		q.hookWarnings(ctx, w)
 		return q.removeFinalized(ctx, w, sealed)
 	}
 	claims, err := q.claim(ctx, w)
 	if err != nil {
 		return nil, err
 	}
+	q.hookWarnings(ctx, w)
 	json, err := sealed.encode(w)
 	if err != nil {
 		return nil, err
@@ -258,11 +260,7 @@ func (q *request) judgeUpdate(ctx context.Context, w *resource.Write) error {
 	if err := q.validate(ctx, w); err != nil {
 		return err
 	}
-	if err := q.admitValid(ctx, w); err != nil {
-		return err
-	}
-	q.hookWarnings(ctx, w)
-	return nil
+	return q.admitValid(ctx, w)
 }
 
 // prepareMeta takes back what an update may not change without being refused for it, and lets the kind do the same.

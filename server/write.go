@@ -234,7 +234,7 @@ func (q *request) admitValid(ctx context.Context, w *resource.Write) error {
 	return q.s.Admission.Validate(ctx, w)
 }
 
-// hookWarnings collects the warnings of the kind.
+// hookWarnings collects the warnings of the kind about what it does not refuse.
 func (q *request) hookWarnings(ctx context.Context, w *resource.Write) {
 	if q.d.Hooks.Warn != nil {
 		q.warnings = append(q.warnings, q.d.Hooks.Warn(ctx, w)...)
