@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,9 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	netutils "k8s.io/utils/net"
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
@@ -68,34 +68,19 @@ func serviceWarnings(o *corev1.Service) []string {
 	if _, ok := o.Annotations[corev1.DeprecatedAnnotationTopologyAwareHints]; ok {
 		warnings = append(warnings, "annotation "+corev1.DeprecatedAnnotationTopologyAwareHints+" is deprecated, please use "+corev1.AnnotationTopologyMode+" instead")
 	}
-	ip := func(p *field.Path, v string) {
-		if netutils.ParseIPSloppy(v) != nil {
-			warnings = append(warnings, validation.GetWarningsForIP(p, v)...)
-		}
-	}
 	if !isHeadless(s) {
 		for i, v := range s.ClusterIPs {
-			ip(spec.Child("clusterIPs").Index(i), v)
-		}
-	} else {
-		if s.LoadBalancerIP != "" {
-			warnings = append(warnings, "spec.loadBalancerIP is ignored for headless services")
-		}
-		if len(s.ExternalIPs) > 0 {
-			warnings = append(warnings, "spec.externalIPs is ignored for headless services")
-		}
-		if s.SessionAffinity != corev1.ServiceAffinityNone {
-			warnings = append(warnings, "spec.SessionAffinity is ignored for headless services")
+			warnings = append(warnings, warnAddress(spec.Child("clusterIPs").Index(i), v)...)
 		}
 	}
 	for i, v := range s.ExternalIPs {
-		ip(spec.Child("externalIPs").Index(i), v)
+		warnings = append(warnings, warnAddress(spec.Child("externalIPs").Index(i), v)...)
 	}
-	ip(spec.Child("loadBalancerIP"), s.LoadBalancerIP)
+	if s.LoadBalancerIP != "" {
+		warnings = append(warnings, warnAddress(spec.Child("loadBalancerIP"), s.LoadBalancerIP)...)
+	}
 	for i, r := range s.LoadBalancerSourceRanges {
-		if r = strings.TrimSpace(r); len(validation.IsValidCIDRForLegacyField(nil, r, false, nil)) == 0 {
-			warnings = append(warnings, validation.GetWarningsForCIDR(spec.Child("loadBalancerSourceRanges").Index(i), r)...)
-		}
+		warnings = append(warnings, warnPrefix(spec.Child("loadBalancerSourceRanges").Index(i), r)...)
 	}
 	switch external := s.Type == corev1.ServiceTypeExternalName; {
 	case external && len(s.ExternalIPs) > 0:
@@ -104,6 +89,30 @@ func serviceWarnings(o *corev1.Service) []string {
 		warnings = append(warnings, `spec.externalName is ignored when spec.type is not "ExternalName"`)
 	}
 	return warnings
+}
+
+// warnAddress warns of an address that only lenient parsers read, and of an IPv6 address that others write otherwise.
+func warnAddress(p *field.Path, v string) []string {
+	a, err := netip.ParseAddr(v)
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("%s: IP address was accepted, but will be invalid in a future Kubernetes release: %v", p, err)}
+	case a.Is6() && a.String() != v:
+		return []string{fmt.Sprintf("%s: IPv6 address %q is not in RFC 5952 canonical format (%q), which may cause controller apply-loops", p, v, a)}
+	}
+	return nil
+}
+
+// warnPrefix is warnAddress for a range.
+func warnPrefix(p *field.Path, v string) []string {
+	r, err := netip.ParsePrefix(v)
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("%s: IP prefix was accepted, but will be invalid in a future Kubernetes release: %v", p, err)}
+	case r.Addr().Is6() && r.String() != v:
+		return []string{fmt.Sprintf("%s: IPv6 prefix %q is not in RFC 5952 canonical format (%q), which may cause controller apply-loops", p, v, r)}
+	}
+	return nil
 }
 
 // clientIPAffinity is the default session affinity timeout, in seconds: three hours.

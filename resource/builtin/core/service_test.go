@@ -59,12 +59,18 @@ func TestServiceWarnings(t *testing.T) {
 		"plain": {func(*corev1.ServiceSpec) {}, nil},
 		"headless": {func(s *corev1.ServiceSpec) {
 			s.ClusterIP, s.LoadBalancerIP, s.ExternalIPs, s.SessionAffinity = "None", "1.2.3.4", []string{"1.2.3.5"}, corev1.ServiceAffinityClientIP
-		}, []string{"spec.loadBalancerIP is ignored for headless services", "spec.externalIPs is ignored for headless services", "spec.SessionAffinity is ignored for headless services"}},
-		"leading zeros": {func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"1.2.3.005"} }, []string{`spec.externalIPs[0]: non-standard IP address "1.2.3.005"`}},
-		"long IPv6":     {func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"2001:db8:0::1"} }, []string{`spec.externalIPs[0]: IPv6 address "2001:db8:0::1" should be in RFC 5952`}},
-		"ambiguous range": {func(s *corev1.ServiceSpec) {
-			s.Type, s.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"10.0.0.1/8"}
-		}, []string{`spec.loadBalancerSourceRanges[0]: CIDR value "10.0.0.1/8" is ambiguous`}},
+		}, nil},
+		"leading zeros": {func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"1.2.3.005"} },
+			[]string{`spec.externalIPs[0]: IP address was accepted, but will be invalid in a future Kubernetes release: ParseAddr("1.2.3.005"): IPv4 field has octet with leading zero`}},
+		"no address": {func(s *corev1.ServiceSpec) { s.LoadBalancerIP = "x" },
+			[]string{`spec.loadBalancerIP: IP address was accepted, but will be invalid in a future Kubernetes release: ParseAddr("x"): unable to parse IP`}},
+		"long IPv6": {func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"2001:db8:0::1"} },
+			[]string{`spec.externalIPs[0]: IPv6 address "2001:db8:0::1" is not in RFC 5952 canonical format ("2001:db8::1"), which may cause controller apply-loops`}},
+		"ranges": {func(s *corev1.ServiceSpec) {
+			s.Type, s.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"10.0.0.1/8", " 10.0.0.0/8", "2001:db8:0::/64"}
+		}, []string{
+			`spec.loadBalancerSourceRanges[1]: IP prefix was accepted, but will be invalid in a future Kubernetes release: netip.ParsePrefix(" 10.0.0.0/8")`,
+			`spec.loadBalancerSourceRanges[2]: IPv6 prefix "2001:db8:0::/64" is not in RFC 5952 canonical format ("2001:db8::/64")`}},
 		"external name": {func(s *corev1.ServiceSpec) {
 			s.Type, s.ExternalName, s.ExternalIPs = corev1.ServiceTypeExternalName, "a.b", []string{"1.2.3.4"}
 		}, []string{`spec.externalIPs is ignored when spec.type is "ExternalName"`}},

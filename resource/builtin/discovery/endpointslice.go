@@ -11,8 +11,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
 	"pintle.dev/api"
@@ -125,26 +123,10 @@ func dropTopology(o, old *discoveryv1.EndpointSlice) {
 }
 
 func warn(_ context.Context, _ *resource.Write, o, old *discoveryv1.EndpointSlice) []string {
-	if o == nil {
+	if o == nil || old != nil || o.AddressType != discoveryv1.AddressTypeFQDN {
 		return nil
 	}
-	var warnings []string
-	if old == nil && o.AddressType == discoveryv1.AddressTypeFQDN {
-		warnings = append(warnings, "spec.addressType: FQDN endpoints are deprecated")
-	}
-	switch o.Labels[discoveryv1.LabelManagedBy] {
-	case "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io":
-		return warnings // their addresses are in canonical form
-	}
-	if o.AddressType == discoveryv1.AddressTypeFQDN {
-		return warnings
-	}
-	for i := range o.Endpoints {
-		for j, address := range o.Endpoints[i].Addresses {
-			warnings = append(warnings, validation.GetWarningsForIP(field.NewPath("endpoints").Index(i).Child("addresses").Index(j), address)...)
-		}
-	}
-	return warnings
+	return []string{"spec.addressType: FQDN endpoints are deprecated"}
 }
 
 // shown is how many ports and addresses a cell lists.
