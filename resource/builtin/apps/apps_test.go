@@ -63,10 +63,10 @@ func TestValidateDeployment(t *testing.T) {
 	}{
 		{"plain", func(*appsv1.Deployment) {}, nil},
 		{"empty selector", func(d *appsv1.Deployment) { d.Spec.Selector = &metav1.LabelSelector{} }, []string{"spec.selector: Invalid value: {}: empty selector is invalid for deployment"}},
-		{"both zero", rolling(intstr.FromInt32(0), intstr.FromString("0%")), []string{unavailable + "0: may not be 0 when `maxSurge` is 0"}},
-		{"more than all", rolling(intstr.FromString("101%"), intstr.FromInt32(1)), []string{unavailable + `"101%": must not be greater than 100%`}},
+		{"both zero", rolling(intstr.FromInt32(0), intstr.FromString("0%")), []string{unavailable + `intstr.IntOrString{Type:0, IntVal:0, StrVal:""}: may not be 0 when ` + "`maxSurge` is 0"}},
+		{"more than all", rolling(intstr.FromString("101%"), intstr.FromInt32(1)), []string{unavailable + `intstr.IntOrString{Type:1, IntVal:0, StrVal:"101%"}: must not be greater than 100%`}},
 		{"all", rolling(intstr.FromString("100%"), intstr.FromInt32(0)), nil},
-		{"no percentage", rolling(intstr.FromString("x"), intstr.FromInt32(1)), []string{unavailable + `"x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')`}},
+		{"no percentage", rolling(intstr.FromString("x"), intstr.FromInt32(1)), []string{unavailable + `intstr.IntOrString{Type:1, IntVal:0, StrVal:"x"}: a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')`}},
 		{"negative surge", rolling(intstr.FromInt32(1), intstr.FromInt32(-1)), []string{"spec.strategy.rollingUpdate.maxSurge: Invalid value: -1: must be greater than or equal to 0"}},
 		{"ephemeral containers", func(d *appsv1.Deployment) {
 			d.Spec.Template.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "i"}}}

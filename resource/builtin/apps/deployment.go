@@ -244,17 +244,17 @@ func validateRollingUpdate(p *field.Path, r *appsv1.RollingUpdateDeployment) fie
 	errs := intOrPercent(unavailable, *r.MaxUnavailable)
 	errs = append(errs, intOrPercent(p.Child("maxSurge"), *r.MaxSurge)...)
 	if amount(*r.MaxUnavailable) == 0 && amount(*r.MaxSurge) == 0 {
-		errs = append(errs, field.Invalid(unavailable, *r.MaxUnavailable, "may not be 0 when `maxSurge` is 0"))
+		errs = append(errs, field.Invalid(unavailable, rules.Dump(*r.MaxUnavailable), "may not be 0 when `maxSurge` is 0"))
 	}
 	if r.MaxUnavailable.Type == intstr.String && amount(*r.MaxUnavailable) > 100 {
-		errs = append(errs, field.Invalid(unavailable, *r.MaxUnavailable, "must not be greater than 100%"))
+		errs = append(errs, field.Invalid(unavailable, rules.Dump(*r.MaxUnavailable), "must not be greater than 100%"))
 	}
 	return errs
 }
 
 func intOrPercent(p *field.Path, v intstr.IntOrString) field.ErrorList {
 	if v.Type == intstr.String {
-		return rules.Invalid(p, v, validation.IsValidPercent(v.StrVal))
+		return rules.Invalid(p, rules.Dump(v), validation.IsValidPercent(v.StrVal))
 	}
 	return rules.NonNegative(p, int64(v.IntVal))
 }

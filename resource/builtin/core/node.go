@@ -18,6 +18,7 @@ import (
 	"pintle.dev/api"
 	res "pintle.dev/resource"
 	"pintle.dev/resource/builtin/podtemplate"
+	"pintle.dev/resource/builtin/rules"
 )
 
 // Nodes defines core/v1 Node.
@@ -215,7 +216,7 @@ func validateNodeResources(list corev1.ResourceList, p *field.Path) field.ErrorL
 			errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))
 		}
 		if whole(name) && q.MilliValue()%1000 != 0 {
-			errs = append(errs, field.Invalid(at, q, "must be an integer"))
+			errs = append(errs, field.Invalid(at, rules.Dump(q), "must be an integer"))
 		}
 	}
 	return errs

@@ -68,7 +68,7 @@ func validateAmount(p *field.Path, name corev1.ResourceName, q resource.Quantity
 		errs = append(errs, field.Invalid(p, q.String(), rules.NotNegative))
 	}
 	if countable(name) && q.MilliValue()%1000 != 0 {
-		errs = append(errs, field.Invalid(p, q, "must be an integer"))
+		errs = append(errs, field.Invalid(p, rules.Dump(q), "must be an integer"))
 	}
 	if isHugePages(name) && !divisible(name, q) {
 		errs = append(errs, field.Invalid(p, q.String(), fmt.Sprintf("%s is not positive integer multiple of %s", q.String(), name)))

@@ -9,6 +9,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -36,6 +37,10 @@ func (v Verbatim) String() string { return string(v) }
 
 // MarshalJSON declines, which makes field.Error fall back to String.
 func (v Verbatim) MarshalJSON() ([]byte, error) { return nil, errors.New("shown verbatim") }
+
+// Dump is a value, a struct, as Go writes it. Errors of the release whose words are followed show structs so; where later
+// ones show them as JSON objects, that is left to them, but a struct whose JSON is a number or a text looks like another value.
+func Dump(v any) Verbatim { return Verbatim(fmt.Sprintf("%#v", v)) }
 
 // at is the path of a field below p, or p itself. Rules make it only to complain: paths are most of the memory that
 // validation costs, and nearly all fields are well formed.
