@@ -82,7 +82,7 @@ func validateEndpoints(o *discoveryv1.EndpointSlice, path *field.Path) field.Err
 			errs = append(errs, field.TooMany(at.Child("addresses"), n, maxAddresses))
 		}
 		for j, address := range e.Addresses {
-			errs = append(errs, validateAddress(o.AddressType, address, at.Child("addresses"), j)...)
+			errs = append(errs, validateAddress(o.AddressType, address, at.Child("addresses").Index(j))...)
 		}
 		if e.NodeName != nil {
 			errs = append(errs, rules.Invalid(at, *e.NodeName, rules.DNSSubdomain(*e.NodeName), "nodeName")...)
@@ -104,26 +104,19 @@ func validateEndpoints(o *discoveryv1.EndpointSlice, path *field.Path) field.Err
 	return errs
 }
 
-// validateAddress judges the address with index i of a list. Those of types that are not known are not looked at.
-func validateAddress(t discoveryv1.AddressType, s string, list *field.Path, i int) field.ErrorList {
-	at := list.Index(i)
+// validateAddress judges an address. Those of types that are not known are not looked at.
+func validateAddress(t discoveryv1.AddressType, s string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	switch t {
 	case discoveryv1.AddressTypeFQDN:
 		return validation.IsFullyQualifiedDomainName(at, s)
 	case discoveryv1.AddressTypeIPv4:
-		if errs = rules.IP(at, s); len(errs) > 0 {
-			return errs
-		}
 		if !netutils.IsIPv4String(s) {
-			errs = append(errs, field.Invalid(list, s, "must be an IPv4 address"))
+			errs = append(errs, field.Invalid(at, s, "must be a valid IPv4 address"))
 		}
 	case discoveryv1.AddressTypeIPv6:
-		if errs = validation.IsValidIP(at, s); len(errs) > 0 {
-			return errs
-		}
 		if !netutils.IsIPv6String(s) {
-			errs = append(errs, field.Invalid(list, s, "must be an IPv6 address"))
+			errs = append(errs, field.Invalid(at, s, "must be a valid IPv6 address"))
 		}
 	default:
 		return nil
