@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -136,13 +137,20 @@ func packages(t *testing.T) map[string]map[string][]string {
 	return out
 }
 
+// isModule reports whether a directory is the root of a module of its own, as conformance is.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+// walkGo visits every Go file of this module.
 func walkGo(t *testing.T, visit func(file string)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "conformance" || d.Name() == "examples"):
+		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "vendor" || isModule(p)):
 			return filepath.SkipDir
 		case !d.IsDir() && strings.HasSuffix(p, ".go"):
 			visit(p)

@@ -70,7 +70,7 @@ func TestOwnershipIsShared(t *testing.T) {
 	})
 	share := float64(with-bare) / float64(bare)
 	t.Logf("%d bytes of ownership and %d others per object: %.3fx; %d bytes of fieldsV1", (with-bare)/objects, bare/objects, share, len(owned))
-	if share > most || share <= 0 {
+	if share > most || bare <= 0 { // what little there is of ownership may be less than what else comes and goes
 		t.Errorf("ownership takes %.3fx of the other bytes, want at most %v", share, most)
 	}
 }

@@ -137,11 +137,12 @@ func (b *bench) stop() {
 
 func pod(name string, edit func(*corev1.Pod)) *corev1.Pod {
 	grace := int64(5)
+	critical := int32(2000001000) // a machine that is short of disk or memory takes such pods all the same
 	p := &corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{NodeName: "n1", RestartPolicy: corev1.RestartPolicyAlways, TerminationGracePeriodSeconds: &grace,
-			ServiceAccountName: "default",
+			ServiceAccountName: "default", Priority: &critical,
 			Containers: []corev1.Container{{Name: "c", Image: appImage, ImagePullPolicy: corev1.PullIfNotPresent,
 				TerminationMessagePath: "/dev/termination-log", TerminationMessagePolicy: corev1.TerminationMessageReadFile}}},
 		Status: corev1.PodStatus{Phase: corev1.PodPending},
