@@ -93,6 +93,7 @@ func TestPatchedScaleShowsOwners(t *testing.T) {
 	const owned = `\\\"managedFields\\\":[{\\\"manager\\\":\\\"golden\\\",\\\"operation\\\":\\\"Update\\\",\\\"apiVersion\\\":\\\"autoscaling/v1\\\",`
 	run(t, s, []step{
 		{"PATCH " + path + "/d/scale", `[{"op":"add","path":"/spec/replicas","value":"x"}]`, []string{jsonPatch}, 422, []string{owned}, nil},
+		{"PATCH " + path + "/d/scale", `[{"op":"add","path":"/kind","value":1}]`, []string{jsonPatch}, 422, []string{"couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string"}, nil},
 		{"PATCH " + path + "/d/scale", `[{"op":"test","path":"/metadata/managedFields/0/manager","value":"golden"}]`, []string{jsonPatch}, 200, nil, []string{"managedFields"}},
 		{"PATCH " + path + "/d/scale", `[{"op":"replace","path":"/metadata/managedFields","value":[{}]}]`, []string{jsonPatch}, 200, []string{`"kind":"Scale"`}, nil},
 	})

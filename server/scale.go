@@ -300,11 +300,17 @@ func (q *request) patchScale(have, want runtime.Object, kind schema.GroupVersion
 			return err
 		}
 	}
+	invalid := func(why string) error {
+		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(text), why)})
+	}
+	if err := json.Unmarshal(text, new(typeMeta)); err != nil && !merges {
+		return invalid("couldn't get version/kind; json parse error: " + err.Error())
+	}
 	if err := q.judgeScale(text, want, problems); err != nil || merges {
 		return err // a merged object's type was settled before
 	}
 	if why := q.misfitScale(typeOf(want), kind); why != "" {
-		return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(text), why)})
+		return invalid(why)
 	}
 	return nil
 }
