@@ -266,19 +266,19 @@ func removeGroup(dir string) error {
 }
 
 // PrepareGroups shares the CPU out among the classes of pods, and removes groups of pods that nobody looks after any more.
-func (r *Runtime) PrepareGroups() error { return errors.Join(host().sweep(time.Now()), r.divide()) }
+func (r *Runtime) PrepareGroups() error { return errors.Join(r.groups.sweep(time.Now()), r.divide()) }
 
 // RemoveGroups removes what is left of a pod's control groups. It fails while something runs in them.
 func (r *Runtime) RemoveGroups(uid types.UID) error {
 	if uid == "" {
 		return nil
 	}
-	if err := host().remove(uid); err != nil {
+	if err := r.groups.remove(uid); err != nil {
 		return err
 	}
 	if err := r.divide(); err != nil {
-		// It keeps no pod from going.
-		slog.Warn("the CPU is not shared out anew", "err", err)
+		// Pods end all the same where the kernel's groups are not the agent's to write, as in a container.
+		slog.Warn("the CPU is not shared out among the classes of pods", "err", err)
 	}
 	return nil
 }
@@ -287,5 +287,5 @@ func (r *Runtime) RemoveGroups(uid types.UID) error {
 func (r *Runtime) divide() error {
 	r.dividing.Lock()
 	defer r.dividing.Unlock()
-	return host().divide()
+	return r.groups.divide()
 }

@@ -276,6 +276,23 @@ func TestLongFQDN(t *testing.T) {
 	}
 }
 
+// A pod can end where the agent may not write control groups: it has none then.
+func TestRemoveGroupsOfNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file") // nothing can be made below one
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, unified := range []bool{false, true} {
+		r := &Runtime{groups: hierarchy{file, unified}}
+		if err := r.divide(); err == nil {
+			t.Error("control groups are made below a file")
+		}
+		if err := r.RemoveGroups("x"); err != nil {
+			t.Errorf("removing the groups of a pod that has none, unified %t: %v", unified, err)
+		}
+	}
+}
+
 func TestSandboxConfig(t *testing.T) {
 	l := launch(func(p *corev1.Pod, c *corev1.Container) {
 		p.Name = strings.Repeat("long-", 20) + "x"

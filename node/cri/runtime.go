@@ -59,6 +59,7 @@ type Runtime struct {
 	// lowest is the oom_score_adj below which no container may ask: without CAP_SYS_RESOURCE the kernel refuses.
 	lowest int64
 
+	groups   hierarchy
 	dividing sync.Mutex // held while the CPU is shared out
 
 	mu         sync.Mutex
@@ -79,7 +80,7 @@ func New(cfg Config) (*Runtime, error) {
 	}
 	return &Runtime{
 		cfg: cfg, conn: conn, rt: runtimeapi.NewRuntimeServiceClient(conn), images: runtimeapi.NewImageServiceClient(conn),
-		lowest: lowestScore(), containers: map[string]node.Instance{}, sandboxes: map[string][]string{},
+		lowest: lowestScore(), groups: host(), containers: map[string]node.Instance{}, sandboxes: map[string][]string{},
 	}, nil
 }
 

@@ -39,7 +39,7 @@ func (r *Runtime) RunSandbox(ctx context.Context, pod *corev1.Pod, attempt uint3
 	if err := os.MkdirAll(cfg.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("making the pod's log directory: %w", err)
 	}
-	if err := errors.Join(host().limit(pod), r.divide()); err != nil {
+	if err := errors.Join(r.groups.limit(pod), r.divide()); err != nil {
 		// The containers' own limits hold all the same.
 		slog.Warn("the pod's control group is not set up", "pod", pod.Namespace+"/"+pod.Name, "err", err)
 	}
