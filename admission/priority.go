@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -15,8 +16,12 @@ import (
 	"pintle.dev/resource"
 )
 
-// priority turns a pod's priorityClassName into its priority and preemption policy, and keeps at most one PriorityClass
-// the global default.
+// systemClasses are the priority classes of every cluster. As upstream, nobody deletes one of them by its name; deletions
+// of collections take them along.
+var systemClasses = map[string]bool{"system-cluster-critical": true, "system-node-critical": true}
+
+// priority turns a pod's priorityClassName into its priority and preemption policy, keeps at most one PriorityClass
+// the global default, and the system's classes from being deleted.
 type priority struct {
 	snapshot Snapshot
 }
@@ -115,7 +120,13 @@ func decodeClass(rec *api.Record) (*schedulingv1.PriorityClass, error) {
 
 // Validate implements Plugin.
 func (p priority) Validate(ctx context.Context, w *resource.Write) error {
-	if w.Definition.Resource != api.PriorityClasses || w.New == nil {
+	if w.Definition.Resource != api.PriorityClasses {
+		return nil
+	}
+	if w.New == nil {
+		if w.Request.Verb == api.Delete && systemClasses[w.Request.Key.Name] {
+			return forbidden(w, errors.New("this is a system priority class and cannot be deleted"))
+		}
 		return nil
 	}
 	class := w.New.Value.(*schedulingv1.PriorityClass)

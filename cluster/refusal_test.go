@@ -99,6 +99,9 @@ func TestRefusals(t *testing.T) {
 		"an eviction half dry":        {"POST", core + "/pods/free/eviction?dryRun=All", `{"metadata":{"name":"free"},"deleteOptions":{"dryRun":["x"]}}`, 400, []string{"Non-matching dry-run options in request and content: [All] and [x]"}},
 		"a slice of nothing": {"POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", `{"metadata":{"name":"e"},"addressType":"IPv4","endpoints":[],"ports":[]}`,
 			201, []string{`"endpoints":null`, `"ports":null`, `"f:endpoints":{}`}},
+		"a class of the system's": {"DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical", "", 403,
+			[]string{`priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and cannot be deleted`}},
+		"a class of the system's, among others": {"DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses?dryRun=All", "", 200, []string{"system-node-critical"}},
 		"an event about a stranger": {"POST", core + "/events", `{"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"other"},"eventTime":"2026-01-01T00:00:00.000000Z",` +
 			`"reportingComponent":"a.b/c","reportingInstance":"i","action":"A","reason":"R","type":"Normal"}`, 201, nil},
 	} {
