@@ -92,17 +92,26 @@ func appendBytes(dst, b []byte) []byte {
 }
 
 // ReadBackup calls put for every object of a backup, stamped as it is to be restored, and returns the revision that the
-// restored store is at. Only when it returns without an error has the backup been verified and may be used.
+// restored store is at. Only when it returns without an error has the backup been verified and may be used. What put
+// refuses is not the backup's fault; all else that goes wrong is.
 func ReadBackup(r io.Reader, put func(api.Resource, *api.Record) error) (api.Revision, error) {
-	rev, err := readBackup(r, put)
-	if errors.Is(err, io.EOF) {
+	var refused error
+	rev, err := readBackup(r, func(of api.Resource, rec *api.Record) error {
+		refused = put(of, rec)
+		return refused
+	})
+	switch {
+	case err == nil:
+		return rev, nil
+	case refused != nil, errors.Is(err, errNoBackup):
+		return 0, fmt.Errorf("read the backup: %w", err)
+	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil {
-		return 0, fmt.Errorf("read the backup: %w", err)
-	}
-	return rev, nil
+	return 0, fmt.Errorf("the backup is damaged or cut short (%w): restore another copy of it, or an older one", err)
 }
+
+var errNoBackup = errors.New("this is not a Pintle backup of a version known here")
 
 func readBackup(r io.Reader, put func(api.Resource, *api.Record) error) (api.Revision, error) {
 	magic := make([]byte, len(backupMagic))
@@ -110,7 +119,7 @@ func readBackup(r io.Reader, put func(api.Resource, *api.Record) error) (api.Rev
 		return 0, err
 	}
 	if string(magic) != backupMagic {
-		return 0, errors.New("this is not a Pintle backup of a version known here")
+		return 0, errNoBackup
 	}
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(backupWindow))
 	if err != nil {
@@ -216,7 +225,7 @@ func (b *backupReader) end() error {
 		return err
 	}
 	if !bytes.Equal(got, want) {
-		return errors.New("its checksum does not match: the file is damaged")
+		return errors.New("its checksum does not match")
 	}
 	switch _, err := b.r.ReadByte(); {
 	case err == nil:

@@ -1,6 +1,7 @@
 package pebble_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -61,6 +62,25 @@ func TestOverwrittenLog(t *testing.T) {
 		if rev, ok := tryOpen(t, "with a random log", withFile(t, mem, name, other)); ok {
 			t.Errorf("with %d random bytes for a log: revision %d and nothing is said", len(other), rev)
 		}
+	}
+}
+
+// TestEmptyLog opens what a store leaves that is closed before it has written to its newest log, for which it took the file
+// of an older one: the end that Pebble marks in it, and then what the older one held.
+func TestEmptyLog(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	write20(t, mem).Close()
+	logs := files(t, mem, ".log")
+	var number uint32
+	if _, err := fmt.Sscanf(logs[len(logs)-1], "data/%d.log", &number); err != nil {
+		t.Fatal(err)
+	}
+	empty := content(t, mem, logs[len(logs)-1])
+	number++
+	// No checksum, no length, the encoding of a whole chunk, the number of the log that would be next.
+	copy(empty, binary.LittleEndian.AppendUint32([]byte{6: 5}, number+1))
+	if rev, ok := tryOpen(t, "with an empty log", withFile(t, mem, fmt.Sprintf("data/%06d.log", number), empty)); !ok || rev != 40 {
+		t.Errorf("opened: %v, at revision %d, want 40", ok, rev)
 	}
 }
 

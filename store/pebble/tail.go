@@ -73,11 +73,12 @@ func lostInLog(b []byte, log uint32) (at int, lost bool) {
 
 // begins reports whether a log has at its beginning what a crash may leave there, at the worst: what was written, in the
 // whole first sector of the disk; zeros, or nothing, where it was not; and in a file that was another log, a chunk of that.
+// A log that was closed ends with the header of a chunk of the next one; that is where it begins when nothing was written.
 func begins(b []byte, log uint32) bool {
 	if len(b) < chunkHeader || len(bytes.Trim(b[:chunkHeader], "\x00")) == 0 {
 		return true
 	}
-	return b[6] >= chunkLogged && b[6] <= chunkLast && binary.LittleEndian.Uint32(b[7:]) <= log
+	return b[6] >= chunkLogged && b[6] <= chunkLast && binary.LittleEndian.Uint32(b[7:]) <= log+1
 }
 
 var (
