@@ -40,7 +40,8 @@ type Config struct {
 	Definitions int
 	// Curve lists numbers of custom resources, ascending, at which CPU and memory are measured. Empty: none.
 	Curve []int
-	// Kinds are what the basic work is done with; "pods" stands for writes of pods whose nodes are watched. Default: all.
+	// Kinds are what the basic work is done with; "pods" stands for writes of pods whose nodes are watched, "none" leaves it
+	// out. Default: all.
 	Kinds []string
 	// Progress is told what is being done.
 	Progress func(format string, args ...any)
@@ -63,16 +64,43 @@ func (c *Config) complete() {
 	}
 }
 
+// check refuses what cannot be measured.
+func (c *Config) check() error {
+	for _, n := range append([]int{c.Objects, c.Writers, c.Watchers, c.Rate, int(c.Duration), c.IdleWatches, c.Pods, c.Definitions}, c.Curve...) {
+		if n < 0 {
+			return fmt.Errorf("measuring %d of something: numbers must not be negative", n)
+		}
+	}
+	if !slices.IsSorted(c.Curve) {
+		return fmt.Errorf("measuring a curve at %d: the numbers must ascend", c.Curve)
+	}
+	known := []string{"pods", "none"}
+	for _, k := range kinds() {
+		known = append(known, k.name)
+	}
+	for _, k := range c.Kinds {
+		if !slices.Contains(known, k) {
+			return fmt.Errorf("measuring kind %q: want of %q", k, known)
+		}
+	}
+	return nil
+}
+
 // Run does the work and returns the figures.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	c.complete()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	target, err := dialKubeconfig(c.Kubeconfig, c.PIDs)
 	if err != nil {
 		return nil, err
 	}
 	r := newReport(c)
-	if err := idle(ctx, &c, target, r); err != nil {
-		return r, fmt.Errorf("idle memory: %w", err)
+	if len(c.PIDs) > 0 {
+		if err := idle(ctx, &c, target, r); err != nil {
+			return r, fmt.Errorf("idle memory: %w", err)
+		}
 	}
 	if c.IdleWatches > 0 {
 		if err := idleWatches(ctx, &c, target, r); err != nil {

@@ -28,7 +28,7 @@ func backupCommand() *cobra.Command {
 written and takes its name only when it is complete. The keys of the cluster's authority are in it, so that kubeconfigs
 and tokens go on working after a restore: keep it as safe as the data directory (its mode is 0600).`,
 		Example: "  pintle backup --kubeconfig pintle-data/kubeconfig monday.backup",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rev, objects, err := backup(cmd.Context(), kubeconfig, args[0])
 			if err != nil {
@@ -96,7 +96,7 @@ func restoreCommand() *cobra.Command {
 file is verified before the store is there. Revisions are moved ahead by 2^32, so that clients which have seen later
 ones than the backup's list again instead of missing changes.`,
 		Example: "  pintle restore monday.backup --data restored",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := os.Open(args[0])
 			if err != nil {

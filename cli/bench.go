@@ -61,7 +61,7 @@ and a CustomResourceDefinition of its own and removes what it made.`,
 	f.IntVar(&c.Pods, "pods", 0, "pods of a Deployment to bring up; needs nodes (pintle up --hollow-nodes 100)")
 	f.IntVar(&c.Definitions, "crds", 0, "CustomResourceDefinitions of 20 KB to make")
 	f.IntSliceVar(&c.Curve, "curve", nil, "numbers of objects to measure the cost at, ascending")
-	f.StringSliceVar(&c.Kinds, "kinds", nil, "customresources, configmaps, pods (watched by their nodes) (default all)")
+	f.StringSliceVar(&c.Kinds, "kinds", nil, "customresources, configmaps, pods (watched by their nodes), none (default all)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.AddCommand(floorCommand(), listerCommand())
 	return cmd

@@ -53,7 +53,7 @@ func nodeIdentityCommand() *cobra.Command {
 		Short:   "Make the kubeconfig with which a machine joins as a node",
 		Long:    "Identity signs a certificate for a node with the cluster's authority. Run it where the server's data directory is.",
 		Example: "  pintle node identity worker-1 --data /var/lib/pintle --server https://10.0.0.1:6443 --out worker-1.kubeconfig",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if server == "" {
 				return fmt.Errorf("no server: give --server https://HOST:PORT, as the node reaches it (%w)", errUsage)

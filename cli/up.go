@@ -58,6 +58,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// oneArg wants the one argument that usage names.
+func oneArg(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%d arguments: want %s (%w)", len(args), cmd.UseLine(), errUsage)
+	}
+	return nil
+}
+
 // defaultListen is where kubectl and scripts expect an API server.
 const defaultListen = "127.0.0.1:6443"
 
