@@ -319,7 +319,7 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
 	case errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("the data directory %s cannot be made (%w): choose another", dir, plain(err))
-	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, errOverwritten) || errors.Is(err, fs.ErrNotExist),
+	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, pebble.ErrDBNotPristine), strings.Contains(err.Error(), "object size mismatch"):
 		return &damageError{dir, plain(err)}
 	}

@@ -47,24 +47,6 @@ func TestStoppedDamage(t *testing.T) {
 	}
 }
 
-// TestOverwrittenLog puts other bytes into the place of the log of a store that was killed, before it has written down how
-// far it had come: it is damaged.
-func TestOverwrittenLog(t *testing.T) {
-	mem := written(t)
-	logs := files(t, mem, ".log")
-	name := logs[len(logs)-1]
-	for i := range 50 {
-		rnd := rand.New(rand.NewPCG(uint64(i), 1))
-		other := make([]byte, 100+rnd.IntN(100_000))
-		for i := range other {
-			other[i] = byte(rnd.Uint32())
-		}
-		if rev, ok := tryOpen(t, "with a random log", withFile(t, mem, name, other)); ok {
-			t.Errorf("with %d random bytes for a log: revision %d and nothing is said", len(other), rev)
-		}
-	}
-}
-
 // TestEmptyLog opens what a store leaves that is closed before it has written to its newest log, for which it took the file
 // of an older one: the end that Pebble marks in it, and then what the older one held.
 func TestEmptyLog(t *testing.T) {

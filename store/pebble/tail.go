@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,16 +16,15 @@ import (
 // synced part of the log has gone bad, what follows it is acknowledged and must not vanish in silence. Chunks name the
 // offset up to which the log was synced when they were written, so a good chunk after a bad place tells the two cases
 // apart. Pebble looks for one in later blocks of 32 KiB only; checkLogTail looks in the block itself. What remains
-// undetectable is damage to the last synced write, with nothing after it. A log whose very beginning is nothing that a
-// crash leaves there has been overwritten, and tells nothing of what it held.
+// undetectable is damage to the last synced write, with nothing after it. A log that is bad from its very beginning is
+// found by the revision that the store had reached, which each clean stop and each compaction writes down (checkFloor).
 
 // The chunks of a log, from Pebble's record format: a block has chunks that do not cross its end, each with a header of
 // CRC-32C (masked, of what follows it), length (16 bits), encoding, log number (32 bits), synced offset (64 bits).
 const (
 	logBlock     = 32 << 10
 	chunkHeader  = 19
-	chunkLogged  = 5 // the encodings of chunks that have a log number,
-	chunkFirst   = 9 // and of those that have a synced offset
+	chunkFirst   = 9 // the encodings of chunks that have a synced offset
 	chunkLast    = 12
 	crcMaskDelta = 0xa282ead8
 )
@@ -71,20 +69,9 @@ func lostInLog(b []byte, log uint32) (at int, lost bool) {
 	return at, false
 }
 
-// begins reports whether a log has at its beginning what a crash may leave there, at the worst: what was written, in the
-// whole first sector of the disk; zeros, or nothing, where it was not; and in a file that was another log, a chunk of that.
-// A log that was closed ends with the header of a chunk of the next one; that is where it begins when nothing was written.
-func begins(b []byte, log uint32) bool {
-	if len(b) < chunkHeader || len(bytes.Trim(b[:chunkHeader], "\x00")) == 0 {
-		return true
-	}
-	return b[6] >= chunkLogged && b[6] <= chunkLast && binary.LittleEndian.Uint32(b[7:]) <= log+1
-}
-
 var (
-	errLostInLog   = errors.New("the log is damaged before its end")
-	errNoLog       = errors.New("its log is missing")
-	errOverwritten = errors.New("the log has been overwritten")
+	errLostInLog = errors.New("the log is damaged before its end")
+	errNoLog     = errors.New("its log is missing")
 )
 
 // checkLogTail examines the newest log of a database that is about to be opened.
@@ -116,10 +103,6 @@ func checkLogTail(fs vfs.FS, dir string) error {
 	b, err := io.ReadAll(f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
-	}
-	// The first log of a new database, which has no tables yet, is in Pebble's oldest format.
-	if tables && !begins(b, uint32(newest)) {
-		return fmt.Errorf("%w (%s)", errOverwritten, name)
 	}
 	if at, lost := lostInLog(b, uint32(newest)); lost {
 		return fmt.Errorf("%w (%s at offset %d)", errLostInLog, name, at)
