@@ -29,7 +29,7 @@ const graph = `
 	resource:       api object schema store webhook resource/builtin/schemas
 	resource/...:   api object schema store webhook resource/...
 	auth:           api object store
-	admission:      api object store resource auth
+	admission:      api object store resource resource/builtin/scheduling auth
 	server:         api object schema store client resource/... auth admission server/...
 	server/accept:  api
 	server/describe: api object resource/... server/accept

@@ -14,14 +14,11 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/resource/builtin/scheduling"
 )
 
-// systemClasses are the priority classes of every cluster. As upstream, nobody deletes one of them by its name; deletions
-// of collections take them along.
-var systemClasses = map[string]bool{"system-cluster-critical": true, "system-node-critical": true}
-
 // priority turns a pod's priorityClassName into its priority and preemption policy, keeps at most one PriorityClass
-// the global default, and the system's classes from being deleted.
+// the global default, and the system's classes from being deleted by name.
 type priority struct {
 	snapshot Snapshot
 }
@@ -124,7 +121,8 @@ func (p priority) Validate(ctx context.Context, w *resource.Write) error {
 		return nil
 	}
 	if w.New == nil {
-		if w.Request.Verb == api.Delete && systemClasses[w.Request.Key.Name] {
+		// As upstream: deletions of collections take them along.
+		if name := w.Request.Key.Name; w.Request.Verb == api.Delete && (name == scheduling.ClusterCritical || name == scheduling.NodeCritical) {
 			return forbidden(w, errors.New("this is a system priority class and cannot be deleted"))
 		}
 		return nil

@@ -66,9 +66,15 @@ func (c *Config) complete() {
 
 // check refuses what cannot be measured.
 func (c *Config) check() error {
-	for _, n := range append([]int{c.Objects, c.Writers, c.Watchers, c.Rate, int(c.Duration), c.IdleWatches, c.Pods, c.Definitions}, c.Curve...) {
-		if n < 0 {
-			return fmt.Errorf("measuring %d of something: numbers must not be negative", n)
+	for _, n := range []struct {
+		of    string
+		value int
+	}{
+		{"objects", c.Objects}, {"writers", c.Writers}, {"watchers", c.Watchers}, {"rate", c.Rate}, {"duration", int(c.Duration)},
+		{"idle watches", c.IdleWatches}, {"pods", c.Pods}, {"CRDs", c.Definitions}, {"curve", slices.Min(append([]int{0}, c.Curve...))},
+	} {
+		if n.value < 0 {
+			return fmt.Errorf("measuring with %s at %d: it must not be negative", n.of, n.value)
 		}
 	}
 	if !slices.IsSorted(c.Curve) {

@@ -6,19 +6,13 @@ import (
 	"net"
 
 	corev1 "k8s.io/api/core/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"pintle.dev/api"
 	"pintle.dev/client"
 	"pintle.dev/resource/builtin/core"
-)
-
-// The two priority classes every cluster has (KEP: pod priority and preemption).
-const (
-	systemNodeCritical    = 2000001000
-	systemClusterCritical = 2000000000
+	"pintle.dev/resource/builtin/scheduling"
 )
 
 // bootstrap makes the objects every cluster has, where they are missing, and points the kubernetes Service at this
@@ -32,15 +26,8 @@ func bootstrap(ctx context.Context, c client.Client, addr *net.TCPAddr) error {
 	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
 		objects = append(objects, initial{api.Namespaces, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}})
 	}
-	for _, p := range []struct {
-		name  string
-		value int32
-		about string
-	}{
-		{"system-node-critical", systemNodeCritical, "Used for system critical pods that must not be moved from their current node."},
-		{"system-cluster-critical", systemClusterCritical, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."},
-	} {
-		objects = append(objects, initial{api.PriorityClasses, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: p.name}, Value: p.value, Description: p.about}})
+	for _, class := range scheduling.SystemPriorityClasses() {
+		objects = append(objects, initial{api.PriorityClasses, class})
 	}
 	labels := map[string]string{"component": "apiserver", "provider": "kubernetes"}
 	objects = append(objects, initial{api.Services, &corev1.Service{

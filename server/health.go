@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -153,10 +152,10 @@ func (x *exchange) serveDocument() error {
 		return nil
 	}
 	x.code = 0
-	switch {
-	case errors.Is(err, describe.ErrPage):
-		return errPage
-	case errors.Is(err, describe.ErrVersion):
+	switch err {
+	case errPage:
+		return err
+	case describe.ErrVersion:
 		return errNoResource()
 	}
 	// A client that takes no JSON is told so in what it does take.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/describe"
 )
 
 // maxAuditID is how much of a client's Audit-Id is taken over, in bytes, as upstream.
@@ -190,7 +190,7 @@ func (x *exchange) routeCustom(q *request, p resourcePath) error {
 }
 
 // errPage is answered with net/http's own text, as upstream's router does for what it has never heard of.
-var errPage = errors.New("404 page not found")
+var errPage = describe.ErrPage
 
 // builtinGroup reports whether upstream's router knows the group: the one of custom resources answers for those.
 func (s *Server) builtinGroup(group string) bool {

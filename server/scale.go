@@ -73,7 +73,9 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if q.Verb == api.Patch && types.PatchType(q.ContentType) == types.ApplyYAMLPatchType {
 		want, decided, err = q.appliedScale(rec, have, sub)
 	} else {
-		have.ManagedFields = resource.ManagedFields(object.ScaleOwners(q.sameGroup(rec.Owners()), replicasPath(sc))) // for patches to see
+		if q.Verb == api.Patch { // which sees them
+			have.ManagedFields = resource.ManagedFields(object.ScaleOwners(q.sameGroup(rec.Owners()), replicasPath(sc)))
+		}
 		want, err = q.wantedScale(have, sub)
 	}
 	if err != nil {

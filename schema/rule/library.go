@@ -23,8 +23,8 @@ import (
 type Functions func(name string) *functions.Overload
 
 // inLibrary reports whether a function is one that cel-go calls with its evaluated arguments and charges for as costOf
-// does. That is none of the operators which are no calls to it, nor of the functions of lists with a cost of their own that cel-go's
-// ext package adds.
+// does. That is none of the operators which are no calls to it, nor of the functions of lists with a cost of their own
+// that cel-go's ext package adds.
 func inLibrary(function string) bool {
 	switch function {
 	case // operators, on values other than those that call.go knows

@@ -23,7 +23,7 @@
 // The first version of an object in key order is its newest. Each version is stored once; events refer to two. A
 // version is deleted when the event that superseded it is at or before the horizon, a deletion's empty version when
 // its own event is. Blocks and footers of tables and chunks of the log carry Pebble's checksums (CRC-32C): what does not
-// match them is reported, never returned, and ends the backend when it is met after opening. Beside Pebble's files the directory has its lock file LOCK, and ballast,
-// which holds space that is given back when the disk runs full, and
-// revision, a revision in decimal that the store has reached.
+// match them is reported, never returned, and ends the backend when it is met after opening. Beside Pebble's files the
+// directory has its lock file LOCK, ballast, which holds space that is given back when the disk runs full, and revision,
+// a revision in decimal that the store has reached.
 package pebble
