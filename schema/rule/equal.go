@@ -26,7 +26,7 @@ func (c *compiler) equality(a, b term, not bool) term {
 	case a.kind() == doubleKind:
 		t = equals(a.double, b.double, not, func(f *frame, _, _ float64) { f.cost++ })
 	case a.kind() == stringKind:
-		t = equals(a.string, b.string, not, chargeStrings)
+		t = equalStrings(a.string, b.string, not)
 	case a.kind() == opaqueKind || a.typ != b.typ || a.typ.schema == nil:
 		return c.equalityForeign(a, b, not)
 	}

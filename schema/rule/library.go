@@ -2,8 +2,6 @@ package rule
 
 import (
 	"math"
-	"net/url"
-	"strings"
 
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/functions"
@@ -12,7 +10,6 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
-	apiservercel "k8s.io/apiserver/pkg/cel"
 	cellibrary "k8s.io/apiserver/pkg/cel/library"
 
 	"pintle.dev/object"
@@ -74,8 +71,11 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 	if invoke == nil {
 		return c.no()
 	}
-	if function == "url" {
-		invoke = parsedOnce(invoke)
+	switch function {
+	case "url":
+		invoke = plainURLs(invoke, celURL)
+	case "isURL":
+		invoke = plainURLs(invoke, isURL)
 	}
 	boxes := make([]func(*frame) ref.Val, len(args))
 	for i, a := range args {
@@ -108,19 +108,6 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 		}
 		return v
 	})
-}
-
-// parsedOnce is the function url for absolute URLs without a fragment, which upstream's own, the function's for all others,
-// parses a second time to the same end.
-func parsedOnce(upstream functions.FunctionOp) functions.FunctionOp {
-	return func(v ...ref.Val) ref.Val {
-		if text, ok := v[0].(types.String); ok && !strings.Contains(string(text), "#") {
-			if u, err := url.ParseRequestURI(string(text)); err == nil && u.Scheme != "" {
-				return apiservercel.URL{URL: u}
-			}
-		}
-		return upstream(v...)
-	}
 }
 
 // maxArguments is how many arguments a function has at most, with the value that it is a member of.

@@ -119,10 +119,15 @@ func both[T any](f *frame, a, b func(*frame) T) (x, y T) {
 	if !f.erred {
 		return x, b(f)
 	}
+	return x, after(f, b)
+}
+
+// after runs the second argument of a function whose first is an error.
+func after[T any](f *frame, b func(*frame) T) T {
 	f.erred = false
-	y = b(f)
+	y := b(f)
 	f.erred = true
-	return x, y
+	return y
 }
 
 // traversal is what it costs to go through a string of n characters, or what CEL likens to it.
