@@ -116,7 +116,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 		}
 	}
 	// Those who may not ask do not learn what exists.
-	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
+	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && (p.Name != "" || q.d.Transient) || !q.d.Namespaced && p.Namespace != "" {
 		if err := x.s.authorize(r.Context(), q.Request); err != nil {
 			return err
 		}

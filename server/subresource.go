@@ -82,6 +82,9 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 			return nil, withWarnings(err, q.warnings)
 		}
 	}
+	if q.Key.Name == "" {
+		return nil, api.BadRequest("Name parameter required.") // a Binding that names no pod
+	}
 	var uid types.UID
 	var revision string
 	if sub.Preconditions != nil {

@@ -142,12 +142,14 @@ func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 	watched := !def.Custom && slices.Contains(verbs, "watch")
 	within := def.Resource.Name
 	if def.Namespaced {
-		all := r
-		all.path = root + within
-		all.collection([]string{"list"}, "ForAllNamespaces")
-		if watched {
-			all.path = root + "watch/" + within
-			all.watch("watchlist", "ForAllNamespaces")
+		if !def.Transient {
+			all := r
+			all.path = root + within
+			all.collection([]string{"list"}, "ForAllNamespaces")
+			if watched {
+				all.path = root + "watch/" + within
+				all.watch("watchlist", "ForAllNamespaces")
+			}
 		}
 		within = "namespaces/{namespace}/" + within
 		r.scope = "Namespaced"
