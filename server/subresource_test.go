@@ -34,6 +34,8 @@ func TestBindings(t *testing.T) {
 		{"POST " + all, `{}`, 400, "target.name: Required value"},
 		{"POST " + all, `{"target":{"name":"n"}}`, 400, "Name parameter required."},
 		{"POST " + all, `{"metadata":{"name":"q"},"target":{"name":"n"}}`, 404, `pods \"q\" not found`},
+		{"POST " + all, `{"metadata":{"name":"p","namespace":"other"},"x":1}`, 400, "does not match the namespace sent on the request"},
+		{"POST " + all, `{"metadata":{"name":"a/b"},"target":{"name":"n"}}`, 400, "may not contain '/'"},
 		{"POST " + all, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p"}}`, 400, "Pod in version"},
 		{"POST " + all + "?dryRun=All", `{"metadata":{"name":"p"},"target":{"name":"n"}}`, 201, "Success"},
 		{"POST " + all, `{"metadata":{"name":"p","labels":{"a":"b"}},"target":{"name":"n"}}`, 201, "Success"},
@@ -43,8 +45,12 @@ func TestBindings(t *testing.T) {
 		{"GET " + all + "/p", "", 404, "could not find the requested resource"},
 		{"POST /api/v1/bindings", `{"metadata":{"name":"p"},"target":{"name":"m"}}`, 404, "could not find the requested resource"},
 	} {
-		if a := ask(t, s, c.request, c.body); a.code != c.code || !strings.Contains(a.body, c.want) {
+		a := ask(t, s, c.request, c.body)
+		if a.code != c.code || !strings.Contains(a.body, c.want) {
 			t.Errorf("%s %s: %d %s, want %d %s", c.request, c.body, a.code, a.body, c.code, c.want)
+		}
+		if got := a.header.Get("Warning"); strings.Contains(c.body, `"x"`) && got != `299 - "unknown field \"x\""` {
+			t.Errorf("%s %s warns %s", c.request, c.body, got)
 		}
 	}
 }
