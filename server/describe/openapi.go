@@ -396,7 +396,7 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 		if err != nil {
 			return nil, err
 		}
-		return assembleV3(form, []kindPieces{whole})
+		return assembleV3(form, "Kubernetes", infoVersion(), []kindPieces{whole})
 	}
 	shared, err := d.packShared(form)
 	if err != nil {
@@ -418,20 +418,21 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 	if parts[1].definitions, err = sharedClosure[scale](form); err != nil {
 		return nil, err
 	}
-	return assembleV3(form, parts)
+	return assembleV3(form, "Kubernetes CRD Swagger", "v0.1.0", parts) // what upstream calls those of custom kinds
 }
 
 // infoVersion is the version that documents say they are of: that of the API, whatever the build.
 func infoVersion() string { return Version().EmulationMajor + "." + Version().EmulationMinor }
 
-func assembleV3(form openAPIForm, parts []kindPieces) ([]piece, error) {
+// assembleV3 strings parts together to a document of a title and version.
+func assembleV3(form openAPIForm, title, version string, parts []kindPieces) ([]piece, error) {
 	paths, definitions, size := make([]piece, 0, 2*len(parts)+4), make([]piece, 0, len(parts)), [2]int{}
 	for _, p := range parts {
 		paths, definitions = append(paths, p.paths), append(definitions, p.definitions)
 		size[0] += p.paths.size
 		size[1] += p.definitions.size
 	}
-	info := fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":"Kubernetes","version":%q}`, infoVersion())
+	info := fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":%q,"version":%q}`, title, version)
 	const security = `"securitySchemes":{"BearerToken":{"description":"Bearer Token authentication","in":"header","name":"authorization","type":"apiKey"}}`
 	var texts [3][]byte // before the paths, between them and the schemas, behind those
 	if form == openAPIJSON {

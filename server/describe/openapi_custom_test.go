@@ -124,6 +124,7 @@ func compareV3(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition, def 
 		t.Fatal(err)
 	}
 	type document struct {
+		Info       any
 		Paths      map[string]any
 		Components struct{ Schemas map[string]any }
 	}
@@ -137,6 +138,9 @@ func compareV3(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition, def 
 	}
 	// The list of resources is described with the kinds here, and by another part of upstream.
 	delete(got.Paths, "/apis/example.com/v1/")
+	if diff := cmp.Diff(want.Info, got.Info); diff != "" {
+		t.Errorf("what v3 is called: -upstream, +ours\n%s", diff)
+	}
 	if diff := cmp.Diff(want.Paths, got.Paths); diff != "" {
 		t.Errorf("paths of v3: -upstream, +ours\n%s", diff)
 	}
