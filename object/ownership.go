@@ -78,16 +78,16 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	}
 	gone := taken.Union(ch.Removed)
 	owners := make([]owned, 0, len(old)+1)
-	other := otherVersions{before: before, after: after, by: by, own: gone}
+	other := otherVersions{before: before, after: after, by: by, own: change{gone, s}}
 	for _, o := range old {
-		gone, err := other.goneIn(o.APIVersion)
+		c, err := other.changeIn(o.APIVersion)
 		if errors.Is(err, ErrNoVersion) {
 			continue // its version is gone, and so is it
 		}
 		if err != nil {
 			return old
 		}
-		if o, ok := lose(o, by.Owner, own, gone); ok {
+		if o, ok := lose(o, by.Owner, own, c); ok {
 			owners = append(owners, o)
 		}
 	}
@@ -124,36 +124,42 @@ type Write struct {
 type otherVersions struct {
 	before, after *Value
 	by            Write
-	own           Fields            // in the writer's version
-	gone          map[string]Fields // in the others, as far as they were asked for
+	own           change            // in the writer's version
+	others        map[string]change // as far as they were asked for
 }
 
-// goneIn is what is removed, or taken over by the writer, as a version has it.
-func (v *otherVersions) goneIn(version string) (Fields, error) {
+// change is what a write takes from others in a version with the given shape.
+type change struct {
+	gone Fields // what is removed, or taken over by the writer
+	s    Shape
+}
+
+// changeIn is the write as a version has it.
+func (v *otherVersions) changeIn(version string) (change, error) {
 	if v.by.Convert == nil || version == v.by.APIVersion {
 		return v.own, nil
 	}
-	if gone, ok := v.gone[version]; ok {
-		return gone, nil
+	if c, ok := v.others[version]; ok {
+		return c, nil
 	}
 	before, _, err := v.by.Convert(v.before, version)
 	if err != nil {
-		return Fields{}, err
+		return change{}, err
 	}
 	after, s, err := v.by.Convert(v.after, version)
 	if err != nil {
-		return Fields{}, err
+		return change{}, err
 	}
 	ch, err := Compare(before, after, s)
 	if err != nil {
-		return Fields{}, err
+		return change{}, err
 	}
-	gone := ch.Modified.Union(ch.Added).Union(ch.Removed).Without(v.by.Ignore)
-	if v.gone == nil {
-		v.gone = make(map[string]Fields)
+	if v.others == nil {
+		v.others = make(map[string]change)
 	}
-	v.gone[version] = gone
-	return gone, nil
+	c := change{ch.Modified.Union(ch.Added).Union(ch.Removed).Without(v.by.Ignore), s}
+	v.others[version] = c
+	return c, nil
 }
 
 // owned is an owner whose fields are being changed; Owner.Fields is out of date once changed is set.
@@ -177,7 +183,8 @@ func (o *owned) is(by api.Owner) bool {
 
 // lose takes fields away from an owner; false when nothing is left. The writer does not lose what it has and is about
 // to be given again, which spares the usual write, one of a field of its own, all the work.
-func lose(old, by api.Owner, own, gone Fields) (o owned, ok bool) {
+func lose(old, by api.Owner, own Fields, c change) (o owned, ok bool) {
+	gone := c.gone
 	o.Owner = old
 	var err error
 	if o.fields, err = readFields(old.Fields); err != nil {
@@ -187,10 +194,11 @@ func lose(old, by api.Owner, own, gone Fields) (o owned, ok bool) {
 	if o.is(writer(by)) {
 		gone = gone.Difference(own)
 	}
-	// What is below a field that changed as a whole goes with it: it was owned piecemeal before the schema made the
-	// field atomic.
+	// What is owned below a field that came or went stays, there or not, unless it was owned piecemeal before the schema
+	// made the field atomic.
 	if reaches(gone.nodes, o.fields.nodes) {
-		o.fields, o.changed = o.fields.Without(gone), true
+		nodes, _ := reconcile(o.fields.nodes, c.s)
+		o.fields, o.changed = Fields{nodes}.Difference(gone), true
 	}
 	return o, !o.fields.Empty()
 }

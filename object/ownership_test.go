@@ -528,6 +528,26 @@ func TestOwnKeeps(t *testing.T) {
 	}
 }
 
+// TestOwnOfWhatIsNotThere: a field that a client says to be owned may be missing, and stays owned when the map it belongs in
+// comes and goes.
+func TestOwnOfWhatIsNotThere(t *testing.T) {
+	without, with := parsed(t, `{"metadata":{"uid":"u"}}`), parsed(t, `{"metadata":{"uid":"u","labels":{"a":"b"}}}`)
+	old := api.Owners{{Manager: "hand", Operation: "Apply", APIVersion: "v1", Fields: `{"f:metadata":{"f:labels":{".":{},"f:hand":{}}}}`}}
+	for _, c := range []struct {
+		before, after *Value
+		want          string
+	}{
+		{nil, with, "hand Apply v1 \"\" - {\"f:metadata\":{\"f:labels\":{\"f:hand\":{}}}}\nn Update v1 \"\" 9 {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}\n"},
+		{without, with, "hand Apply v1 \"\" - {\"f:metadata\":{\"f:labels\":{\"f:hand\":{}}}}\nn Update v1 \"\" 9 {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}\n"},
+		{with, without, "hand Apply v1 \"\" - {\"f:metadata\":{\"f:labels\":{\"f:hand\":{}}}}\n"},
+	} {
+		got := show(t, entries(Own(old, c.before, c.after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
+		if got != c.want {
+			t.Errorf("owners\n%swant\n%s", got, c.want)
+		}
+	}
+}
+
 func TestOwnOfWhatBecameAtomic(t *testing.T) {
 	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"b"}}}`), parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"c"}}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{"f:spec":{"f:replicas":{},"f:selector":{".":{},"f:a":{}}}}`, Time: 5}}

@@ -1,6 +1,10 @@
 package object
 
-import "pintle.dev/api"
+import (
+	"slices"
+
+	"pintle.dev/api"
+)
 
 // scaleVersion is the version in which owners of a Scale speak, scaleReplicas the field that stands for the parent's.
 const scaleVersion = "autoscaling/v1"
@@ -20,9 +24,18 @@ func ScaleOwners(owners api.Owners, path string) api.Owners {
 	return scale
 }
 
+// TakenScale are the owners of a Scale whose replicas somebody changed by an update through the subresource.
+func TakenScale(manager, subresource string) api.Owners {
+	by := writer(api.Owner{Manager: manager, Subresource: subresource})
+	by.Operation, by.APIVersion, by.Fields = opUpdate, scaleVersion, scaleReplicas.String()
+	return api.Owners{by}
+}
+
 // OwnersAfterScale are the owners of an object whose Scale, which had ScaleOwners, is owned by scale now: who lost the
 // Scale's replicas loses the field at path, who came to own them gets an entry for it in the given version. As on
-// upstream that entry has no time.
+// upstream that entry has no time, and who updated the field before is told by it even if nobody took the field over:
+// upstream knows an updater by the version too, which is the Scale's here. So one updater may have two entries, until
+// LastEntries reads them.
 func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners {
 	at := FieldPaths(path)
 	var out api.Owners
@@ -35,7 +48,7 @@ func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners
 		}
 		keeps := false
 		for i, s := range scale {
-			if s.Manager == o.Manager && s.Operation == o.Operation && s.Subresource == o.Subresource && ownsReplicas(s) {
+			if o.Operation == opApply && s.Operation == opApply && s.Manager == o.Manager && s.Subresource == o.Subresource && ownsReplicas(s) {
 				keeps, kept[i] = true, true
 			}
 		}
@@ -55,6 +68,20 @@ func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners
 	}
 	sortOwners(out)
 	return out
+}
+
+// LastEntries leaves one entry for each manager, operation, version and subresource: the last, as upstream reads
+// managedFields. It may change owners.
+func LastEntries(owners api.Owners) api.Owners {
+	last := owners[:0]
+	for i, o := range owners {
+		if !slices.ContainsFunc(owners[i+1:], func(p api.Owner) bool {
+			return p.Manager == o.Manager && p.Operation == o.Operation && p.APIVersion == o.APIVersion && p.Subresource == o.Subresource
+		}) {
+			last = append(last, o)
+		}
+	}
+	return last
 }
 
 func ownsReplicas(o api.Owner) bool {

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"strings"
 	"testing"
 
 	"pintle.dev/api"
@@ -17,10 +18,18 @@ func TestOwnersOfScale(t *testing.T) {
 	if got := show(t, entries(scale)); got != want {
 		t.Fatalf("the owners of the scale are\n%swant\n%s", got, want)
 	}
-	if got := show(t, entries(OwnersAfterScale(owners, scale, "spec.replicas", "apps/v1"))); got != show(t, entries(owners)) {
-		t.Errorf("a scale that nobody took over changes the owners to\n%s", got)
+	both := append(owners[:2:2], api.Owner{Manager: "c", Operation: "Update", APIVersion: "apps/v1", Fields: `{"f:spec":{"f:paused":{},"f:replicas":{}}}`, Time: 5})
+	want = "a Apply apps/v1 \"\" 3 {\"f:spec\":{\"f:replicas\":{},\"f:selector\":{}}}\nb Update apps/v1 \"\" - {\"f:spec\":{\"f:replicas\":{}}}\n" +
+		"c Update apps/v1 \"\" - {\"f:spec\":{\"f:replicas\":{}}}\nc Update apps/v1 \"\" 5 {\"f:spec\":{\"f:paused\":{}}}\n"
+	after := OwnersAfterScale(both, ScaleOwners(both, "spec.replicas"), "spec.replicas", "apps/v1")
+	if got := show(t, entries(after)); got != want {
+		t.Errorf("a scale that nobody took over changes the owners to\n%swant\n%s", got, want)
 	}
-	taken := api.Owners{scale[0], {Manager: "h", Operation: "Update", APIVersion: "autoscaling/v1", Subresource: "scale", Fields: scale[0].Fields, Time: 9}}
+	want = want[:strings.Index(want, "c Update")] + want[strings.LastIndex(want, "c Update"):]
+	if got := show(t, entries(LastEntries(after))); got != want {
+		t.Errorf("who has two entries is read as\n%swant\n%s", got, want)
+	}
+	taken := append(scale[:1:1], TakenScale("h", "scale")...)
 	want = "a Apply apps/v1 \"\" 3 {\"f:spec\":{\"f:replicas\":{},\"f:selector\":{}}}\nh Update apps/v1 \"scale\" - {\"f:spec\":{\"f:replicas\":{}}}\nc Update apps/v1 \"\" 5 {\"f:spec\":{\"f:paused\":{}}}\n"
 	if got := show(t, entries(OwnersAfterScale(owners, taken, "spec.replicas", "apps/v1"))); got != want {
 		t.Errorf("after the scale was taken over the owners are\n%swant\n%s", got, want)

@@ -163,6 +163,20 @@ func (v *customVersion) Convert(os []*Object) ([]*Object, error) {
 	return out, nil
 }
 
+// Relabel is conversion None of a whole document for those who decide who owns what: the apiVersion is exchanged, and what
+// the version does not declare is dropped. Nulls stay and nothing is defaulted, as an apply that takes a map's last member
+// away sees the map as null. False when the version is not that of a custom kind, or a webhook converts it.
+func Relabel(to *Version, doc *object.Value) (*object.Value, bool) {
+	v, ok := to.Codec.(*customVersion)
+	if !ok || v.kind.webhook != nil {
+		return nil, false
+	}
+	c := doc.Clone()
+	c.Set("apiVersion", object.NewString(v.apiVersion))
+	v.prune(&c)
+	return &c, true
+}
+
 // relabel is conversion None: the apiVersion is exchanged and what the version does not know is dropped. The storage
 // version also fills in its defaults, as upstream does whenever it reads what is stored.
 func (v *customVersion) relabel(o *Object) (*Object, error) {

@@ -118,6 +118,30 @@ func TestConvertsByExchangingTheVersion(t *testing.T) {
 	}
 }
 
+// TestRelabel: what is converted for field ownership keeps its nulls and gets no defaults, and loses what is not declared.
+func TestRelabel(t *testing.T) {
+	d := established(t, []byte(gadgets))
+	doc, err := object.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x","labels":{}},"spec":{"color":"red","replicas":null},"status":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := Relabel(versionOf(t, d, "v2"), doc)
+	if !ok {
+		t.Fatal("conversion None converts nothing")
+	}
+	want := `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"labels":{},"name":"x"},"spec":{"replicas":null},"status":null}`
+	if got := string(object.AppendJSON(nil, got)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if doc.Path("spec", "color").Str() != "red" {
+		t.Error("converting changed the document")
+	}
+	d = established(t, []byte(strings.Replace(gadgets, `"scope":`, `"conversion":{"strategy":"Webhook"},"scope":`, 1)))
+	if _, ok := Relabel(versionOf(t, d, "v2"), doc); ok {
+		t.Error("what a webhook converts is relabelled")
+	}
+}
+
 func TestWebhookConversionIsRefusedNotFaked(t *testing.T) {
 	for conversion, want := range map[string]string{
 		`{"strategy":"Webhook"}`: "no supported conversion review versions",

@@ -104,9 +104,8 @@ func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) 
 		live.Set("apiVersion", object.NewString(q.v.APIVersion()))
 		live.Set("kind", object.NewString(q.kind()))
 	}
-	owners := q.sameGroup(rec.Owners())
-	if len(owners) > 0 {
-		return live, owners, nil
+	if owners := rec.Owners(); len(owners) > 0 {
+		return live, q.sameGroup(owners), nil
 	}
 	var empty *object.Value
 	if !q.d.Custom {
@@ -249,6 +248,9 @@ func (q *request) convertDocument(doc *object.Value, version string) (*object.Va
 	from, to := q.d.Version(doc.Get("apiVersion").Str()), q.d.Version(version)
 	if from == nil || to == nil {
 		return nil, nil, object.ErrNoVersion
+	}
+	if c, ok := resource.Relabel(to, doc); ok {
+		return c, to.Shape, nil
 	}
 	o, _, err := from.Codec.Decode(object.AppendJSON(nil, doc), true)
 	if err != nil {

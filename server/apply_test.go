@@ -117,6 +117,38 @@ func TestScaleApply(t *testing.T) {
 	})
 }
 
+// TestScaleTellsUpdatersApart: a Scale written as it is splits the entry of who updated the replicas, with no time for the
+// part, of which the next write keeps the rest, as on upstream. And it warns of the object that it is a part of.
+func TestScaleTellsUpdatersApart(t *testing.T) {
+	s := open(t)
+	const d = appsPath + "/d"
+	want(t, s, 201, "POST "+appsPath+"?fieldManager=m", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},
+		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}],"imagePullSecrets":[{}]}}}}`, asJSON)
+	want(t, s, 200, "PATCH "+d+"/scale?fieldManager=n", `{"spec":{"replicas":2}}`, mergePatch)
+	const part = `{"manager":"m","operation":"Update","apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{}}}},{"manager":"m","operation":"Update",`
+	want(t, s, 200, "GET "+d, "", asJSON, part)
+	if a := want(t, s, 200, "PATCH "+d+"?fieldManager=n", `{"metadata":{"labels":{"x":"y"}}}`, mergePatch, `"manager":"m"`); strings.Contains(a.body, `"f:replicas"`) {
+		t.Errorf("the part is kept: %s", a.body)
+	}
+	a := want(t, s, 200, "PATCH "+d+"/scale?fieldManager=n", `{"spec":{"replicas":3}}`, mergePatch)
+	if got := a.header.Get("Warning"); !strings.Contains(got, "spec.template.spec.imagePullSecrets[0].name: invalid empty name") {
+		t.Errorf("warning %q", got)
+	}
+}
+
+// TestApplyAfterOwnersOfAnotherGroup: who applied in another group's version is forgotten, but what they own is not held
+// against the next by before-first-apply.
+func TestApplyAfterOwnersOfAnotherGroup(t *testing.T) {
+	s := open(t)
+	const name = "/namespaces/default/events/e?fieldManager="
+	want(t, s, 201, "PATCH /apis/events.k8s.io/v1"+name+"a", "apiVersion: events.k8s.io/v1\nkind: Event\nmetadata: {name: e, labels: {l: a}}\neventTime: 2020-01-01T00:00:00.000000Z\n"+
+		"reportingController: a/b\nreportingInstance: i\nregarding: {namespace: default, name: x}\naction: x\nreason: r\ntype: Normal\n", applyPatch)
+	a := want(t, s, 200, "PATCH /api/v1"+name+"b", "apiVersion: v1\nkind: Event\nmetadata: {name: e, labels: {l: b}}\ninvolvedObject: {namespace: default, name: x}\n", applyPatch, `"manager":"b"`)
+	if strings.Contains(a.body, "before-first-apply") || strings.Contains(a.body, `"manager":"a"`) {
+		t.Error(a.body)
+	}
+}
+
 // TestScaleIsAScale: what is written as a Scale is one of the version served, and a count of zero belongs to nobody.
 func TestScaleIsAScale(t *testing.T) {
 	s := open(t)

@@ -171,11 +171,9 @@ type request struct {
 	// before is the object that an attempt at a write replaces, parsed, in the version of the request; nil when nobody had
 	// to parse it yet. It must not be changed.
 	before *object.Value
-	// ownedThrough is the subresource that field ownership names, when it is not the request's.
-	ownedThrough string
-	// scaling is the Scale that the write comes through; nil when it does not.
-	scaling *resource.Scale
-	// decided are the owners that an apply decided on; nil when the write is none.
+	// scaling says that the write comes through the object's Scale.
+	scaling bool
+	// decided are the owners that an apply or a write of a Scale decided on; nil when the write is none.
 	decided *api.Owners
 	// reset says that all but the metadata and the status of what is written has been taken back to what is stored.
 	reset bool

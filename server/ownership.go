@@ -46,18 +46,7 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 		s.owners = *q.decided
 		return s, nil
 	}
-	through := q.Subresource
-	if q.ownedThrough != "" {
-		through = q.ownedThrough
-	}
-	by := q.owner(q.options.manager, through)
-	if q.scaling != nil {
-		// As on upstream: a write through a Scale is recorded without its time, and only when it takes over from somebody.
-		by.Time = 0
-		if s.owners = q.sameGroup(rec.Owners()); len(object.ScaleOwners(s.owners, replicasPath(q.scaling))) == 0 {
-			return s, nil
-		}
-	}
+	by := q.owner(q.options.manager, q.Subresource)
 	if rec == nil && len(sent) == 0 && !q.d.Custom {
 		err = s.create(by)
 	} else {
@@ -80,7 +69,7 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 		sent = nil // as on upstream, where an empty list does not survive the decoder of custom resources
 	}
 	if q.Subresource == "" && sent != nil {
-		s.owners = slices.DeleteFunc(object.SentOwners(s.owners, sent), func(o api.Owner) bool {
+		s.owners = slices.DeleteFunc(q.sameGroup(object.SentOwners(s.owners, sent)), func(o api.Owner) bool {
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
 		})
 	}
@@ -219,9 +208,11 @@ func (q *request) resetsIgnored(w *resource.Write) bool {
 		!q.admissionCompletes(w) && w.New.Meta.ManagedFields == nil && w.Old.Meta.DeletionTimestamp == nil
 }
 
-// sameGroup leaves out owners whose fields are expressed in another group's version of the kind, unless the fields go by
-// the same names here: upstream cannot convert between groups here either, and forgets them.
+// sameGroup are a record's owners as a write reads them. It leaves out those whose fields are expressed in another group's
+// version of the kind, unless the fields go by the same names here: upstream cannot convert between groups here either, and
+// forgets them.
 func (q *request) sameGroup(owners api.Owners) api.Owners {
+	owners = object.LastEntries(owners)
 	if len(q.d.Versions) == 1 {
 		return owners
 	}

@@ -81,10 +81,9 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	if err != nil {
 		return nil, err
 	}
-	if want.Spec.Replicas == 0 && decided == nil {
-		// As on upstream, whose Scale leaves out a zero: nobody owns what is not there.
-		nobody := object.OwnersAfterScale(q.sameGroup(rec.Owners()), nil, replicasPath(sc), q.v.APIVersion())
-		decided = &nobody
+	if decided == nil {
+		owners := q.scaled(rec, have, want, sc)
+		decided = &owners
 	}
 	if want.Spec.Replicas == uncounted && q.d.Custom {
 		return nil, api.BadRequest("the spec replicas field %q cannot be empty", sc.Path)
@@ -102,8 +101,9 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 		o.Meta.ResourceVersion = rec.Revision().String() // a Scale may be written unconditionally, of any kind
 	}
 	main := q.scaleParent()
-	main.decided, main.scaling = decided, sc
+	main.decided = decided
 	resp, err := main.replace(ctx, rec, old, o)
+	q.warnings = append(q.warnings, main.warnings...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +113,19 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 	}
 	done, _ := q.scaleObject(resp.Record, next, sc) // the schema may have pruned the number
 	return showScale(done, sub), nil
+}
+
+// scaled is who owns what of rec once its Scale is no longer have, but want, which was not applied.
+func (q *request) scaled(rec *api.Record, have, want *autoscalingv1.Scale, sc *resource.Scale) api.Owners {
+	owners := q.sameGroup(rec.Owners())
+	scale := object.ScaleOwners(owners, replicasPath(sc))
+	switch {
+	case want.Spec.Replicas == 0:
+		scale = nil // as on upstream, whose Scale leaves out a zero: nobody owns what is not there
+	case len(scale) > 0 && want.Spec.Replicas != have.Spec.Replicas:
+		scale = object.TakenScale(q.options.manager, q.Subresource)
+	}
+	return object.OwnersAfterScale(owners, scale, replicasPath(sc), q.v.APIVersion())
 }
 
 // judgeWanted refuses a Scale that is not valid, or is meant for another object than the one with uid. Upstream validates
@@ -148,7 +161,7 @@ func (q *request) judgeWanted(want *autoscalingv1.Scale, uid string) error {
 func (q *request) scaleParent() *request {
 	whole := *q.Request
 	whole.Subresource = ""
-	return &request{Request: &whole, s: q.s, d: q.d, v: q.v, options: q.options, ownedThrough: q.Subresource}
+	return &request{Request: &whole, s: q.s, d: q.d, v: q.v, options: q.options, scaling: true}
 }
 
 // replicasPath is the dotted path of what a Scale sets.

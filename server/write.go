@@ -139,7 +139,7 @@ func (q *request) givenObject() (*resource.Object, error) {
 
 // setDefaults fills in what the client left out, by the rules of the version it speaks. A Scale leaves nothing out.
 func (q *request) setDefaults(o *resource.Object) {
-	if q.v.Default != nil && q.ownedThrough == "" {
+	if q.v.Default != nil && !q.scaling {
 		q.v.Default(o)
 	}
 	if q.d.Hooks.Default != nil {

@@ -248,7 +248,8 @@ func validateSeries(s *corev1.EventSeries) field.ErrorList {
 	return errs
 }
 
-// validateEventUpdate lets an update of the newer version change the series only.
+// validateEventUpdate lets an update of the newer version change the series only. As on upstream, a new reason is refused
+// twice.
 func validateEventUpdate(o, old *corev1.Event) field.ErrorList {
 	var errs field.ErrorList
 	if !equality.Semantic.DeepEqual(o.Series, old.Series) {
@@ -260,7 +261,7 @@ func validateEventUpdate(o, old *corev1.Event) field.ErrorList {
 	}{
 		{"involvedObject", o.InvolvedObject, old.InvolvedObject}, {"reason", o.Reason, old.Reason}, {"message", o.Message, old.Message},
 		{"source", o.Source, old.Source}, {"firstTimestamp", o.FirstTimestamp, old.FirstTimestamp}, {"lastTimestamp", o.LastTimestamp, old.LastTimestamp},
-		{"count", o.Count, old.Count}, {"type", o.Type, old.Type}, {"eventTime", micro(o.EventTime), micro(old.EventTime)},
+		{"count", o.Count, old.Count}, {"reason", o.Reason, old.Reason}, {"type", o.Type, old.Type}, {"eventTime", micro(o.EventTime), micro(old.EventTime)},
 		{"action", o.Action, old.Action}, {"related", o.Related, old.Related},
 		{"reportingController", o.ReportingController, old.ReportingController}, {"reportingInstance", o.ReportingInstance, old.ReportingInstance},
 	} {
