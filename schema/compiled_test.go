@@ -106,6 +106,17 @@ var compiledRules = []string{
 	// of optional fields
 	`self.?t.orValue('y') == 'x' && self.o.?w.x.orValue('none') == 'none' && self.?o.z.x.orValue('') == 'zx' && self.?o.?w.?x.hasValue() == false && self.?n.hasValue()`, `self.map.?k.orValue('') == 'v' && self.map.?zz.orValue('w') == 'w' && self.?strs.orValue([]).size() == 3 && self.?map.value().k == 'v'`, `self.items.all(i, i.?extra.orValue(i.name) == i.name && !i.?more.x.hasValue() && i.?o.x.value() != '')`, `self.?port.orValue(1) == 80 && self.?when.value() == self.when && (self.b ? self.port : 'http') == 80`, `(self.b ? self.?t.orValue('') : self.s) == 'x' && self.?a__dash__b.orValue('') == 'dash'`, `!self.o.w.?x.hasValue() || self.b`,
 	`self.map[?'k'].orValue('') == 'v' && self.map[?'q'].orValue('none') == 'none' && self.?map['k'].orValue('') == 'v' && self.?map['q'].hasValue() == false && self.?map[?'l'].hasValue()`, `self.strs[?0].orValue('') == 'a' && self.strs[?7].orValue('none') == 'none' && self.?strs[?1].orValue('') == 'b' && self.?strs[1].orValue('') == 'b' && !self.strs[?-1].hasValue()`, `self.items[?1].name.orValue('') == 'b' && self.items[?1].o.?x.orValue('') == 'r' && self.?items[0].?o.x.hasValue() && !self.items[?5].extra.hasValue()`, `self.items.all(i, i.tags[?0].orValue('t') == 't' && i.?tags[?1].orValue('u') == 'u')`, `self.?items[9].name.orValue('none') == 'none'`,
+	`self.map[?self.t].orValue('none') == 'none' && self.map[?self.strs[0]].hasValue() == false && self.strs[?self.n - 3].orValue('') == 'a' && self.?strs[?self.n].orValue('none') == 'none' && self.items[?self.ints[0]].name.orValue('') == 'b'`,
+	`self.?t.optMap(x, x + x).orValue('') == 'xx' && !self.o.?w.x.optMap(x, x + x).hasValue() && self.?n.optMap(n, n * n).value() == 9 && self.?strs.optMap(l, l.size() + l[0].size()).orValue(0) == 4 && self.?t.optMap(x, 1).orValue(2) == 1`,
+	`self.?o.optFlatMap(o, o.?z).optFlatMap(z, z.?x).orValue('') == 'zx' && self.?o.optFlatMap(o, o.?w).hasValue() == false && self.?map.optFlatMap(m, m[?'k']).orValue('') == 'v' && self.?o.optMap(o, o.z).value().x == 'zx'`,
+	`self.items.all(i, i.?extra.optMap(e, e + 'x').orValue(i.name + 'y') == i.name + 'y' && i.?o.optMap(o, o.x + o.x).orValue('').size() == 2) && self.ints.all(n, self.items.all(i, i.?value.optMap(v, n > 1 ? v : 'x').or(optional.of('b')).hasValue()))`,
+	`self.ints.all(n, self.items.all(i, i.?value.optMap(v, (n > 1 || v != 'q') && (v + 'x').size() > 1 && self.strs.all(s, s + v != v)).orValue(true)))`, `self.?o.w.x.or(self.?t).orValue('') == 'x' && self.?o.w.x.or(optional.none()).or(optional.of('z')).value() == 'z' && (self.b ? optional.of(self.n) : optional.none()).orValue(1) == 3 && (self.b ? self.?t : optional.none()).hasValue() && !optional.none().hasValue()`,
+	`self.?strs.optMap(l, (l + ['z']).size() + l.size()).orValue(9) == 7`,
+	// of values of several types
+	`dyn(self.n) == 3 && dyn(self.n) == dyn(3.0) && dyn(self.t) != 1 && dyn(self.o) == dyn(oldSelf.o) && dyn(1) == 1.0`, `'%s is %d, %.1f, %s'.format([self.t, self.n, self.d, self.strs]) != '' && '%s'.format([self.t]) == self.t && 'a%s'.format([self.b]) == 'atrue' && '%s'.format([self.one]).size() > 3`, `sets.contains([dyn(self.t), dyn(self.n)], ['x']) && strings.quote(self.t) == '"x"' && '%s-%d'.format(['a', 1]) == 'a-1'`,
+	`{'a': self.t, 'b': 'q'}['a'] == 'x' && {self.t: self.n}.x == 3 && 'x' in {self.t: true} && {'a': self.o}.a.y == 7 && {'a': self.n, self.t: 1}.all(k, k != '') && {'a': self.strs}['a'].size() == 3`,
+	`self.map.transformMap(k, v, v + k)['k'] == 'vk' && self.map.transformMap(k, v, k == 'k', v.size()) .size() == 1 && self.counts.transformMap(k, n, n + 1).k == 2 && self.items.transformMapEntry(i, x, {x.name: x.n})['b'] == 2 && self.items.transformMapEntry(i, x, i > 0, {x.name: x.o}).b.y == 2 && self.map.transformMapEntry(k, v, {v: k}).size() == 2 && self.map.transformMap(k, v, 1) != {}`,
+	`self.strs.transformMapEntry(i, s, {s: 1}).size() == 3 && self.map.transformMapEntry(k, v, v == 'v', {'one': v}) == {'one': 'v'}`,
 	// of loops that come to the same each time
 	`self.strs.all(x, x in oldSelf.strs.map(y, y))`, `self.items.all(i, self.items.filter(j, j.n > 1).size() == 1 && self.items.filter(j, j.n > i.n).size() < 2)`, `self.items.all(i, i.tags.all(t, self.strs.map(x, self.strs.filter(y, y != x)).size() == 3 && i.tags.map(u, u + t).size() == 2))`,
 	// of values that are recalled, in the next round of a loop or when it is come to again
@@ -145,7 +156,7 @@ var undecidedRules = []string{
 // uncompiledRules are valid, but read values of any type, or items of lists that have none: they are left to cel-go.
 var uncompiledRules = []string{
 	`!self.port`, `[self.port].all(p, !p)`, `(self.set + self.strs).size() == 3`, `((self.b ? self.set : []) + self.strs).size() == 3`, `self.strs.map(x, duration('1s')).size() == 3`, `[self.port][0].upperAscii() == 'HTTP'`, `[][0] == 1`, `(self.b ? [] : [])[self.n] == 1`,
-	`self.strs.map(x, [])[0][0] == 1`, `self.strs.map(x, []).all(l, l[0] == 1)`,
+	`dyn(self.b ? self.strs : ['a']) != dyn(1)`, `(self.b ? self.strs : ['a']) != self.port`, `self.strs.map(x, [])[0][0] == 1`, `self.strs.map(x, []).all(l, l[0] == 1)`,
 }
 
 func TestUncompiledRules(t *testing.T) {
@@ -317,6 +328,11 @@ func (w *writer) expr(kind string, depth int) string {
 			func() string { return "(" + e("double") + " in " + e("nums") + ")" },
 			func() string { return w.loop(pick(w.Rand, "all", "exists", "exists_one"), "", depth) },
 			func() string { return w.known(e) },
+			func() string { return w.optional(pick(w.Rand, "int", "string", "item", "strs"), depth) + ".hasValue()" },
+			func() string {
+				return "(dyn(" + e(pick(w.Rand, "int", "string", "double", "strs", "o")) + ") == " + e(pick(w.Rand, "int", "string", "double", "strs", "o")) + ")"
+			},
+			func() string { return "(" + e("string") + " in " + w.mapping("int", depth) + ")" },
 			func() string {
 				return "(" + pick(w.Rand, "self.strs == oldSelf.strs", "self.set == oldSelf.set", "self.o == oldSelf.o", "self.items != oldSelf.items", "self.map == oldSelf.map", "self.nums == oldSelf.nums", "self == oldSelf", "self.port == oldSelf.port", "self.when != oldSelf.when") + ")"
 			})
@@ -324,6 +340,8 @@ func (w *writer) expr(kind string, depth int) string {
 		deeper = append(deeper, func() string { return "(" + e("wait") + pick(w.Rand, " + ", " - ") + e("wait") + ")" }, func() string { return "duration(" + e("string") + ")" })
 	case "int":
 		deeper = append(deeper,
+			func() string { return w.optional("int", depth) + ".orValue(" + e("int") + ")" },
+			func() string { return w.mapping("int", depth) + pick(w.Rand, ".size()", "["+e("string")+"]", ".b") },
 			func() string { return "int(" + e(pick(w.Rand, "string", "double", "int")) + ")" },
 			func() string { return e("string") + pick(w.Rand, ".indexOf(", ".lastIndexOf(") + e("string") + ")" },
 			func() string { return e("ints") + pick(w.Rand, ".sum()", ".min()", ".max()") },
@@ -348,6 +366,12 @@ func (w *writer) expr(kind string, depth int) string {
 				return e("string") + pick(w.Rand, ".trim()", ".split(' ')[0]", ".find('^[a-z]*')", ".substring("+e("int")+")", ".substring("+e("int")+", "+e("int")+")", ".replace("+e("string")+", "+e("string")+")", ".charAt("+e("int")+")")
 			},
 			func() string { return "url(" + e("string") + ")" + pick(w.Rand, ".getHost()", ".getScheme()") },
+			func() string { return w.optional("string", depth) + ".orValue(" + e("string") + ")" },
+			func() string { return w.optional("string", depth) + ".value()" },
+			func() string {
+				return "'%s" + pick(w.Rand, " and ", "") + "%s'.format([" + e(pick(w.Rand, "string", "double", "bool", "int", "strs", "nums")) + ", " + e("string") + "])"
+			},
+			func() string { return w.mapping("string", depth) + "[" + e("string") + "]" },
 			func() string { return e("strs") + pick(w.Rand, ".join()", ".join("+e("string")+")") },
 			func() string { return e("strs") + "[" + e("int") + "]" },
 			func() string { return "self.map[" + e("string") + "]" },
@@ -372,6 +396,65 @@ func (w *writer) expr(kind string, depth int) string {
 		deeper = append(deeper, func() string { return e("items") + "[" + e("int") + "]" })
 	}
 	return deeper[w.IntN(len(deeper))]()
+}
+
+// optional is an expression of an optional of a kind: int, string, item, strs.
+func (w *writer) optional(kind string, depth int) string {
+	if depth == 0 {
+		return pick(w.Rand, "optional.none()", map[string]string{"int": "self.?n", "string": "self.?t", "item": "self.items[?1]", "strs": "self.?strs"}[kind])
+	}
+	from := pick(w.Rand, "int", "string", "item", "strs")
+	switch w.IntN(7) {
+	case 0:
+		return "optional.of(" + w.expr(kind, depth-1) + ")"
+	case 1:
+		return w.optional(kind, depth-1) + ".or(" + w.optional(kind, depth-1) + ")"
+	case 2:
+		return "(" + w.expr("bool", depth-1) + " ? " + w.optional(kind, depth-1) + " : " + w.optional(kind, depth-1) + ")"
+	case 3, 4:
+		of, name := w.optional(from, depth-1), w.name(from)
+		defer w.forget()
+		return of + ".optMap(" + name + ", " + w.expr(kind, depth-1) + ")"
+	case 5:
+		of, name := w.optional(from, depth-1), w.name(from)
+		defer w.forget()
+		return of + ".optFlatMap(" + name + ", " + w.optional(kind, depth-1) + ")"
+	}
+	switch kind {
+	case "item":
+		return "self.items[?" + w.expr("int", depth-1) + "]"
+	case "string":
+		return pick(w.Rand, "self.map[?", "self.?map[?", "self.one[?") + w.expr("string", depth-1) + "]"
+	case "int":
+		return pick(w.Rand, "self.counts[?"+w.expr("string", depth-1), "self.?ints[?"+w.expr("int", depth-1)) + "]"
+	}
+	return w.optional("item", depth-1) + ".optFlatMap(it, it.?tags)"
+}
+
+// name brings a variable of a kind into scope.
+func (w *writer) name(kind string) string {
+	name := fmt.Sprintf("v%d", len(w.vars))
+	w.vars = append(w.vars, writtenVar{name, kind})
+	return name
+}
+
+func (w *writer) forget() { w.vars = w.vars[:len(w.vars)-1] }
+
+// mapping is an expression of a map to a kind.
+func (w *writer) mapping(kind string, depth int) string {
+	switch w.IntN(4) {
+	case 0:
+		return "{'b': " + w.expr(kind, depth-1) + "}"
+	case 1:
+		return "{'a': " + w.expr(kind, depth-1) + ", " + w.expr("string", depth-1) + ": " + w.expr(kind, depth-1) + "}"
+	case 2:
+		name := w.name("string")
+		defer w.forget()
+		return "self.map.transformMap(" + name + "k, " + name + ", " + pick(w.Rand, "", w.expr("bool", depth-1)+", ") + w.expr(kind, depth-1) + ")"
+	}
+	items, name := w.expr("items", depth-1), w.name("item")
+	defer w.forget()
+	return items + ".transformMapEntry(" + name + "i, " + name + ", " + pick(w.Rand, "", w.expr("bool", depth-1)+", ") + "{" + w.expr("string", depth-1) + ": " + w.expr(kind, depth-1) + "})"
 }
 
 // known asks functions of cel-go and upstream's library.

@@ -6,7 +6,6 @@ import (
 	"pintle.dev/resource/builtin/apiextensions"
 	"pintle.dev/resource/builtin/apps"
 	"pintle.dev/resource/builtin/authentication"
-	"pintle.dev/resource/builtin/authorization"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/resource/builtin/discovery"
@@ -18,7 +17,6 @@ import (
 func All() []*resource.Definition {
 	return []*resource.Definition{
 		apiextensions.CustomResourceDefinitions(),
-		core.Bindings(),
 		core.ConfigMaps(),
 		core.Endpoints(),
 		core.Events(),
@@ -35,10 +33,6 @@ func All() []*resource.Definition {
 		scheduling.PriorityClasses(),
 		authentication.SelfSubjectReviews(),
 		authentication.TokenReviews(),
-		authorization.LocalSubjectAccessReviews(),
-		authorization.SelfSubjectAccessReviews(),
-		authorization.SelfSubjectRulesReviews(),
-		authorization.SubjectAccessReviews(),
 		storagemigration.StorageVersionMigrations(),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
-	"github.com/google/cel-go/common/types/ref"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 
 	"pintle.dev/object"
@@ -42,6 +41,9 @@ type binding struct {
 	name string
 	term term
 	slot int // where it is in the frame
+
+	// lazy says that it is found out when it is named first, which an expression that names it then costs more for.
+	lazy bool
 }
 
 // loop is a macro whose variables are in scope.
@@ -82,29 +84,13 @@ func (c *compiler) node(e ast.Expr) term {
 	case ast.ListKind:
 		return c.list(e.AsList())
 	case ast.MapKind:
-		return c.fixedMap(e.AsMap())
+		return c.mapOf(e.AsMap())
 	case ast.CallKind:
 		return c.call(e)
 	case ast.ComprehensionKind:
 		return c.fold(e.AsComprehension())
 	}
 	return c.no()
-}
-
-func (c *compiler) literal(v ref.Val) term {
-	switch v := v.(type) {
-	case types.Bool:
-		return constant(bool(v))
-	case types.Int:
-		return constant(int64(v))
-	case types.Double:
-		return constant(float64(v))
-	case types.String:
-		return constant(string(v))
-	}
-	t := foreign(func(*frame) ref.Val { return v })
-	t.literal = v
-	return t
 }
 
 // lookup is the innermost variable of that name; nil when there is none.
@@ -169,7 +155,10 @@ func (t term) base() uint64 {
 
 func (c *compiler) selection(s ast.SelectExpr) term {
 	of := c.expr(s.Operand())
-	if of.kind() == optionalKind && !s.IsTestOnly() {
+	if of.kind() == optionalKind {
+		if s.IsTestOnly() || of.ident == 0 {
+			return c.no() // what has no name costs otherwise
+		}
 		return c.optionalMember(of, s.FieldName())
 	}
 	member, name := of.typ.member(s.FieldName())
@@ -229,70 +218,6 @@ func (c *compiler) has(of term, name string, member *Type) term {
 	})
 	t.exact = of.exact
 	return t
-}
-
-// list is a list that is written out. One of constants alone is made beforehand and costs nothing.
-func (c *compiler) list(l ast.ListExpr) term {
-	if len(l.OptionalIndices()) > 0 {
-		return c.no()
-	}
-	items := make([]func(*frame) object.Value, 0, l.Size())
-	fixed := true
-	var elem *Type
-	for _, e := range l.Elements() {
-		t := c.expr(e)
-		if elem == nil {
-			elem = t.typ
-		} else if !elem.same(t.typ) {
-			return c.no()
-		}
-		fixed = fixed && t.literal != nil
-		item := t.boxed()
-		if item == nil {
-			return c.no()
-		}
-		items = append(items, item)
-	}
-	if c.unknown {
-		return c.no()
-	}
-	typ := &Type{kind: listKind, elem: elem}
-	build := func(f *frame) *object.Value {
-		values := make([]object.Value, len(items))
-		for i, item := range items {
-			values[i] = item(f)
-		}
-		v := object.NewList(values...)
-		return &v
-	}
-	if fixed {
-		v := build(new(frame))
-		return term{typ: typ, literal: v, value: func(*frame) *object.Value { return v }}
-	}
-	return term{typ: typ, value: func(f *frame) *object.Value {
-		f.cost += 10
-		return build(f)
-	}}
-}
-
-// fixedMap is a map of strings to constants of one type, or an empty one. It is made beforehand and costs nothing.
-func (c *compiler) fixedMap(m ast.MapExpr) term {
-	v := object.NewMap()
-	var elem *Type
-	for _, entry := range m.Entries() {
-		e := entry.AsMapEntry()
-		key, of := c.expr(e.Key()), c.expr(e.Value())
-		name, ok := key.literal.(string)
-		if !ok || of.literal == nil || !of.typ.scalar() || elem != nil && !elem.same(of.typ) || e.IsOptional() || v.Get(name) != nil {
-			return c.no()
-		}
-		elem = of.typ
-		v.Set(name, of.boxed()(new(frame)))
-	}
-	if c.unknown {
-		return c.no()
-	}
-	return term{typ: &Type{kind: mapKind, elem: elem}, literal: &v, value: func(*frame) *object.Value { return &v }}
 }
 
 // index is a list's item or a map's value.
@@ -386,7 +311,7 @@ func (c *compiler) choice(choose func(*frame) bool, then, or term) term {
 		then, or = foreign(left), foreign(right)
 	}
 	typ := then.typ.either(or.typ)
-	if typ == nil || typ.kind == optionalKind {
+	if typ == nil {
 		return c.no()
 	}
 	t := term{typ: typ}
@@ -451,6 +376,10 @@ func (c *compiler) call(e ast.Expr) term {
 		return c.ofOptional(name, args)
 	}
 	switch name {
+	case "optional.none":
+		return none()
+	case "optional.of":
+		return c.optionalOf(args[0])
 	case operators.Conditional:
 		return c.conditional(args[0], args[1], args[2])
 	case operators.Index:

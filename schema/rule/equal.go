@@ -52,7 +52,7 @@ func (c *compiler) equality(a, b term, not bool) term {
 // equalityForeign compares values as cel-go has them.
 func (c *compiler) equalityForeign(a, b term, not bool) term {
 	left, right := a.foreigner(), b.foreigner()
-	if left == nil || right == nil {
+	if left == nil || right == nil || (a.typ.mixed() || b.typ.mixed()) && a.kind() != b.kind() {
 		return c.no()
 	}
 	function := operators.Equals

@@ -14,6 +14,9 @@ import (
 // fold is what a macro is turned into: a loop over a list or a map that goes on while a condition holds, and accumulates
 // something. It is a quantifier or a gatherer.
 func (c *compiler) fold(e ast.ComprehensionExpr) term {
+	if isList(e.IterRange(), 0) && isLiteral(e.LoopCondition(), types.False) {
+		return c.bound(e)
+	}
 	over := c.recalled(e.IterRange(), c.expr(e.IterRange()))
 	depth := len(c.scope)
 	if over.kind() != listKind && over.kind() != mapKind || depth+maxBound > bits.UintSize {
@@ -33,6 +36,9 @@ func (c *compiler) fold(e ast.ComprehensionExpr) term {
 	if g := gathererOf(e); g != nil {
 		return c.gather(g, over, slot)
 	}
+	if m := mapperOf(e); m != nil {
+		return c.transformMap(m, over, slot)
+	}
 	return c.no()
 }
 
@@ -45,7 +51,7 @@ func (c *compiler) bindElements(e ast.ComprehensionExpr, over *Type, slot int) {
 	at := func(f *frame) *object.Value { f.cost++; return f.vars[slot].at }
 	bind := func(name string, t term) {
 		t.attribute, t.exact, t.ident = true, true, 1
-		c.scope = append(c.scope, binding{name, t, slot})
+		c.scope = append(c.scope, binding{name: name, term: t, slot: slot})
 	}
 	key := func(f *frame) string { return at(f).Name() }
 	switch {

@@ -28,11 +28,11 @@ func inLibrary(function string) bool {
 		"_<_", "_<=_", "_>_", "_>=_", "_+_", "_-_", "_*_", "_/_", "_%_", "-_",
 		// the standard library
 		"size", "matches", "contains", "startsWith", "endsWith",
-		"bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "type",
+		"bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "type", "dyn",
 		"getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek", "getHours", "getMinutes", "getSeconds", "getMilliseconds",
 		"hasValue", "value",
 		// strings and regular expressions
-		"charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "find", "findAll",
+		"charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "find", "findAll", "format", "strings.quote",
 		// lists
 		"isSorted", "sum", "min", "max", "sets.contains", "sets.intersects", "sets.equivalent",
 		// what strings mean
@@ -79,7 +79,7 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 	}
 	boxes := make([]func(*frame) ref.Val, len(args))
 	for i, a := range args {
-		if boxes[i] = a.foreigner(); boxes[i] == nil || function == operators.Add && a.typ.unordered {
+		if boxes[i] = a.foreigner(); boxes[i] == nil || function == operators.Add && a.typ.unordered || function == overloads.TypeConvertDyn && a.typ.mixed() {
 			return c.no() // a sum of sets is a set again
 		}
 	}
@@ -151,7 +151,7 @@ func costOf(function, overload string, args []ref.Val, result ref.Val) uint64 {
 	switch overload {
 	case overloads.StartsWithString, overloads.EndsWithString:
 		return traversal(sizeOf(args[1]))
-	case overloads.StringToBytes, overloads.BytesToString:
+	case overloads.StringToBytes, overloads.BytesToString, overloads.ExtQuoteString, overloads.ExtFormatString:
 		return traversal(sizeOf(args[0]))
 	case overloads.LessString, overloads.GreaterString, overloads.LessEqualsString, overloads.GreaterEqualsString,
 		overloads.LessBytes, overloads.GreaterBytes, overloads.LessEqualsBytes, overloads.GreaterEqualsBytes,
@@ -207,18 +207,13 @@ func (t term) foreigner() func(*frame) ref.Val {
 		return t.foreign
 	}
 	switch {
-	case t.typ.schema != nil:
-		return func(f *frame) ref.Val { return f.upstream(t.typ, t.value(f)) }
-	case t.kind() == listKind && t.typ.elem == nil && t.literal != nil:
-		empty := types.NewRefValList(types.DefaultTypeAdapter, nil)
-		return func(*frame) ref.Val { return empty }
-	case t.kind() == mapKind && t.typ.elem == nil && t.literal != nil:
-		empty := types.NewRefValMap(types.DefaultTypeAdapter, nil)
-		return func(*frame) ref.Val { return empty }
-	case t.kind() == listKind && t.typ.elem != nil && t.typ.elem.scalar():
-		return func(f *frame) ref.Val { return f.scalars(t.typ.elem, t.value(f)) }
+	case !t.typ.convertible():
+		return nil
+	case t.literal != nil:
+		v := new(frame).celValue(t.typ, t.literal.(*object.Value))
+		return func(*frame) ref.Val { return v }
 	}
-	return nil
+	return func(f *frame) ref.Val { return f.celValue(t.typ, t.value(f)) }
 }
 
 // upstream is v as upstream has values of type t in CEL.
@@ -233,26 +228,47 @@ func (f *frame) upstream(t *Type, v *object.Value) ref.Val {
 	return u
 }
 
-// scalars is a list of a scalar type as cel-go's.
-func (f *frame) scalars(elem *Type, list *object.Value) ref.Val {
-	values := make([]ref.Val, list.Len())
-	for i := range values {
-		v := list.Index(i)
-		switch {
-		case !elem.admits(v):
-			f.fail()
-			return types.NullValue
-		case elem.kind == boolKind:
-			values[i] = types.Bool(v.Bool())
-		case elem.kind == intKind:
-			values[i] = types.Int(intOf(v))
-		case elem.kind == doubleKind:
-			values[i] = types.Double(v.Float())
-		default:
-			values[i] = types.String(v.Str())
-		}
+// convertible reports whether cel-go's form of values of the type is known.
+func (t *Type) convertible() bool {
+	switch {
+	case t.schema != nil, t.scalar():
+		return true
+	case t.kind == listKind, t.kind == mapKind:
+		return t.elem == nil || t.elem.convertible()
 	}
-	return types.NewRefValList(types.DefaultTypeAdapter, values)
+	return false
+}
+
+// celValue is v, of a type that is convertible, as cel-go has it.
+func (f *frame) celValue(t *Type, v *object.Value) ref.Val {
+	switch {
+	case f.failed || f.erred:
+		return types.NullValue
+	case t.kind != opaqueKind && !t.admits(v):
+		f.fail()
+		return types.NullValue
+	case t.kind == boolKind:
+		return types.Bool(v.Bool())
+	case t.kind == intKind:
+		return types.Int(intOf(v))
+	case t.kind == doubleKind:
+		return types.Double(v.Float())
+	case t.kind == stringKind:
+		return types.String(v.Str())
+	case t.schema != nil:
+		return f.upstream(t, v)
+	case t.kind == listKind:
+		items := make([]ref.Val, v.Len())
+		for i := range items {
+			items[i] = f.celValue(t.elem, v.Index(i))
+		}
+		return types.NewRefValList(types.DefaultTypeAdapter, items)
+	}
+	entries := make(map[ref.Val]ref.Val, v.Len())
+	for name, e := range v.Fields() {
+		entries[types.String(name)] = f.celValue(t.elem, e)
+	}
+	return types.NewRefValMap(types.DefaultTypeAdapter, entries)
 }
 
 // native is the term of e, whose value as cel-go has it run gives: of a type that is known here when there is one.
@@ -268,7 +284,7 @@ func (c *compiler) native(e ast.Expr, run func(*frame) ref.Val) term {
 		return stringTerm(func(f *frame) string { v, ok := run(f).(types.String); f.want(ok); return string(v) })
 	case types.ListKind:
 		if len(t.Parameters()) == 1 && t.Parameters()[0].Kind() == types.StringKind {
-			return term{typ: &Type{kind: listKind, elem: stringType}, value: func(f *frame) *object.Value { return f.strings(run(f)) }}
+			return term{typ: &Type{kind: listKind, elem: stringType, merged: true}, value: func(f *frame) *object.Value { return f.strings(run(f)) }}
 		}
 	}
 	return foreign(run)

@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"math/bits"
+
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
 
@@ -10,6 +12,72 @@ import (
 // optional is a term of a value that there need not be: its value is nil then.
 func optional(elem *Type, value func(*frame) *object.Value) term {
 	return term{typ: &Type{kind: optionalKind, elem: elem}, value: value, attribute: true}
+}
+
+// none is an optional that is never there.
+func none() term {
+	t := optional(nil, func(f *frame) *object.Value { f.cost++; return nil })
+	t.attribute = false
+	return t
+}
+
+// optionalOf is an optional of a value that is there.
+func (c *compiler) optionalOf(of term) term {
+	box := of.boxed()
+	if box == nil {
+		return c.no()
+	}
+	slot := c.slots
+	c.slots++
+	t := optional(of.typ, func(f *frame) *object.Value {
+		v := &f.vars[slot]
+		v.made = box(f)
+		f.cost++
+		if f.erred {
+			return nil
+		}
+		return &v.made
+	})
+	t.attribute = false
+	return t
+}
+
+// bound is what optMap and optFlatMap are turned into, where there is a value: a macro without a loop that names the value
+// and has another expression for its result. As in cel-go, the value is found out again when it is named first.
+func (c *compiler) bound(e ast.ComprehensionExpr) term {
+	init := e.AccuInit()
+	if init.Kind() != ast.CallKind || init.AsCall().FunctionName() != "value" || !init.AsCall().IsMemberFunction() || len(c.scope) == bits.UintSize {
+		return c.no()
+	}
+	of := c.expr(init.AsCall().Target())
+	if c.unknown || of.kind() != optionalKind || of.typ.elem == nil {
+		return c.no()
+	}
+	slot, depth := c.slots, len(c.scope)
+	c.slots++
+	named := read(of.typ.elem, func(f *frame) *object.Value {
+		v := &f.vars[slot]
+		if v.at == nil {
+			v.at = of.value(f)
+			f.cost++
+			if k := v.at.Kind(); v.at == nil || (k == object.List || k == object.Map) && v.at.Len() == 0 {
+				f.fail() // what is empty is changed by adding to it
+			}
+		}
+		f.cost++
+		return v.at
+	})
+	named.attribute, named.ident = true, 1
+	c.scope = append(c.scope, binding{name: e.AccuVar(), term: named, slot: slot, lazy: true})
+	result := c.expr(e.Result())
+	c.scope = c.scope[:depth]
+	c.named &= 1<<depth - 1
+	return c.begun(result, func(f *frame) { f.vars[slot].at = nil })
+}
+
+// begun is a term before which something is done.
+func (c *compiler) begun(t term, first func(*frame)) term {
+	return c.choice(func(f *frame) bool { first(f); return true }, t, t)
 }
 
 // within is the type of what an optional is of, or of a value that is none.
@@ -56,21 +124,41 @@ func (c *compiler) optionalStep(of term, t *Type, step func(*frame, *object.Valu
 	return out
 }
 
-// optionalIndex is a list's item or a map's value that is asked for by [?] or of what is optional itself. It knows those
-// with a literal.
+// optionalIndex is a list's item or a map's value that is asked for by [?] or of what is optional itself.
 func (c *compiler) optionalIndex(of, at term) term {
 	from := of.within()
-	switch key := at.literal.(type) {
-	case string:
-		if from.kind == mapKind {
-			return c.optionalMember(of, key)
-		}
-	case int64:
-		if from.kind == listKind && from.elem != nil {
-			return c.optionalStep(of, from.elem, func(_ *frame, v *object.Value) *object.Value { return v.Index(int(key)) })
-		}
+	if name, ok := at.literal.(string); ok && from.kind == mapKind {
+		return c.optionalMember(of, name)
 	}
-	return c.no()
+	name := uint64(0)
+	if at.attribute {
+		name = at.ident
+	}
+	var step func(f *frame, v *object.Value) *object.Value
+	switch {
+	case from.elem == nil:
+		return c.no()
+	case from.kind == mapKind && at.kind() == stringKind:
+		step = func(f *frame, v *object.Value) *object.Value {
+			key := at.string(f)
+			f.cost -= name
+			return v.Get(key)
+		}
+	case from.kind == listKind && at.kind() == intKind:
+		step = func(f *frame, v *object.Value) *object.Value {
+			i := at.int(f)
+			f.cost -= name
+			if i < 0 || i >= int64(v.Len()) {
+				return nil
+			}
+			return v.Index(int(i))
+		}
+	default:
+		return c.no()
+	}
+	t := c.optionalStep(of, from.elem, step)
+	t.exact = t.exact && at.literal != nil
+	return t
 }
 
 // optionalChain is the operator ?. with a field's name or [?] with a key or an index.
@@ -93,8 +181,14 @@ func (c *compiler) optionalChain(call ast.CallExpr) term {
 func (c *compiler) ofOptional(function string, args []term) term {
 	of := args[0]
 	elem := of.typ.elem
+	if elem == nil && function != "hasValue" {
+		return c.no()
+	}
 	switch function {
 	case operators.Index:
+		if of.ident == 0 {
+			return c.no() // what has no name costs otherwise
+		}
 		return c.optionalIndex(of, args[1])
 	case "hasValue":
 		t := boolTerm(func(f *frame) bool { v := of.value(f); f.cost++; return v != nil })
@@ -109,10 +203,14 @@ func (c *compiler) ofOptional(function string, args []term) term {
 			}
 			return v
 		})
-	case "orValue":
+	case "or", "orValue":
 		slot := c.slots
 		c.slots++
-		there := read(elem, func(f *frame) *object.Value { return f.vars[slot].at })
+		at := func(f *frame) *object.Value { return f.vars[slot].at }
+		there := read(elem, at)
+		if function == "or" {
+			there = optional(elem, at)
+		}
 		return c.choice(func(f *frame) bool {
 			f.vars[slot].at = of.value(f)
 			return f.vars[slot].at != nil

@@ -27,6 +27,11 @@ func (c *compiler) recallable(named variables) bool {
 	if len(c.loops) == 0 {
 		return false
 	}
+	for i, b := range c.scope {
+		if b.lazy && named&(1<<i) != 0 {
+			return false
+		}
+	}
 	inner := c.loops[len(c.loops)-1]
 	outer := named & (1<<inner.first - 1)
 	return outer == named || outer == 0 && inner.fixed && len(c.loops) > 1

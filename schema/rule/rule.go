@@ -15,10 +15,11 @@
 //
 // Package schema compares it with cel-go in its tests, for it has the programs of that.
 //
-// Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; call.go and
-// text.go have those of functions, fold.go and gather.go those of macros, optional.go those of fields that need not be
-// there; recall.go keeps what would come to the same again, equal.go compares what is no scalar. Functions that are not
-// common, and those of values that are no JSON, library.go has cel-go's own implementation run.
+// Data flows from the checked AST (compile.go) into terms (term.go), closures over a frame, one for each node; literal.go
+// has those of what is written out, call.go and text.go those of functions, fold.go and gather.go those of macros,
+// optional.go those of values that need not be there; recall.go keeps what would come to the same again, equal.go compares
+// what is no scalar. Functions that are not common, and those of values that are no JSON, library.go has cel-go's own
+// implementation run, for which url.go reads plain URLs.
 package rule
 
 import (
@@ -76,14 +77,15 @@ type frame struct {
 	erred bool
 }
 
-// variable is what a loop binds: the element it is at, and the list that it accumulates.
+// variable is what a loop binds: the element it is at, and the list or map that it accumulates; or a value that an
+// expression names or makes.
 type variable struct {
 	at    *object.Value
 	index int
 	of    int // how many elements there are
 	round int // what frame.rounds was when it came to the element
 	runs  int // of the loop so far
-	list  object.Value
+	made  object.Value
 }
 
 // begin starts a loop over a list or map.

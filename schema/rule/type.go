@@ -40,6 +40,10 @@ type Type struct {
 	// unordered says that lists are equal in whatever order their items are: those of type set and map.
 	unordered bool
 	keys      []string // of a list of type map, when all are names in CEL too
+
+	// merged says that some values are upstream's and others made by the rule, which differ in what they are no match for:
+	// comparing with what is no list or map is an error to the former.
+	merged bool
 }
 
 // intOrString is the format of what is an integer or a string, whatever the schema says besides.
@@ -143,24 +147,27 @@ func (t *Type) same(u *Type) bool {
 	case t.scalar(), t.kind == opaqueKind:
 		return true
 	}
-	return t.schema == nil && u.schema == nil && t.elem.same(u.elem)
+	return t.schema == nil && u.schema == nil && t.merged == u.merged && t.elem.same(u.elem)
 }
 
 // either is the type of terms that are a t or a u; nil when they are not read alike. A list that is written out empty is
-// of any type.
+// of any type, as is an optional that is never there.
 func (t *Type) either(u *Type) *Type {
 	switch {
 	case t.same(u):
 		return t
-	case t.kind != u.kind || t.kind != listKind && t.kind != mapKind:
+	case t.kind != u.kind || t.kind != listKind && t.kind != mapKind && t.kind != optionalKind:
 		return nil
 	case t.elem == nil:
-		return &Type{kind: t.kind, elem: u.elem, unordered: u.unordered}
+		return &Type{kind: t.kind, elem: u.elem, unordered: u.unordered, merged: true}
 	case u.elem == nil, t.elem.same(u.elem):
-		return &Type{kind: t.kind, elem: t.elem, unordered: t.unordered || u.unordered}
+		return &Type{kind: t.kind, elem: t.elem, unordered: t.unordered || u.unordered, merged: true}
 	}
 	return nil
 }
+
+// mixed reports whether values of the type, or values in them, are merged.
+func (t *Type) mixed() bool { return t != nil && (t.merged || t.elem.mixed()) }
 
 func (t *Type) scalar() bool { return boolKind <= t.kind && t.kind <= stringKind }
 
