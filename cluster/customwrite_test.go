@@ -50,6 +50,9 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/f", merge, `{"spec":{"name":3.0}}`, 422, `must be of type string: \"number\"`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/name","value":3.0}]`, 422, `must be of type string: \"number\"`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/level","value":3.0}]`, 200, `"level":3,`, ""},
+		// What a write of the status says of the rest is not stored. What does not fit the schema there costs the ownership.
+		{"PATCH " + all + "/f/status", merge, `{"spec":{"level":7}}`, 200, `"managedFields":[`, ""},
+		{"PATCH " + all + "/f/status", merge, `{"spec":true}`, 200, `Z"},"spec":{"level":3,`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"replace","path":"","value":[]}]`, 422, `"field":"patch"`, ""},
 
 		// A scale that is not counted can be patched, but not read.

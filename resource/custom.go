@@ -339,12 +339,22 @@ func (s customShape) Patch() (string, []string) { return "", nil }
 // Admits reports that a document certainly has only members that the schema of a custom kind's version declares, with
 // values of their types.
 func Admits(v *Version, doc *object.Value) bool {
-	c, ok := v.Codec.(*customVersion)
-	if !ok {
-		return false
-	}
-	s := c.schema()
+	s := schemaOf(v)
 	return s != nil && s.Admits(doc)
+}
+
+// AdmitsBesides is Admits of all but the document's own metadata. Where there is no structural schema, anything fits.
+func AdmitsBesides(v *Version, doc *object.Value) bool {
+	s := schemaOf(v)
+	return s == nil || !s.Structural() || s.AdmitsBesides(doc)
+}
+
+// schemaOf is the schema of a custom kind's version; nil when it has none, or v is none of a custom kind.
+func schemaOf(v *Version) *schema.Schema {
+	if c, ok := v.Codec.(*customVersion); ok {
+		return c.schema()
+	}
+	return nil
 }
 
 // SchemaJSON is the OpenAPI v3 schema of a custom kind's version as its author wrote it, in JSON; nil when d is no custom

@@ -4,7 +4,13 @@ import "pintle.dev/object"
 
 // Admits reports that a document certainly has only members that the schema declares, with values of their types, as
 // structured-merge-diff checks it of what is applied. When it says no, the document may still be fine.
-func (s *Schema) Admits(v *object.Value) bool { return s.admits(v, false) }
+func (s *Schema) Admits(v *object.Value) bool {
+	m := v.Get("metadata")
+	return (m == nil || admitsMetadata(m)) && s.admits(v, false)
+}
+
+// AdmitsBesides is Admits of all but the document's own metadata.
+func (s *Schema) AdmitsBesides(v *object.Value) bool { return s.admits(v, false) }
 
 func (s *Schema) admits(v *object.Value, preserved bool) bool {
 	if v.Kind() == object.Null {
@@ -49,7 +55,7 @@ func (s *Schema) admitsMembers(v *object.Value, preserved bool) bool {
 				return false
 			}
 		case whole && name == "metadata":
-			if !admitsMetadata(m) {
+			if s.origin == nil && !admitsMetadata(m) {
 				return false
 			}
 		case s.property(name) != nil:
@@ -71,15 +77,19 @@ func (s *Schema) admitsMembers(v *object.Value, preserved bool) bool {
 	return true
 }
 
-// admitsMetadata knows the members of metadata that are applied usually.
+// admitsMetadata knows the members of metadata that are written usually.
 func admitsMetadata(m *object.Value) bool {
 	if m.Kind() != object.Map {
 		return false
 	}
 	for name, v := range m.Fields() {
 		switch name {
-		case "name", "namespace", "uid", "resourceVersion":
+		case "name", "namespace", "generateName", "uid", "resourceVersion":
 			if v.Kind() != object.String {
+				return false
+			}
+		case "creationTimestamp":
+			if v.Kind() != object.String && v.Kind() != object.Null {
 				return false
 			}
 		case "labels", "annotations":

@@ -44,6 +44,21 @@ func misfitOf(t typed.ParseableType, config *object.Value) error {
 	return nil
 }
 
+// mistyped reports whether a document of a custom kind has values of other types than its schema declares: what a write
+// of the status says of the rest, what a list may be where a string has a format, what another version's schema lets
+// be. Upstream cannot tell whose fields are whose then, and forgets it for good.
+func (q *request) mistyped(v *resource.Version, doc *object.Value) bool {
+	if resource.AdmitsBesides(v, doc) {
+		return false
+	}
+	t, err := typedModel(q.d, v)
+	if err != nil {
+		return false // there is no schema to compare with
+	}
+	_, err = t.FromUnstructured(doc.ToAny(), typed.AllowDuplicates)
+	return err != nil
+}
+
 // typedModels holds what was built of the built-in models: at most as many as there are kinds.
 var typedModels sync.Map // name -> typed.ParseableType
 

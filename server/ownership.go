@@ -73,15 +73,30 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
 		})
 	}
+	mistyped := false
 	if rec != nil {
 		by.Convert = q.converter(s.owners)
+	}
+	if convert := by.Convert; convert != nil && q.d.Custom {
+		by.Convert = func(doc *object.Value, version string) (*object.Value, object.Shape, error) {
+			converted, shape, err := convert(doc, version)
+			mistyped = mistyped || err == nil && q.mistyped(q.d.Version(version), converted)
+			return converted, shape, err
+		}
 	}
 	before, after, err := s.parsed(rec, by.Convert != nil)
 	if err != nil {
 		return err
 	}
+	if q.d.Custom && (q.mistyped(q.v, after) || before != nil && q.mistyped(q.v, before)) {
+		s.owners = nil
+		return nil
+	}
 	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
 	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
+	if mistyped {
+		s.owners = nil
+	}
 	if sent != nil {
 		q.unfit = unfit(s.owners)
 	}
