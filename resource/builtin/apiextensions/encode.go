@@ -1,7 +1,6 @@
 package apiextensions
 
 import (
-	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -17,9 +16,9 @@ import (
 	"pintle.dev/resource"
 )
 
-// codec reads and writes v1. Schemas, nearly all of a definition, are written by schemaWriter: by reflection it costs four
-// times as much. They are read in one go: their types have what is below items and additionalProperties read once more, at
-// each level.
+// codec reads and writes v1. Schemas, nearly all of a definition, are read by schemaReader and written by schemaWriter: by
+// reflection it costs several times as much, and their types have what is below items and additionalProperties read once
+// more, at each level.
 var codec = resource.TypedCodec[definition]{
 	APIVersion: api.CustomResourceDefinitions.Group + "/v1", Kind: "CustomResourceDefinition",
 	Marshalers: json.MarshalToFunc(func(e *jsontext.Encoder, s *props) error {
@@ -32,22 +31,7 @@ var codec = resource.TypedCodec[definition]{
 		}
 		return e.WriteValue(w.b)
 	}),
-	Unmarshalers: json.JoinUnmarshalers(
-		json.UnmarshalFromFunc(func(d *jsontext.Decoder, items *apiextensionsv1.JSONSchemaPropsOrArray) error {
-			if d.PeekKind() != '{' {
-				return errors.ErrUnsupported // for the type itself
-			}
-			*items = apiextensionsv1.JSONSchemaPropsOrArray{Schema: new(props)}
-			return json.UnmarshalDecode(d, items.Schema)
-		}),
-		json.UnmarshalFromFunc(func(d *jsontext.Decoder, values *apiextensionsv1.JSONSchemaPropsOrBool) error {
-			if d.PeekKind() != '{' {
-				return errors.ErrUnsupported
-			}
-			*values = apiextensionsv1.JSONSchemaPropsOrBool{Allows: true, Schema: new(props)}
-			return json.UnmarshalDecode(d, values.Schema)
-		}),
-	),
+	Unmarshalers: json.UnmarshalFromFunc(readSchema),
 }
 
 var schemaWriters = sync.Pool{New: func() any { return new(schemaWriter) }}

@@ -1,12 +1,15 @@
 package apiextensions
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"pintle.dev/resource"
 )
@@ -67,6 +70,10 @@ func TestSchemasAreReadAsTheirTypesSay(t *testing.T) {
 	for _, s := range []string{
 		`{"items":null}`, `{"items":[]}`, `{"items":[{"type":"string"}]}`, `{"items":{}}`, `{"items":{"odd":1}}`, `{"items":{"type":"a","type":"b"}}`, `{"items":{"Type":"a"}}`,
 		`{"items":1}`, `{"items":"x"}`, `{"items":{"items":{"maxItems":1.5}}}`, `{"additionalProperties":null}`, `{"additionalProperties":true}`, `{"additionalProperties":{}}`,
+		`{"default":null,"example":null,"enum":[null,"null"]}`, `{"type":null}`, `{"maxLength":null}`, `{"required":["a",null]}`, `{"anyOf":[null]}`, `{"properties":{"a":null}}`,
+		`{"maximum":-0,"minimum":1e400}`, `{"maximum":-0,"minimum":1E+2}`, `{"maximum":"1"}`, `{"maxItems":9223372036854775808}`, `{"maxItems":1e1}`, `{"nullable":"true"}`, `{"required":[],"enum":[],"allOf":[],"properties":{}}`,
+		`{"d\u0065scription":"\"\\\ud83d\ude00","properties":{"\"{":{"pattern":"\\"}}}`, `{"description":"\ud83d"}`, `{"default":"\\"}","title":"x"}`,
+		`{"x-kubernetes-validations":[{"rule":"true","odd":1}]}`, `{"x-kubernetes-validations":[{"rule":"true","reason":"FieldValueInvalid"}]}`, `{"dependencies":{"a":["b"],"c":{"type":"string"}},"externalDocs":{"url":"u"}}`,
 		`{"additionalProperties":{"odd":1}}`, `{"additionalProperties":"x"}`, `{"additionalItems":{"items":{"default":null}}}`, `{"items":{"additionalProperties":{"default":{"a":[1]}}}}`,
 	} {
 		check(s)
@@ -74,6 +81,28 @@ func TestSchemasAreReadAsTheirTypesSay(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	for range 300 {
 		check(mutate(random, usual[random.IntN(len(usual))]))
+	}
+}
+
+// TestAllOfASchemaIsRead: without asking upstream's decoder, however it is laid out.
+func TestAllOfASchemaIsRead(t *testing.T) {
+	all := new(props)
+	fill(reflect.ValueOf(all).Elem(), 4)
+	text, err := json.MarshalIndent(all, "\t", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.ReplaceAll(text, []byte(`"items": null`), []byte(`"items": {}`)) // at the lowest level
+	want := new(props)
+	if err := json.Unmarshal(text, want); err != nil {
+		t.Fatal(err)
+	}
+	r, got := schemaReader{text: string(text), options: jsonv1.DefaultOptionsV1()}, new(props)
+	if !r.schema(got) || r.at != len(text) {
+		t.Fatalf("read %s of\n%s", text[:r.at], text)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read\n%v, want\n%v", got, want)
 	}
 }
 
