@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"weak"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -55,9 +56,11 @@ type making struct {
 	err  error
 }
 
+// conversion is what a document is kept for. It keeps no kind in memory that is served no longer: its compiled schema may
+// be many times the document.
 type conversion struct {
 	rec *api.Record
-	v   *resource.Version
+	v   weak.Pointer[resource.Version]
 }
 
 type converted struct {
@@ -66,7 +69,7 @@ type converted struct {
 }
 
 func (c *conversions) get(d *resource.Definition, v *resource.Version, rec *api.Record) (rendition, error) {
-	key := conversion{rec, v}
+	key := conversion{rec, weak.Make(v)}
 	c.mu.Lock()
 	if e := c.entries[key]; e != nil {
 		c.recent.MoveToFront(e)
@@ -123,9 +126,10 @@ func (c *conversions) put(key conversion, doc rendition) {
 func (c *conversions) missing(v *resource.Version, recs []*api.Record) []*api.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	version := weak.Make(v)
 	var missing []*api.Record
 	for _, rec := range recs {
-		if c.entries[conversion{rec, v}] == nil {
+		if c.entries[conversion{rec, version}] == nil {
 			missing = append(missing, rec)
 		}
 	}
@@ -166,7 +170,7 @@ func (s *Server) convertAhead(d *resource.Definition, v *resource.Version, recs 
 			return err
 		}
 		s.converted.mu.Lock()
-		s.converted.put(conversion{rec, v}, doc)
+		s.converted.put(conversion{rec, weak.Make(v)}, doc)
 		s.converted.mu.Unlock()
 	}
 	return nil

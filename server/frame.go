@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -38,7 +39,7 @@ type frameKey struct {
 	rec  *api.Record
 	rev  api.Revision
 	typ  string
-	v    *resource.Version
+	v    weak.Pointer[resource.Version] // a frame is small, and a kind that is served no longer large
 	form form
 }
 
@@ -113,7 +114,8 @@ type frameWriter struct {
 	x       *exchange
 	q       *request
 	options *listOptions
-	end     func() // ends the watch
+	version weak.Pointer[resource.Version] // the request's, as frames name it
+	end     func()                         // ends the watch
 	flusher http.Flusher
 	shared  []byte  // the only frame gathered, which others send too
 	pending []byte  // else the frames gathered, in buffer
@@ -126,7 +128,7 @@ type frameWriter struct {
 }
 
 func (x *exchange) newFrameWriter(q *request, o *listOptions, end func()) *frameWriter {
-	fw := &frameWriter{x: x, q: q, options: o, end: end}
+	fw := &frameWriter{x: x, q: q, options: o, version: weak.Make(q.v), end: end}
 	fw.flusher, _ = x.w.(http.Flusher)
 	x.s.watches.add(fw)
 	return fw
@@ -195,7 +197,7 @@ func (fw *frameWriter) event(e *api.Event, initial bool) {
 		}
 		return
 	}
-	key := frameKey{e.Record(), e.Revision, typ, fw.q.v, f}
+	key := frameKey{e.Record(), e.Revision, typ, fw.version, f}
 	encode := func() ([]byte, error) { return fw.append(nil, typ, e, false) }
 	if fw.q.v.Converted && !s.frames.has(&key) {
 		// Should it have to be converted again, nobody else's frames may wait for the webhook.
