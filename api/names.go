@@ -19,6 +19,14 @@ var (
 	SelfSubjectReviews = Resource{"authentication.k8s.io", "selfsubjectreviews"}
 	TokenReviews       = Resource{"authentication.k8s.io", "tokenreviews"}
 
+	LocalSubjectAccessReviews = Resource{"authorization.k8s.io", "localsubjectaccessreviews"}
+	SelfSubjectAccessReviews  = Resource{"authorization.k8s.io", "selfsubjectaccessreviews"}
+	SelfSubjectRulesReviews   = Resource{"authorization.k8s.io", "selfsubjectrulesreviews"}
+	SubjectAccessReviews      = Resource{"authorization.k8s.io", "subjectaccessreviews"}
+
+	// Bindings are how pods were bound before pods/binding: nothing is kept of them.
+	Bindings = Resource{"", "bindings"}
+
 	// Events is the one table of both core/v1 and events.k8s.io/v1 events.
 	Events = Resource{"", "events"}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"pintle.dev/api"
@@ -18,52 +19,98 @@ type Authorizer struct {
 
 // Authorize returns nil, or a 403 that names user, verb and resource as upstream words it.
 func (a *Authorizer) Authorize(ctx context.Context, r *api.Request) error {
-	u := r.User
-	if u.InGroup(GroupMasters) {
-		return nil
+	allowed, why, err := a.decide(ctx, r)
+	if allowed || err != nil {
+		return err
 	}
-	if u.InGroup(GroupAuthenticated) && aboutOneself.allows(r) {
-		return nil
-	}
-	for _, rule := range componentRules[u.Name] {
+	return denied(r.User, r, why)
+}
+
+// decide reports whether the user may make the request, and when it may not and there is more to say, why.
+func (a *Authorizer) decide(ctx context.Context, r *api.Request) (allowed bool, why string, err error) {
+	for rule := range rulesOf(r.User) {
 		if rule.allows(r) {
-			return nil
+			return true, "", nil
 		}
 	}
-	why := ""
-	if node, ok := NodeOf(u); ok {
-		v, err := a.Snapshot(ctx)
-		if err != nil {
-			return err
-		}
-		ok, reason := nodeMay(v, node, r)
-		if ok {
-			return nil
-		}
-		why = reason
+	node, ok := NodeOf(r.User)
+	if !ok {
+		return false, "", nil
 	}
-	return denied(u, r, why)
+	v, err := a.Snapshot(ctx)
+	if err != nil {
+		return false, "", err
+	}
+	allowed, why = nodeMay(v, node, r)
+	return allowed, why, nil
+}
+
+// rulesOf are the fixed rules about a user, whom they may allow more when it is a node.
+func rulesOf(u *api.User) iter.Seq[rule] {
+	return func(yield func(rule) bool) {
+		if u.InGroup(GroupMasters) && !yield(anything()) {
+			return
+		}
+		if u.InGroup(GroupAuthenticated) {
+			for _, r := range aboutOneself {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+		for _, r := range componentRules[u.Name] {
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // AuthorizePath decides about what is no resource: health and version for everybody, discovery for who is known,
 // anything else for system:masters.
 func (a *Authorizer) AuthorizePath(u *api.User, verb, path string) error {
-	if u.InGroup(GroupMasters) {
-		return nil
-	}
-	switch {
-	case verb != "get":
-	case path == "/version" || path == "/version/" || isBelow(path, "/healthz") || isBelow(path, "/livez") || isBelow(path, "/readyz"):
-		return nil
-	case u.InGroup(GroupAuthenticated) && (isBelow(path, "/api") || isBelow(path, "/apis") || isBelow(path, "/openapi")):
+	if mayPath(u, verb, path) {
 		return nil
 	}
 	return api.Forbidden(api.Resource{}, "", fmt.Errorf("User %q cannot %s path %q", u.Name, verb, path))
 }
 
-func isBelow(path, prefix string) bool {
-	rest, ok := strings.CutPrefix(path, prefix)
-	return ok && (rest == "" || rest[0] == '/')
+func mayPath(u *api.User, verb, path string) bool {
+	for _, paths := range pathsOf(u) {
+		if verb != "get" && paths[0] != everyPath {
+			continue
+		}
+		for _, p := range paths {
+			if below, all := strings.CutSuffix(p, "*"); p == path || all && strings.HasPrefix(path, below) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// everyPath stands for all paths, and for all verbs beside it.
+const everyPath = "*"
+
+// What may be read that is no resource: upstream's system:public-info-viewer, whose health checks are here with those
+// below them, and system:discovery.
+var (
+	publicPaths    = []string{"/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/"}
+	discoveryPaths = []string{"/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"}
+)
+
+// pathsOf are the paths that a user may get, as lists by the rule that allows them. A "*" at the end stands for all
+// that begins so.
+func pathsOf(u *api.User) [][]string {
+	var paths [][]string
+	if u.InGroup(GroupMasters) {
+		paths = append(paths, []string{everyPath})
+	}
+	paths = append(paths, publicPaths)
+	if u.InGroup(GroupAuthenticated) {
+		paths = append(paths, discoveryPaths)
+	}
+	return paths
 }
 
 // deniedReason is the text of upstream's authorization failures.

@@ -60,7 +60,10 @@ const (
 )
 
 // aboutOneself is what anyone authenticated may ask: upstream's system:basic-user.
-var aboutOneself = on(api.SelfSubjectReviews.Group, to(api.SelfSubjectReviews.Name), api.Create)
+var aboutOneself = []rule{
+	on(api.SelfSubjectAccessReviews.Group, to(api.SelfSubjectAccessReviews.Name, api.SelfSubjectRulesReviews.Name), api.Create),
+	on(api.SelfSubjectReviews.Group, to(api.SelfSubjectReviews.Name), api.Create),
+}
 
 // componentRules are what the components that run beside the API need, after upstream's bootstrap roles: the controllers
 // are woken by streams of kube-controller-manager's and write each under an identity of its own.

@@ -21,11 +21,16 @@ func (s *System) connections() map[string]api.Handler {
 }
 
 // answers are given to what is created for its answer alone.
-func (s *System) answers() map[string]server.Answer {
+func (s *System) answers(a *auth.Authorizer) map[string]server.Answer {
 	return map[string]server.Answer{
 		"serviceaccounts/token":     server.Answering(s.tokens.Request),
 		api.TokenReviews.Name:       server.Answering(s.tokens.Review),
 		api.SelfSubjectReviews.Name: server.Answering(auth.ReviewSelf),
+
+		api.LocalSubjectAccessReviews.Name: server.Answering(a.ReviewLocalAccess),
+		api.SelfSubjectAccessReviews.Name:  server.Answering(a.ReviewOwnAccess),
+		api.SelfSubjectRulesReviews.Name:   server.Answering(a.ReviewOwnRules),
+		api.SubjectAccessReviews.Name:      server.Answering(a.ReviewAccess),
 	}
 }
 

@@ -159,7 +159,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		AuthorizePath: authorizer.AuthorizePath,
 		Admission:     admission.All(s.snapshot),
 		Connect:       s.connections(),
-		Answers:       s.answers(),
+		Answers:       s.answers(authorizer),
 		Committed:     s.committed,
 		Bound:         bound,
 		Checks: []server.Check{

@@ -3,18 +3,23 @@ package object
 import "bytes"
 
 // AppendSkeleton appends what of a compact JSON map decides which fields its creator comes to own: the names and nesting
-// of its members, and its lists as they are, since their items may be keys. Of a scalar outside of lists only its kind
-// counts and whether it is an empty one, which a typed object of Go may have where nobody set it: "", 0, false, null.
-// Strings of up to two characters are kept as well ("0" is an empty quantity).
+// of its members, and its lists as they are, since their items may be keys. A longer list is left out that s, which the map
+// is described by, says is owned as a whole. Of a scalar outside of lists only its kind counts and whether it is an empty
+// one, which a typed object of Go may have where nobody set it: "", 0, false, null. Strings of up to two characters are kept
+// as well ("0" is an empty quantity).
 //
 // Documents of one kind with equal skeletons get equal owners from Own(nil, before, ...), provided that before has no
 // longer strings than that, besides those all documents have.
-func AppendSkeleton(dst, doc []byte) []byte {
+func AppendSkeleton(dst, doc []byte, s Shape) []byte {
+	var at place
 	for i := 0; i < len(doc); {
 		switch c := doc[i]; c {
 		case '"':
 			end := quoteEnd(doc, i)
-			if end < len(doc) && doc[end] == ':' || end-i <= keptString+2 {
+			if end < len(doc) && doc[end] == ':' {
+				at.name = doc[i+1 : end-1]
+				dst = append(dst, doc[i:end]...)
+			} else if end-i <= keptString+2 {
 				dst = append(dst, doc[i:end]...)
 			} else {
 				dst = append(dst, 's')
@@ -22,19 +27,66 @@ func AppendSkeleton(dst, doc []byte) []byte {
 			i = end
 		case '[':
 			end := listEnd(doc, i)
-			dst = append(dst, doc[i:end]...)
+			if end-i > keptList && at.whole(s) {
+				dst = append(dst, '[') // which no list ends with
+			} else {
+				dst = append(dst, doc[i:end]...)
+			}
 			i = end
 		case '-', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 			dst = append(dst, '1')
 			for i++; i < len(doc) && doc[i] != ',' && doc[i] != '}'; i++ {
 			}
 		default:
+			switch c {
+			case '{':
+				at.open()
+			case '}':
+				at.depth--
+			}
 			dst = append(dst, c)
 			i++
 		}
 	}
 	return dst
 }
+
+// place is where in a document a scan is.
+type place struct {
+	name    []byte     // of the member at hand, as it is written
+	depth   int        // how many maps are open
+	outside [16][]byte // the names of the outermost of these; the first has none
+}
+
+func (p *place) open() {
+	if p.depth < len(p.outside) {
+		p.outside[p.depth] = p.name
+	}
+	p.depth++
+}
+
+// whole reports whether a list here is certainly one that s says is owned as a whole.
+func (p *place) whole(s Shape) bool {
+	if p.depth == 0 || p.depth > len(p.outside) {
+		return false
+	}
+	for i := 1; i <= p.depth; i++ {
+		name := p.name
+		if i < p.depth {
+			name = p.outside[i]
+		}
+		if bytes.IndexByte(name, '\\') >= 0 {
+			return false
+		}
+		if s != nil {
+			s = s.Field(string(name))
+		}
+	}
+	return s == nil || !granular(s)
+}
+
+// keptList is how many bytes of a list take less to keep than to look for its shape.
+const keptList = 64
 
 const keptString = 2
 

@@ -36,7 +36,41 @@ func TestAppendSkeleton(t *testing.T) {
 	}
 }
 
-func skeleton(doc string) string { return string(AppendSkeleton(nil, []byte(doc))) }
+func skeleton(doc string) string { return string(AppendSkeleton(nil, []byte(doc), nil)) }
+
+// nested is a shape with another of its kind in it.
+type nested struct{ Shape }
+
+func (n nested) Field(name string) Shape {
+	if name == "nested" {
+		return n
+	}
+	return n.Shape.Field(name)
+}
+
+// TestSkeletonLeavesOutWhatIsOwnedAsAWhole: lists that are not owned item by item, once they are long.
+func TestSkeletonLeavesOutWhatIsOwnedAsAWhole(t *testing.T) {
+	shape := nested{widgetShape(t).Field("spec")}
+	deep := strings.Repeat(`{"nested":`, 20) + `{"items":[{"name":"%c","value":"%s"}]}` + strings.Repeat("}", 20)
+	for _, c := range []struct {
+		name, a, b string
+		alike      bool
+	}{
+		{"owned as a whole", `{"selector":{"k":"abc"},"args":["%s"]}`, `{"selector":{"k":"abc"},"args":["a]","%s"]}`, true},
+		{"further down", `{"nested":{"args":["%s"]}}`, `{"nested":{"args":["%s",{"a":[]}]}}`, true},
+		{"after it", `{"nested":{"args":["%s"],"any":1}}`, `{"nested":{"args":["%s"]},"any":1}`, false},
+		{"there is none", `{"args":["%s"]}`, `{"args":[],"any":"%s"}`, false},
+		{"items of their own", `{"items":[{"name":"a","value":"%s"}]}`, `{"items":[{"name":"b","value":"%s"}]}`, false},
+		{"items of their own, further down", `{"nested":{"items":[{"name":"a","value":"%s"}]}}`, `{"nested":{"items":[{"name":"b","value":"%s"}]}}`, false},
+		{"items of their own, far down", strings.Replace(deep, "%c", "a", 1), strings.Replace(deep, "%c", "b", 1), false},
+		{"items under a name with an escape", `{"item\u0073":[{"name":"a","value":"%s"}]}`, `{"item\u0073":[{"name":"b","value":"%s"}]}`, false},
+	} {
+		a, b := strings.ReplaceAll(c.a, "%s", strings.Repeat("x", keptList)), strings.ReplaceAll(c.b, "%s", strings.Repeat("y", keptList))
+		if x, y := AppendSkeleton(nil, []byte(a), shape), AppendSkeleton(nil, []byte(b), shape); (string(x) == string(y)) != c.alike {
+			t.Errorf("%s: %s and %s have the skeletons %s and %s", c.name, a, b, x, y)
+		}
+	}
+}
 
 // TestSkeletonDecides makes documents by chance: those with equal skeletons have equal owners.
 func TestSkeletonDecides(t *testing.T) {
@@ -51,7 +85,7 @@ func TestSkeletonDecides(t *testing.T) {
 		doc := `{"apiVersion":"v1","kind":"Widget","metadata":{"name":"n"},"spec":` + randomSpec(r, 2) + `,"status":{}}`
 		by := Write{Owner: api.Owner{Manager: "m", APIVersion: "v1", Time: 1}}
 		got := fmt.Sprint(Own(nil, before, parsed(t, doc), shape, by))
-		key := skeleton(doc)
+		key := string(AppendSkeleton(nil, []byte(doc), shape))
 		if want, ok := seen[key]; !ok {
 			seen[key] = got
 		} else if again++; want != got {
@@ -76,7 +110,7 @@ func randomSpec(r *rand.Rand, depth int) string {
 	add("replicas", scalar)
 	add("any", scalar)
 	add("selector", func() string { return `{"k":` + scalar() + `}` })
-	add("args", func() string { return `[` + scalar() + `]` })
+	add("args", func() string { return `[` + strings.Repeat(scalar()+",", 20*r.IntN(2)) + scalar() + `]` })
 	add("items", func() string {
 		nested := ""
 		if depth > 0 {

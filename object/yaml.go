@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	yamlv2 "go.yaml.in/yaml/v2"
 	"sigs.k8s.io/yaml"
@@ -30,17 +32,65 @@ func CheckYAML(data []byte) error {
 }
 
 // PlainJSON reads a YAML document that is JSON, as programs write it: some 20 times faster than by way of FromYAML. It
-// reports false for all that YAML might read differently: repeated members and fractions (1.0 is an integer there), and
-// what is no JSON object.
+// reports false for all that YAML might read differently or not at all: repeated members and fractions (1.0 is an integer
+// there), what its grammar is narrower for, and what is no JSON object.
 func PlainJSON(data []byte) (*Value, bool) {
-	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+	// Between documents YAML takes no tabs.
+	if doc := bytes.Trim(data, " \r\n"); len(doc) == 0 || doc[0] != '{' || doc[len(doc)-1] != '}' {
 		return nil, false
 	}
 	v, problems, err := ParseStrict(data)
-	if err != nil || len(problems) > 0 || v.fractional() {
+	if err != nil || len(problems) > 0 || v.fractional() || !yamlAgrees(string(data)) {
 		return nil, false
 	}
 	return v, true
+}
+
+// maxSimpleKey is how far, in characters, a key of YAML may begin before its colon, which must be on the same line.
+const maxSimpleKey = 1024
+
+// yamlAgrees reports whether the text of a JSON object, which must be one, is written as YAML writes it too. YAML knows
+// neither \/ nor halves of UTF-16 pairs, takes no control characters, folds the lines that NEL, LS and PS end, and looks
+// no further than maxSimpleKey for a colon.
+func yamlAgrees(text string) bool {
+	key := 0 // where the last string began
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case ':':
+			if i-key > maxSimpleKey || strings.ContainsAny(text[key:i], "\r\n") {
+				return false
+			}
+		case '"':
+			key = i
+			if i = yamlString(text, i+1); i < 0 {
+				return false
+			}
+		}
+	}
+	return strings.IndexByte(text, 0x7f) < 0
+}
+
+// yamlString is where the quote stands that ends the string of which text[i] is the first byte; negative when YAML reads
+// another string or none.
+func yamlString(text string, i int) int {
+	for {
+		i += plain(text[i:])
+		switch c := text[i]; {
+		case c == '"':
+			return i
+		case c == '\\':
+			if text[i+1] == '/' || text[i+1] == 'u' && (text[i+2] == 'd' || text[i+2] == 'D') && text[i+3] >= '8' {
+				return -1
+			}
+			i += 2
+		default:
+			r, size := utf8.DecodeRuneInString(text[i:])
+			if r < 0xa0 || r == '\u2028' || r == '\u2029' || r == 0xfffe || r == 0xffff {
+				return -1
+			}
+			i += size
+		}
+	}
 }
 
 // fractional reports a number with a fraction or exponent in v.

@@ -129,6 +129,9 @@ func (s *Server) dispatch(ctx context.Context, r *api.Request, d *resource.Defin
 		return s.subresource(ctx, r, d, v)
 	}
 	q := &request{s: s, Request: r, d: d, v: v}
+	if d.Resource == api.Bindings {
+		return q.bind(ctx)
+	}
 	if d.Transient {
 		if answer := s.Answers[d.Resource.Name]; answer != nil {
 			return q.ask(ctx, answer, nil)

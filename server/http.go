@@ -116,7 +116,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 		}
 	}
 	// Those who may not ask do not learn what exists.
-	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && p.Name != "" || !q.d.Namespaced && p.Namespace != "" {
+	if q.d == nil || !ok || q.d.Transient && p.Name != "" || q.d.Namespaced && p.Namespace == "" && (p.Name != "" || q.d.Transient) || !q.d.Namespaced && p.Namespace != "" {
 		if err := x.s.authorize(r.Context(), q.Request); err != nil {
 			return err
 		}
@@ -162,11 +162,18 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 
 // checkSegments refuses names and namespaces that no object can have. Upstream answers such a namespace with a 500.
 func checkSegments(q *request, p resourcePath) error {
-	if msgs := segment.IsPathSegmentName(p.Name); len(msgs) > 0 {
-		return api.BadRequest("Name parameter invalid: %q: %s", p.Name, strings.Join(msgs, ";"))
+	if err := checkName(p.Name); err != nil {
+		return err
 	}
 	if p.Namespace == "." || p.Namespace == ".." {
 		return api.BadRequest("invalid key: %q", "/"+q.d.Resource.Name+"/"+p.Namespace)
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if msgs := segment.IsPathSegmentName(name); len(msgs) > 0 {
+		return api.BadRequest("Name parameter invalid: %q: %s", name, strings.Join(msgs, ";"))
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func (s *sealed) create(by object.Write) error {
 	buf := encodings.Get().(*[]byte)
 	defer encodings.Put(buf)
 	key := append(append(append((*buf)[:0], by.Manager...), 0), by.Subresource...)
-	key = object.AppendSkeleton(append(key, 0), *s.buf)
+	key = object.AppendSkeleton(append(key, 0), *s.buf, q.v.Shape)
 	*buf = key
 	if fields, ok := e.created.get(key); ok {
 		if fields.Fields != "" {

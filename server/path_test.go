@@ -63,6 +63,18 @@ func TestPathsBelow(t *testing.T) {
 	}
 }
 
+// TestOpenAPIByAnyMethod: upstream does not look at the method there, which lets clients ask by HEAD.
+func TestOpenAPIByAnyMethod(t *testing.T) {
+	s := open(t)
+	for _, method := range []string{"HEAD", "POST", "OPTIONS"} {
+		for path, want := range map[string]int{"/openapi/v2": 200, "/openapi/v3": 200, "/openapi/v3/apis/apps": 200, "/openapi/v3/nope": 404, "/openapi": 405} {
+			if a := ask(t, s, method+" "+path, ""); a.code != want {
+				t.Errorf("%s %s: %d, want %d", method, path, a.code, want)
+			}
+		}
+	}
+}
+
 // TestManyProblems: an answer does not grow with the number of mistakes.
 func TestManyProblems(t *testing.T) {
 	s := open(t)

@@ -81,7 +81,7 @@ func (q *request) question(sub *resource.Subresource) (Question, error) {
 			return nil, err
 		}
 		if err := q.scope(o.Meta); err != nil {
-			return nil, err
+			return nil, withWarnings(err, q.warnings)
 		}
 		body = o.Value
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -140,7 +139,7 @@ func (x *exchange) newBody(code int, buf *[]byte) *body {
 	h := x.w.Header()
 	h["Content-Type"] = headerTypes[x.form.media]
 	x.code = code
-	return &body{w: x.w, code: code, buf: (*buf)[:0], gzip: strings.Contains(x.r.Header.Get("Accept-Encoding"), "gzip")}
+	return &body{w: x.w, code: code, buf: (*buf)[:0], gzip: accept.Gzip(x.r.Header.Get("Accept-Encoding"))}
 }
 
 // write sends a response of any kind but a stream.

@@ -82,6 +82,12 @@ func (q *request) apply(ctx context.Context, sub *resource.Subresource) (*api.Re
 			return nil, withWarnings(err, q.warnings)
 		}
 	}
+	if q.Key.Name == "" { // that of the pod is the Binding's to give
+		return nil, api.BadRequest("Name parameter required.")
+	}
+	if err := checkName(q.Key.Name); err != nil {
+		return nil, err
+	}
 	var uid types.UID
 	var revision string
 	if sub.Preconditions != nil {

@@ -35,13 +35,13 @@ func TestCall(t *testing.T) {
 		}, ""},
 		{"no answer", func(_ http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
-			<-r.Context().Done()
+			hang(r)
 		}, "context deadline exceeded"},
 		{"half an answer", func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
 			io.WriteString(w, `{"y":`)
 			w.(http.Flusher).Flush()
-			<-r.Context().Done()
+			hang(r)
 		}, "unexpected error when reading response body. Please retry. Original error: context deadline exceeded"},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) { io.Copy(w, io.LimitReader(blanks{}, MaxAnswer+1)) }, "the response is larger than 16777216 bytes"},
 		{"too much, compressed", func(w http.ResponseWriter, _ *http.Request) {
@@ -75,6 +75,12 @@ func TestCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hang waits until the caller has given up, and ends no answer: the caller may yet read what it is sent.
+func hang(r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
 }
 
 // blanks are an answer that does not end.

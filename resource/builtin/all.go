@@ -6,6 +6,7 @@ import (
 	"pintle.dev/resource/builtin/apiextensions"
 	"pintle.dev/resource/builtin/apps"
 	"pintle.dev/resource/builtin/authentication"
+	"pintle.dev/resource/builtin/authorization"
 	"pintle.dev/resource/builtin/coordination"
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/resource/builtin/discovery"
@@ -17,6 +18,7 @@ import (
 func All() []*resource.Definition {
 	return []*resource.Definition{
 		apiextensions.CustomResourceDefinitions(),
+		core.Bindings(),
 		core.ConfigMaps(),
 		core.Endpoints(),
 		core.Events(),
@@ -33,6 +35,10 @@ func All() []*resource.Definition {
 		scheduling.PriorityClasses(),
 		authentication.SelfSubjectReviews(),
 		authentication.TokenReviews(),
+		authorization.LocalSubjectAccessReviews(),
+		authorization.SelfSubjectAccessReviews(),
+		authorization.SelfSubjectRulesReviews(),
+		authorization.SubjectAccessReviews(),
 		storagemigration.StorageVersionMigrations(),
 	}
 }

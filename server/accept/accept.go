@@ -16,6 +16,17 @@ import (
 // GzipAbove is the size in bytes from which answers are compressed for clients that ask for it: upstream's.
 const GzipAbove = 128 << 10
 
+// Gzip reports whether a client takes compressed answers, by its Accept-Encoding header. As upstream, only a plain "gzip"
+// says so: what comes with a weight, which may be 0, does not.
+func Gzip(header string) bool {
+	for encoding := range strings.SplitSeq(header, ",") {
+		if strings.TrimSpace(encoding) == "gzip" {
+			return true
+		}
+	}
+	return false
+}
+
 // Media is how an answer is encoded.
 type Media uint8
 

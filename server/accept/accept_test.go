@@ -47,6 +47,16 @@ func TestMedia(t *testing.T) {
 	}
 }
 
+func TestGzip(t *testing.T) {
+	for header, want := range map[string]bool{
+		"gzip": true, "deflate, gzip": true, " gzip ,br": true, "": false, "gzip;q=0": false, "identity": false, "xgzip": false, "*": false,
+	} {
+		if got := Gzip(header); got != want {
+			t.Errorf("%q: %t", header, got)
+		}
+	}
+}
+
 func TestPretty(t *testing.T) {
 	for _, tc := range []struct {
 		query, agent string

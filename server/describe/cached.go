@@ -41,7 +41,7 @@ func (d *cachedDocument) serve(w http.ResponseWriter, r *http.Request, f discove
 // error.
 func writeWhole(w http.ResponseWriter, r *http.Request, body []byte) {
 	h := w.Header()
-	if len(body) > accept.GzipAbove && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if len(body) > accept.GzipAbove && accept.Gzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
 		if z, err := gzip.NewWriterLevel(w, gzip.BestSpeed); err == nil { // the level is a valid one

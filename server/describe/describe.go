@@ -29,7 +29,9 @@ var (
 )
 
 // AnyMethod reports whether a path is answered to any method as to GET.
-func (d *Documents) AnyMethod(path string) bool { return d.discovery.AnyMethod(path) }
+func (d *Documents) AnyMethod(path string) bool {
+	return strings.HasPrefix(path, "/openapi/") || d.discovery.AnyMethod(path)
+}
 
 // Serve answers /api, /apis, /openapi, what is below them, and /version. When it returns an error, nothing has been
 // written: ErrPage, ErrVersion, or an api.Error.

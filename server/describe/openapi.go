@@ -284,7 +284,7 @@ func (d *openAPIDocument) paths() (*openAPIPaths, error) {
 			p.add(k.def, k.version)
 		}
 	}
-	return p, p.err
+	return p, p.finish()
 }
 
 // pack is the document of built-in kinds, and of the custom ones that have been added to their group and version.
@@ -320,8 +320,10 @@ func (d *openAPIDocument) pack(form openAPIForm) (kindPieces, error) {
 			definitions[name] = doc
 		}
 	}
-	if doc, ok := definitions[deleteOptionsModel]; ok {
-		definitions[deleteOptionsModel] = withKind(doc, d.group, d.version, "DeleteOptions")
+	for _, kind := range optionKinds {
+		if doc := definitions[metaModel+kind]; doc != nil {
+			definitions[metaModel+kind] = withKind(doc, d.group, d.version, kind)
+		}
 	}
 	return packV3(form, true, p, definitions)
 }
@@ -347,8 +349,8 @@ func packV3(form openAPIForm, first bool, p *openAPIPaths, definitions entries) 
 func (k *openAPIKind) packV3(form openAPIForm) (kindPieces, error) {
 	p := newOpenAPIPaths(k.version.Group, k.version.Name)
 	p.add(k.def, k.version)
-	if p.err != nil {
-		return kindPieces{}, p.err
+	if err := p.finish(); err != nil {
+		return kindPieces{}, err
 	}
 	definitions, err := customSchemas(k.def, k.version)
 	if err != nil {
@@ -394,7 +396,7 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 		if err != nil {
 			return nil, err
 		}
-		return assembleV3(form, []kindPieces{whole})
+		return assembleV3(form, "Kubernetes", infoVersion(), []kindPieces{whole})
 	}
 	shared, err := d.packShared(form)
 	if err != nil {
@@ -416,17 +418,21 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 	if parts[1].definitions, err = sharedClosure[scale](form); err != nil {
 		return nil, err
 	}
-	return assembleV3(form, parts)
+	return assembleV3(form, "Kubernetes CRD Swagger", "v0.1.0", parts) // what upstream calls those of custom kinds
 }
 
-func assembleV3(form openAPIForm, parts []kindPieces) ([]piece, error) {
+// infoVersion is the version that documents say they are of: that of the API, whatever the build.
+func infoVersion() string { return Version().EmulationMajor + "." + Version().EmulationMinor }
+
+// assembleV3 strings parts together to a document of a title and version.
+func assembleV3(form openAPIForm, title, version string, parts []kindPieces) ([]piece, error) {
 	paths, definitions, size := make([]piece, 0, 2*len(parts)+4), make([]piece, 0, len(parts)), [2]int{}
 	for _, p := range parts {
 		paths, definitions = append(paths, p.paths), append(definitions, p.definitions)
 		size[0] += p.paths.size
 		size[1] += p.definitions.size
 	}
-	info := fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":"Kubernetes","version":%q}`, Version().GitVersion)
+	info := fmt.Appendf(nil, `{"openapi":"3.0.0","info":{"title":%q,"version":%q}`, title, version)
 	const security = `"securitySchemes":{"BearerToken":{"description":"Bearer Token authentication","in":"header","name":"authorization","type":"apiKey"}}`
 	var texts [3][]byte // before the paths, between them and the schemas, behind those
 	if form == openAPIJSON {
@@ -524,7 +530,14 @@ func (c *pieceCache) drop(k *openAPIKind) {
 	}
 }
 
-// withKind adds the extension that says of which kind a schema is.
+// optionKinds are kinds of meta/v1 that go with every group and version, and are named for it beside their own.
+var optionKinds = []string{"DeleteOptions", "WatchEvent"}
+
+// withKind adds the extension that says of which kind one of these is in a document.
 func withKind(doc []byte, group, version, kind string) []byte {
-	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":%q,"kind":%q,"version":%q}]}`, group, kind, version)
+	own := ""
+	if group != "" {
+		own = fmt.Sprintf(`,{"group":%q,"kind":%q,"version":%q}`, group, kind, version)
+	}
+	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":"","kind":%q,"version":"v1"}%s]}`, kind, own)
 }

@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ const (
 	deleteOptionsModel = metaModel + "DeleteOptions"
 	objectMetaModel    = metaModel + "ObjectMeta"
 	listMetaModel      = metaModel + "ListMeta"
+	watchEventModel    = metaModel + "WatchEvent"
 	schemaPrefix       = "#/components/schemas/"
 )
 
@@ -90,7 +92,7 @@ type route struct {
 	gvk       metav1.GroupVersionKind
 	model     string // of bodies and answers
 	listModel string
-	params    []parameter
+	params    []parameter // of all the path's operations
 }
 
 // addRoot describes the list of resources itself.
@@ -122,6 +124,9 @@ func (p *openAPIPaths) addDocument(path, id, description, tag, model string) {
 	op := r.operation("get", "", "", description)
 	op.ID, op.Tags, op.Kind = id, []string{tag}, nil
 	op.Responses["200"] = r.answer("OK", model, false)
+	if path == "/version/" { // which has one form only
+		delete(op.Responses["200"].Content, accept.TypeYAML)
+	}
 	p.items[path] = &pathItem{Get: op}
 }
 
@@ -133,22 +138,40 @@ func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 		gvk:    metav1.GroupVersionKind{Group: p.group, Version: p.version, Kind: def.KindOf(v)},
 		params: []parameter{prettyParameter},
 	}
+	verbs := discoveryVerbs(def)
+	watched := !def.Custom && slices.Contains(verbs, "watch")
+	within := def.Resource.Name
 	if def.Namespaced {
-		all := r
-		all.path = root + def.Resource.Name
-		all.collection([]string{"list"}, "ForAllNamespaces")
-		root += "namespaces/{namespace}/"
+		if !def.Transient {
+			all := r
+			all.path = root + within
+			all.collection([]string{"list"}, "ForAllNamespaces")
+			if watched {
+				all.path = root + "watch/" + within
+				all.watch("watchlist", "ForAllNamespaces")
+			}
+		}
+		within = "namespaces/{namespace}/" + within
 		r.scope = "Namespaced"
 		r.params = append(r.params, namespaceParameter)
 	}
-	verbs := discoveryVerbs(def)
-	r.path = root + def.Resource.Name
+	r.path = root + within
 	r.collection(verbs, "")
 	if def.Transient {
 		return
 	}
-	r.path += "/{name}"
+	if watched {
+		list := r
+		list.path = root + "watch/" + within
+		list.watch("watchlist", "")
+	}
 	r.params = append(slices.Clip(r.params), pathParameter("name", "name of the "+r.kind))
+	if watched {
+		one := r
+		one.path = root + "watch/" + within + "/{name}"
+		one.watch("watch", "")
+	}
+	r.path += "/{name}"
 	r.object(verbs)
 	for _, s := range discoverySubresources(def, v) {
 		r.subresource(s)
@@ -157,9 +180,42 @@ func (p *openAPIPaths) add(def *resource.Definition, v *resource.Version) {
 
 func (r *route) item() *pathItem {
 	if r.items[r.path] == nil {
-		r.items[r.path] = &pathItem{Parameters: r.params}
+		r.items[r.path] = &pathItem{}
 	}
 	return r.items[r.path]
+}
+
+// finish completes what has been collected.
+func (p *openAPIPaths) finish() error {
+	for _, item := range p.items {
+		item.finish()
+	}
+	return p.err
+}
+
+func (i *pathItem) operations() []*operation {
+	return slices.DeleteFunc([]*operation{i.Get, i.Put, i.Post, i.Delete, i.Patch}, func(o *operation) bool { return o == nil })
+}
+
+// finish gives a path the parameters that all its operations have, and puts them in order, as upstream's builder does.
+func (i *pathItem) finish() {
+	ops := i.operations()
+	key := func(p parameter) [2]string { return [2]string{p.Name, p.In} }
+	count := map[[2]string]int{}
+	for _, op := range ops {
+		for _, p := range op.Parameters {
+			count[key(p)]++
+		}
+	}
+	shared := func(p parameter) bool { return count[key(p)] == len(ops) }
+	inOrder := func(a, b parameter) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.In, b.In)) }
+	for n, op := range ops {
+		all := slices.SortedFunc(slices.Values(op.Parameters), inOrder)
+		if n == 0 {
+			i.Parameters = slices.DeleteFunc(slices.Clone(all), func(p parameter) bool { return !shared(p) })
+		}
+		op.Parameters = slices.DeleteFunc(all, shared)
+	}
 }
 
 func (r *route) collection(verbs []string, suffix string) {
@@ -170,7 +226,7 @@ func (r *route) collection(verbs []string, suffix string) {
 			description = "list objects of kind " + r.kind
 		}
 		op := r.operation("list", "list", suffix, description)
-		op.Parameters = listParameters
+		op.Parameters = append(op.Parameters, listParameters...)
 		op.Responses["200"] = r.answer("OK", r.listModel, !r.def.Custom && (slices.Contains(verbs, "watch") || suffix != ""))
 		item.Get = op
 	}
@@ -179,14 +235,31 @@ func (r *route) collection(verbs []string, suffix string) {
 	}
 	if slices.Contains(verbs, "deletecollection") {
 		op := r.operation("deletecollection", "deletecollection", "", "delete collection of "+r.kind)
-		op.Parameters = listParameters
+		op.Parameters = append(op.Parameters, listParameters...)
 		if !r.def.Custom {
-			op.Parameters = append(slices.Clip(deleteParameters), listParameters...)
+			// Upstream describes the options of the list, which is not watched.
+			op.Parameters = slices.DeleteFunc(append(op.Parameters, deleteParameters...), func(p parameter) bool {
+				return p.Name == "watch" || p.Name == "allowWatchBookmarks"
+			})
 			op.Body = r.body(deleteOptionsModel)
 		}
 		op.Responses["200"] = r.answer("OK", statusModel, false)
 		item.Delete = op
 	}
+}
+
+// watch describes one of the paths below "watch" that upstream keeps for old clients: of a collection or of one object.
+func (r *route) watch(action, suffix string) {
+	list, description := "", "watch changes to an object of kind "+r.kind+
+		". deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter."
+	if action == "watchlist" {
+		list, description = "List", "watch individual changes to a list of "+r.kind+
+			". deprecated: use the 'watch' parameter with a list operation instead."
+	}
+	op := r.operation("watch", action, list+suffix, description)
+	op.Parameters = append(op.Parameters, listParameters...)
+	op.Responses["200"] = r.answer("OK", watchEventModel, true)
+	r.item().Get = op
 }
 
 func (r *route) create() *operation {
@@ -195,7 +268,7 @@ func (r *route) create() *operation {
 		description = "create " + r.sub + " of " + withArticle(r.kind)
 	}
 	op := r.operation("create", "post", "", description)
-	op.Parameters = createParameters
+	op.Parameters = append(op.Parameters, createParameters...)
 	op.Body = r.body(r.model)
 	op.Body.Required = true
 	for code, text := range map[string]string{"200": "OK", "201": "Created", "202": "Accepted"} {
@@ -213,14 +286,14 @@ func (r *route) object(verbs []string) {
 	if slices.Contains(verbs, "get") {
 		op := r.operation("read", "get", "", "read "+of+"the specified "+r.kind)
 		if r.def.Custom {
-			op.Parameters = getParameters
+			op.Parameters = append(op.Parameters, getParameters...)
 		}
 		op.Responses["200"] = r.answer("OK", r.model, false)
 		item.Get = op
 	}
 	if slices.Contains(verbs, "update") {
 		op := r.operation("replace", "put", "", "replace "+of+"the specified "+r.kind)
-		op.Parameters = createParameters
+		op.Parameters = append(op.Parameters, createParameters...)
 		op.Body = r.body(r.model)
 		op.Body.Required = true
 		op.Responses["200"], op.Responses["201"] = r.answer("OK", r.model, false), r.answer("Created", r.model, false)
@@ -228,18 +301,18 @@ func (r *route) object(verbs []string) {
 	}
 	if slices.Contains(verbs, "delete") && r.sub == "" {
 		answer := statusModel
-		if r.def.ReturnDeleted {
+		if r.def.ReturnDeleted && r.kind != "Namespace" { // upstream describes another answer of namespaces than it gives
 			answer = r.model
 		}
 		op := r.operation("delete", "delete", "", "delete "+withArticle(r.kind))
-		op.Parameters = deleteParameters
+		op.Parameters = append(op.Parameters, deleteParameters...)
 		op.Body = r.body(deleteOptionsModel)
 		op.Responses["200"], op.Responses["202"] = r.answer("OK", answer, false), r.answer("Accepted", answer, false)
 		item.Delete = op
 	}
 	if slices.Contains(verbs, "patch") {
 		op := r.operation("patch", "patch", "", "partially update "+of+"the specified "+r.kind)
-		op.Parameters = patchParameters
+		op.Parameters = append(op.Parameters, patchParameters...)
 		op.Body = r.patchBody()
 		op.Responses["200"] = r.answer("OK", r.model, false)
 		if !r.def.Custom {
@@ -264,6 +337,7 @@ func (r route) subresource(s discoverySubresource) {
 		r.model = builtinModel(kind)
 		if !r.def.Custom {
 			r.gvk = kind
+			r.nameOf(kind.Kind)
 		}
 	}
 	if r.model == "" {
@@ -273,6 +347,12 @@ func (r route) subresource(s discoverySubresource) {
 	if slices.Contains(s.verbs, "create") {
 		r.item().Post = r.create()
 	}
+}
+
+// nameOf has the parameter for the object's name, the last of the path, say that it is the name of another kind than the
+// path's.
+func (r *route) nameOf(kind string) {
+	r.params = append(slices.Clone(r.params[:len(r.params)-1]), pathParameter("name", "name of the "+kind))
 }
 
 // connect describes a subresource that takes the connection over, or answers in plain text. Its options are a kind of
@@ -287,6 +367,11 @@ func (r route) connect(s discoverySubresource, kind metav1.GroupVersionKind) {
 		r.err = errors.Join(r.err, err)
 		return
 	}
+	logs := s.name == "log"
+	if !logs { // its answers are not shown in other ways, and its name is said to be that of its options
+		r.params = r.params[1:]
+		r.nameOf(options.Kind)
+	}
 	item := r.item()
 	for _, verb := range s.verbs {
 		method, field := "Get", &item.Get
@@ -295,11 +380,18 @@ func (r route) connect(s discoverySubresource, kind metav1.GroupVersionKind) {
 		}
 		op := r.operation("connect", "connect", "", "connect "+strings.ToUpper(method)+" requests to "+s.name+" of "+r.kind)
 		op.ID = "connect" + groupName(r.group) + upper(r.version) + method + r.scope + r.kind + upper(s.name)
-		if s.name == "log" {
+		media := []string{"*/*"}
+		if logs {
 			op = r.operation("read", "get", "", "read log of the specified "+r.kind)
+			media = []string{"text/plain", accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf}
 		}
-		op.Kind, op.Parameters = &kind, params
-		op.Responses["200"] = content{Description: "OK", Content: map[string]mediaBody{"*/*": {Schema: map[string]string{"type": "string"}}}}
+		op.Kind = &kind
+		op.Parameters = append(op.Parameters, params...)
+		text := content{Description: "OK", Content: map[string]mediaBody{}}
+		for _, m := range media {
+			text.Content[m] = mediaBody{Schema: map[string]string{"type": "string"}}
+		}
+		op.Responses["200"] = text
 		*field = op
 	}
 }
@@ -323,12 +415,10 @@ func optionParameters(model string) ([]parameter, error) {
 	for name, p := range schema.Properties {
 		typ := p.Type
 		switch {
-		case name == "apiVersion" || name == "kind":
+		case name == "apiVersion" || name == "kind", typ == "": // upstream leaves out what is of a type of its own: times
 			continue
 		case typ == "array":
 			typ = p.Items.Type
-		case typ == "": // a time
-			typ = "string"
 		}
 		params = append(params, parameter{Name: name, In: "query", Description: p.Description, Schema: scalarSchema(typ)})
 	}
@@ -350,7 +440,8 @@ func (r *route) operation(verb, action, suffix, description string) *operation {
 	id += r.scope + r.kind + upper(r.sub) + suffix
 	return &operation{
 		Tags: []string{tagName(r.group, r.version)}, Description: description, ID: id, Action: action, Kind: &r.gvk,
-		Responses: map[string]content{"401": {Description: "Unauthorized"}},
+		Parameters: slices.Clone(r.params),
+		Responses:  map[string]content{"401": {Description: "Unauthorized"}},
 	}
 }
 
@@ -491,11 +582,11 @@ var (
 	}
 	namespaceParameter = pathParameter("namespace", "object name and auth scope, such as for teams and projects")
 	listParameters     = queryParameters(metav1.ListOptions{}.SwaggerDoc(), "allowWatchBookmarks:boolean", "continue", "fieldSelector",
-		"labelSelector", "limit:integer", "resourceVersion", "resourceVersionMatch", "sendInitialEvents:boolean",
+		"labelSelector", "limit:integer", "resourceVersion", "resourceVersionMatch", "sendInitialEvents:boolean", "shardSelector",
 		"timeoutSeconds:integer", "watch:boolean")
 	getParameters    = queryParameters(metav1.GetOptions{}.SwaggerDoc(), "resourceVersion")
 	createParameters = queryParameters(metav1.CreateOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation")
 	patchParameters  = queryParameters(metav1.PatchOptions{}.SwaggerDoc(), "dryRun", "fieldManager", "fieldValidation", "force:boolean")
 	deleteParameters = queryParameters(metav1.DeleteOptions{}.SwaggerDoc(), "dryRun", "gracePeriodSeconds:integer",
-		"orphanDependents:boolean", "propagationPolicy")
+		"ignoreStoreReadErrorWithClusterBreakingPotential:boolean", "orphanDependents:boolean", "propagationPolicy")
 )

@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"pintle.dev/server/accept"
 )
 
 // piece is a part of a document, compressed so that parts compressed on their own can be strung together: a raw deflate
@@ -72,7 +73,7 @@ func writePieces(w http.ResponseWriter, r *http.Request, pieces []piece) {
 		packed += len(p.deflated)
 		sum = joinSums(sum, p.sum, p.size)
 	}
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if !accept.Gzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Length", strconv.Itoa(size))
 		for _, p := range pieces {
 			if _, err := io.Copy(w, flate.NewReader(io.MultiReader(bytes.NewReader(p.deflated), bytes.NewReader(lastBlock)))); err != nil {

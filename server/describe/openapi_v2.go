@@ -228,7 +228,7 @@ type parameterV2 struct {
 
 // mediaOrder is how operations list media types; those not listed are not in use.
 var mediaOrder = []string{
-	"*/*", accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf, accept.TypeJSON + ";stream=watch", accept.TypeProtobuf + ";stream=watch",
+	"*/*", "text/plain", accept.TypeJSON, accept.TypeYAML, accept.TypeProtobuf, accept.TypeJSON + ";stream=watch", accept.TypeProtobuf + ";stream=watch",
 	"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
 }
 
@@ -514,7 +514,7 @@ func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV
 		}
 		maps.Copy(paths, rewritePaths(p.items, shared, false))
 		models = slices.AppendSeq(models, maps.Keys(p.models))
-		for _, kind := range []string{"DeleteOptions", "WatchEvent"} {
+		for _, kind := range optionKinds {
 			if len(d.kinds) > 0 {
 				kinds[metaModel+kind] = append(kinds[metaModel+kind], map[string]any{"group": d.group, "version": d.version, "kind": kind})
 			}
@@ -559,7 +559,7 @@ func (b *openAPIBase) packV2(form openAPIForm) (basePieces, error) {
 // packHead is the document but for paths and definitions.
 func packHead(form openAPIForm, shared parametersV2) (piece, error) {
 	text := encodeV2(map[string]any{
-		"swagger": "2.0", "info": map[string]string{"title": "Kubernetes", "version": Version().GitVersion},
+		"swagger": "2.0", "info": map[string]string{"title": "Kubernetes", "version": infoVersion()},
 		"parameters": shared,
 		"securityDefinitions": map[string]any{"BearerToken": map[string]string{
 			"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}},
@@ -580,8 +580,8 @@ func packHead(form openAPIForm, shared parametersV2) (piece, error) {
 func (k *openAPIKind) packV2(form openAPIForm) (kindPieces, error) {
 	p := newOpenAPIPaths(k.version.Group, k.version.Name)
 	p.add(k.def, k.version)
-	if p.err != nil {
-		return kindPieces{}, p.err
+	if err := p.finish(); err != nil {
+		return kindPieces{}, err
 	}
 	definitions, err := customDefinitions(k.def, k.version)
 	if err != nil {

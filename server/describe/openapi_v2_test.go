@@ -17,8 +17,6 @@ import (
 	"go.yaml.in/yaml/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/controller/openapi/builder"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	cliresource "k8s.io/cli-runtime/pkg/resource"
 	"k8s.io/client-go/dynamic"
@@ -164,60 +162,6 @@ var looseCRD = `{"metadata":{"name":"looses.example.com"},"spec":{"group":"examp
 "versions":[{"name":"v1","served":true,"storage":true,
 "schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"properties":{"spec":{"type":"object"}}}}}]},
 "status":{"acceptedNames":{"plural":"looses","singular":"loose","kind":"Loose","listKind":"LooseList"}}}`
-
-// pruneDefaults does what upstream does with its builder's schemas.
-func pruneDefaults(schema any) {
-	s, ok := schema.(map[string]any)
-	if !ok {
-		return
-	}
-	delete(s, "default")
-	props, _ := s["properties"].(map[string]any)
-	for _, p := range props {
-		pruneDefaults(p)
-	}
-	pruneDefaults(s["items"])
-	pruneDefaults(s["additionalProperties"])
-}
-
-// TestOpenAPIV2Custom holds the description of custom kinds against upstream's builder.
-func TestOpenAPIV2Custom(t *testing.T) {
-	for _, source := range []string{cronTab, richCRD, looseCRD} {
-		def := customDefinition(t, source)
-		crd := new(apiextensionsv1.CustomResourceDefinition)
-		if err := json.Unmarshal([]byte(source), crd); err != nil {
-			t.Fatal(err)
-		}
-		spec, err := builder.BuildOpenAPIV2(crd, "v1", builder.Options{V2: true, IncludeSelectableFields: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := json.Marshal(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want openAPIV2Doc
-		if err := json.Unmarshal(b, &want); err != nil {
-			t.Fatal(err)
-		}
-		_, got := documentV2(t, serve(resource.NewRegistry(def)))
-		want.resolve()
-		got.resolve()
-		for _, d := range want.Definitions {
-			pruneDefaults(d)
-		}
-		for name, item := range want.Paths {
-			if diff := cmp.Diff(item, got.Paths[name]); diff != "" {
-				t.Errorf("%s: -upstream, +ours\n%s", name, diff)
-			}
-		}
-		for _, name := range []string{modelName(def, &def.Versions[0]), modelListName(def, &def.Versions[0])} {
-			if diff := cmp.Diff(want.Definitions[name], got.Definitions[name]); diff != "" {
-				t.Errorf("%s: -upstream, +ours\n%s", name, diff)
-			}
-		}
-	}
-}
 
 func TestOpenAPIV2Document(t *testing.T) {
 	reg := resource.NewRegistry(builtin.All()...)

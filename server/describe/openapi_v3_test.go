@@ -1,7 +1,6 @@
 package describe
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -10,8 +9,6 @@ import (
 	"go.yaml.in/yaml/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/controller/openapi/builder"
 
 	"pintle.dev/resource"
 	"pintle.dev/resource/builtin"
@@ -49,44 +46,6 @@ func TestOpenAPIV3Protobuf(t *testing.T) {
 				protocmp.SortRepeatedFields(&openapi_v3.Operation{}, "specification_extension"),
 			); diff != "" {
 				t.Errorf("%s: upstream's parser makes another message of the JSON form (-) than is served (+):\n%.4000s", name, diff)
-			}
-		}
-	}
-}
-
-// TestOpenAPIV3Custom holds the description of custom kinds against upstream's builder.
-func TestOpenAPIV3Custom(t *testing.T) {
-	for _, source := range []string{cronTab, richCRD, looseCRD} {
-		def := customDefinition(t, source)
-		crd := new(apiextensionsv1.CustomResourceDefinition)
-		if err := json.Unmarshal([]byte(source), crd); err != nil {
-			t.Fatal(err)
-		}
-		spec, err := builder.BuildOpenAPIV3(crd, "v1", builder.Options{IncludeSelectableFields: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := json.Marshal(spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want openAPIDoc
-		if err := json.Unmarshal(b, &want); err != nil {
-			t.Fatal(err)
-		}
-		got := openAPIDocOf(t, resource.NewRegistry(def), "apis/example.com/v1")
-		for _, name := range []string{modelName(def, &def.Versions[0]), modelListName(def, &def.Versions[0])} {
-			if diff := cmp.Diff(want.Components.Schemas[name], got.Components.Schemas[name]); diff != "" {
-				t.Errorf("%s: -upstream, +ours\n%s", name, diff)
-			}
-		}
-		ops := got.operations(t)
-		for at, op := range want.operations(t) {
-			if diff := cmp.Diff(op.Responses, ops[at].Responses); diff != "" || op.ID != ops[at].ID || op.Description != ops[at].Description {
-				t.Errorf("%s: %s %q, upstream's %s %q, %s", at, ops[at].ID, ops[at].Description, op.ID, op.Description, diff)
-			}
-			if diff := cmp.Diff(op.Body, ops[at].Body); diff != "" {
-				t.Errorf("%s: -upstream, +ours\n%s", at, diff)
 			}
 		}
 	}

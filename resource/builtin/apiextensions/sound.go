@@ -57,7 +57,7 @@ func soundNode(s *props) bool {
 	default:
 		return false
 	}
-	var p props // one for all members: it is large, and escapes
+	var p props // out of the loop, within which it would escape in a recursive function; it is large
 	for _, p = range s.Properties {
 		if !soundNode(&p) {
 			return false
@@ -69,8 +69,10 @@ func soundNode(s *props) bool {
 	if !soundKind(s.XMapType, "granular", "atomic") || !soundList(s) {
 		return false
 	}
-	if s.Default != nil && !schema.DefaultFits(s) {
-		return false
+	if s.Default != nil {
+		if whole := *s; !schema.DefaultFits(&whole) { // a copy, as what is shown to it escapes
+			return false
+		}
 	}
 	return soundJunctors(s, s)
 }
@@ -159,12 +161,13 @@ func soundJunctors(s, structure *props) bool {
 
 // saysOnly reports whether a schema is of a type and says nothing else.
 func saysOnly(s *props, typ string) bool {
-	if s.Type != typ {
-		return false
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); !f.IsZero() && f.Addr().Interface() != &s.Type {
+			return false
+		}
 	}
-	rest := *s
-	rest.Type = ""
-	return reflect.ValueOf(&rest).Elem().IsZero()
+	return s.Type == typ
 }
 
 // soundAlternative checks a schema within allOf, anyOf, oneOf or not: it may only restrict values of what structure

@@ -84,6 +84,9 @@ func (d *decl) schema() (schema, error) {
 	if len(required) > 0 {
 		s["required"] = required
 	}
+	if u := d.union(); u != nil {
+		s["x-kubernetes-unions"] = []schema{u}
+	}
 	switch {
 	case d.path == metaPath && d.name == "DeleteOptions":
 		// A kind of every group: who serves it says of which.
@@ -94,6 +97,24 @@ func (d *decl) schema() (schema, error) {
 		s["x-kubernetes-group-version-kind"] = []schema{{"group": d.group, "version": d.path[strings.LastIndex(d.path, "/")+1:], "kind": d.name}}
 	}
 	return s, nil
+}
+
+// union says of a struct that is marked +union which of its fields there is one of, by the name of what they hold, and
+// which field says so; nil for other types.
+func (d *decl) union() schema {
+	if _, ok := tags(d.comments)["union"]; !ok {
+		return nil
+	}
+	fields, u := schema{}, schema{}
+	for _, f := range d.members() {
+		if _, ok := tags(f.comments)["unionDiscriminator"]; ok {
+			u["discriminator"] = f.name()
+		} else {
+			fields[f.name()] = f.goName
+		}
+	}
+	u["fields-to-discriminateBy"] = fields
+	return u
 }
 
 // required follows the markers, and where there are none the absence of omitempty.
