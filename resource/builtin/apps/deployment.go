@@ -3,6 +3,7 @@ package apps
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,7 +31,7 @@ func Deployments() *resource.Definition {
 	return resource.Typed[appsv1.Deployment]{
 		Definition: resource.Definition{
 			Resource: api.Deployments, Kind: "Deployment", Singular: "deployment", ShortNames: []string{"deploy"}, Categories: []string{"all"}, Namespaced: true,
-			Versions: append([]resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Columns: []metav1.TableColumnDefinition{
+			Versions: append([]resource.Version{{Group: group, Name: "v1", Storage: true, Served: true, Codec: noteCodec("v1"), Columns: []metav1.TableColumnDefinition{
 				resource.NameColumn,
 				{Name: "Ready", Type: "string", Description: "Number of the pod with ready state"},
 				{Name: "Up-to-date", Type: "string", Description: "Total number of non-terminated pods targeted by this deployment that have the desired template spec."},
@@ -165,23 +166,26 @@ func validateDeployment(_ context.Context, w *resource.Write, d, old *appsv1.Dep
 	case w.Subresource == "status":
 		return validateDeploymentStatus(&d.Status, &old.Status)
 	case old == nil:
-		return validateDeploymentSpec(&d.Spec)
+		return validateDeploymentSpec(d)
 	}
-	errs := validateDeploymentSpec(&d.Spec)
+	errs := validateDeploymentSpec(d)
 	if selectorMutable(w.Version) {
 		return errs
 	}
 	return append(errs, rules.Fixed(field.NewPath("spec", "selector"), d.Spec.Selector, old.Spec.Selector)...)
 }
 
-func validateDeploymentSpec(s *appsv1.DeploymentSpec) field.ErrorList {
-	p := field.NewPath("spec")
+func validateDeploymentSpec(d *appsv1.Deployment) field.ErrorList {
+	s, p := &d.Spec, field.NewPath("spec")
 	errs := rules.NonNegative(p, int64(*s.Replicas), "replicas")
 	errs = append(errs, validateSelected(p, s.Selector, &s.Template)...)
 	errs = append(errs, validateStrategy(p.Child("strategy"), &s.Strategy)...)
 	errs = append(errs, rules.NonNegative(p, int64(s.MinReadySeconds), "minReadySeconds")...)
 	if n := s.RevisionHistoryLimit; n != nil {
 		errs = append(errs, rules.NonNegative(p, int64(*n), "revisionHistoryLimit")...)
+	}
+	if n, err := strconv.ParseInt(d.Annotations[appsv1.DeprecatedRollbackTo], 10, 64); err == nil {
+		errs = append(errs, rules.NonNegative(p.Child("rollback"), n, "version")...)
 	}
 	if n := s.ProgressDeadlineSeconds; n != nil {
 		errs = append(errs, rules.NonNegative(p, int64(*n), "progressDeadlineSeconds")...)

@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"strconv"
@@ -27,6 +28,7 @@ const (
 func olderDeployments(scale resource.Subresource) []resource.Version {
 	beta2 := resource.Older[appsv1beta2.Deployment](group, "v1beta2")
 	beta2.Orphans = true
+	beta2.Codec = noteCodec("v1beta2")
 	beta2.Subresources = map[string]resource.Subresource{"scale": olderScale[appsv1beta2.Scale](&beta2, scale)}
 
 	beta1 := resource.Older[appsv1beta1.Deployment](group, "v1beta1")
@@ -110,6 +112,37 @@ func selectorMutable(v *resource.Version) bool {
 	return v != nil && (v.Group == extensions || v.Name == "v1beta1")
 }
 
+// noteCodec is the codec of the versions of Deployment that say in an annotation which revision to roll back to. Upstream
+// makes a number of it when it reads a Deployment, and refuses one that has none there.
+func noteCodec(version string) resource.Codec {
+	return notedCodec{resource.TypedCodec[appsv1.Deployment]{APIVersion: group + "/" + version, Kind: "Deployment"}}
+}
+
+type notedCodec struct {
+	resource.TypedCodec[appsv1.Deployment]
+}
+
+// Decode implements resource.Codec.
+func (c notedCodec) Decode(data []byte, stored bool) (*resource.Object, []string, error) {
+	o, problems, err := c.TypedCodec.Decode(data, stored)
+	if err != nil || stored {
+		return o, problems, err
+	}
+	const name = appsv1.DeprecatedRollbackTo
+	notes := o.Value.(*appsv1.Deployment).Annotations
+	note := notes[name]
+	if note == "" {
+		delete(notes, name)
+		return o, problems, nil
+	}
+	n, err := strconv.ParseInt(note, 10, 64)
+	if err != nil {
+		return nil, nil, fmt.Errorf("failed to parse annotation[%s]=%s as int64: %w", name, note, err)
+	}
+	notes[name] = strconv.FormatInt(n, 10)
+	return o, problems, nil
+}
+
 // rollbackCodec is the codec of the versions of Deployment that have spec.rollbackTo. What is stored has the annotation
 // deprecated.deployment.rollback.to instead, as upstream's conversion has it. O is the version's own type.
 type rollbackCodec[O any] struct {
@@ -147,6 +180,7 @@ func (c rollbackCodec[O]) Decode(data []byte, stored bool) (*resource.Object, []
 	}
 	old := o.Value.(*Deployment)
 	d := &appsv1.Deployment{TypeMeta: old.TypeMeta, ObjectMeta: old.ObjectMeta, Spec: old.Spec.DeploymentSpec, Status: old.Status}
+	delete(d.Annotations, appsv1.DeprecatedRollbackTo) // which the field says instead
 	if r := old.Spec.RollbackTo; r != nil {
 		metav1.SetMetaDataAnnotation(&d.ObjectMeta, appsv1.DeprecatedRollbackTo, strconv.FormatInt(r.Revision, 10))
 	}

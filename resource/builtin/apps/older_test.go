@@ -3,6 +3,8 @@ package apps
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -121,7 +123,7 @@ func TestRollbackToIsAnAnnotation(t *testing.T) {
 	for _, c := range []struct{ sent, stored, shown string }{
 		{`{"metadata":{},"spec":{"rollbackTo":{"revision":7}}}`, note + `"7"}`, `"rollbackTo":{"revision":7}`},
 		{`{"metadata":{},"spec":{"rollbackTo":{}}}`, note + `"0"}`, `"rollbackTo":{}`},
-		{`{"metadata":{` + note + `"x"}}}`, note + `"x"}`, note + `"x"}`},
+		{`{"metadata":{` + note + `"3"}},"spec":{"rollbackTo":{"revision":7}}}`, note + `"7"}`, `"rollbackTo":{"revision":7}`},
 	} {
 		o := read(t, d, v, c.sent)
 		stored, err := d.Storage().Codec.Encode(nil, o)
@@ -135,6 +137,40 @@ func TestRollbackToIsAnAnnotation(t *testing.T) {
 		if v.Except == "" || !strings.Contains(string(stored), v.Except) {
 			t.Errorf("%s is served as it is stored", c.sent)
 		}
+	}
+}
+
+// TestRollbackAnnotation: what the annotation says is read as a number, and where the field says it, is not kept.
+func TestRollbackAnnotation(t *testing.T) {
+	const name = appsv1.DeprecatedRollbackTo
+	d := Deployments()
+	for _, c := range []struct{ version, note, want, wantErr string }{
+		{"apps/v1", "3", "3", ""}, {"apps/v1", "+3", "3", ""}, {"apps/v1", "-5", "-5", ""}, {"apps/v1beta2", "007", "7", ""}, {"apps/v1", "", "", ""},
+		{"apps/v1", "x", "", `failed to parse annotation[` + name + `]=x as int64: strconv.ParseInt: parsing "x": invalid syntax`},
+		{"apps/v1beta2", " 3", "", `failed to parse annotation[` + name + `]= 3 as int64: strconv.ParseInt: parsing " 3": invalid syntax`},
+		{"apps/v1beta1", "3", "", ""}, {"extensions/v1beta1", "x", "", ""},
+	} {
+		sent := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,"k":"v"}}}`, name, c.note)
+		o, _, err := version(t, d, c.version).Codec.Decode([]byte(sent), false)
+		if err != nil {
+			if err.Error() != c.wantErr {
+				t.Errorf("%s %q: %v, want %q", c.version, c.note, err, c.wantErr)
+			}
+			continue
+		}
+		want := map[string]string{"k": "v"}
+		if c.want != "" {
+			want[name] = c.want
+		}
+		if got := o.Value.(*appsv1.Deployment).Annotations; c.wantErr != "" || !maps.Equal(got, want) {
+			t.Errorf("%s %q: %v, want %v %s", c.version, c.note, got, want, c.wantErr)
+		}
+	}
+	stored := storedDeployment()
+	stored.Annotations = map[string]string{name: "-5"}
+	want := []string{"spec.rollback.version: Invalid value: -5: must be greater than or equal to 0"}
+	if got := lines(validateDeployment(context.Background(), &resource.Write{}, stored, nil)); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
