@@ -12,7 +12,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"pintle.dev/store"
 )
@@ -66,6 +69,16 @@ func (c *Config) complete() error {
 	}
 	if c.HollowNodes < 0 {
 		return fmt.Errorf("--hollow-nodes %d: must not be negative", c.HollowNodes)
+	}
+	if c.NodeName != "" {
+		if errs := validation.IsDNS1123Subdomain(c.NodeName); len(errs) > 0 {
+			return fmt.Errorf("--node-name %q: %s", c.NodeName, strings.Join(errs, "; "))
+		}
+	}
+	for _, h := range c.Hosts {
+		if name := strings.ToLower(strings.TrimPrefix(h, "*.")); net.ParseIP(h) == nil && len(validation.IsDNS1123Subdomain(name)) > 0 {
+			return fmt.Errorf("--host %q: neither a name nor an address", h)
+		}
 	}
 	if c.EventTTL == 0 {
 		c.EventTTL = time.Hour

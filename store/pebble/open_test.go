@@ -128,4 +128,11 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := pebble.Open(file, pebble.Options{}); err == nil || err.Error() != "the data directory "+file+" cannot be made (mkdir "+file+": not a directory): choose another" {
 		t.Errorf("a file as the directory: %v", err)
 	}
+	nowhere := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(file+"-gone", nowhere); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pebble.Open(filepath.Join(nowhere, "data"), pebble.Options{}); err == nil || !strings.Contains(err.Error(), "cannot be made (mkdir "+nowhere) {
+		t.Errorf("below a link that leads nowhere: %v", err)
+	}
 }

@@ -311,13 +311,14 @@ func (b *Backend) get(k []byte) ([]byte, error) {
 
 // openError says why a directory cannot be opened, in one sentence.
 func openError(dir string, err error) error {
+	var path *fs.PathError
 	switch {
 	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && strings.Contains(err.Error(), "LOCK") && !errors.Is(err, fs.ErrPermission),
 		strings.Contains(err.Error(), "lock held by current process"):
 		return fmt.Errorf("the store in %s is in use by another process: stop that one, or choose another directory", dir)
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("the data directory %s cannot be written (%w): check its owner, its mode and its mount", dir, plain(err))
-	case errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, syscall.ENOTDIR), errors.As(err, &path) && path.Op == "mkdir":
 		return fmt.Errorf("the data directory %s cannot be made (%w): choose another", dir, plain(err))
 	case pebble.IsCorruptionError(err) || errors.Is(err, errLostInLog) || errors.Is(err, errNoLog) || errors.Is(err, fs.ErrNotExist),
 		errors.Is(err, pebble.ErrDBNotPristine), strings.Contains(err.Error(), "object size mismatch"):
