@@ -46,6 +46,8 @@ const (
 	reasonCompleted = "MigrationCompleted"
 	reasonSucceeded = "StorageVersionMigrationSucceeded"
 	reasonFailed    = "StorageVersionMigrationFailed"
+
+	messageRunning = "The migration is running"
 )
 
 type migration = storagemigrationv1.StorageVersionMigration
@@ -108,7 +110,7 @@ func (r *migrator) Reconcile(ctx context.Context, req controller.Request) (contr
 		return controller.Result{}, nil // which brings the controller here again
 	}
 	if err != nil {
-		return controller.Result{}, err
+		return controller.Result{}, errors.Join(err, r.wait(ctx, m, err))
 	}
 	if err := r.finishDefinition(ctx, m, failure == nil); err != nil {
 		return controller.Result{}, err
@@ -171,7 +173,19 @@ func (r *migrator) begin(ctx context.Context, m *migration) error {
 		return err
 	}
 	m.Status.ResourceVersion = cmp.Or(m.Status.ResourceVersion, v.Revision().String())
-	setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionTrue, reasonRunning, "The migration is running")
+	setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionTrue, reasonRunning, messageRunning)
+	return r.updateStatus(ctx, m)
+}
+
+// wait says why a migration that runs does not come to its end, which upstream tells nobody: a conversion webhook that
+// fails, above all. Only the first failure is written, as each change brings the controller here again at once.
+func (r *migrator) wait(ctx context.Context, m *migration, failure error) error {
+	c := meta.FindStatusCondition(m.Status.Conditions, string(storagemigrationv1.MigrationRunning))
+	if errors.Is(failure, context.Canceled) || c.Message != messageRunning {
+		return nil
+	}
+	setCondition(m, storagemigrationv1.MigrationRunning, metav1.ConditionTrue, reasonRunning,
+		fmt.Sprintf("%s; a write failed and is tried again: %s", messageRunning, failure))
 	return r.updateStatus(ctx, m)
 }
 

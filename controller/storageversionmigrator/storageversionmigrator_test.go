@@ -132,9 +132,11 @@ func TestEnds(t *testing.T) {
 			"MigrationSucceeded: The migration has succeeded and the stored versions have been updated", []string{"v1"}},
 		{"an object is gone", api.NotFound(api.ConfigMaps, "b"), false, false, "Succeeded",
 			"MigrationSucceeded: The migration has succeeded and the stored versions have been updated", []string{"v1"}},
-		{"the server is busy", api.NewError(429, metav1.StatusReasonTooManyRequests, "wait"), false, true, "Running",
+		{"the server is busy", api.NewError(429, metav1.StatusReasonTooManyRequests, "wait"), false, true,
+			"Running: The migration is running; a write failed and is tried again: migrating configmaps default/b: wait",
 			"MigrationRunning: Migration m is running", []string{"v0", "v1"}},
-		{"the webhook is down", api.NewError(500, "", "no webhook"), false, true, "Running",
+		{"the webhook is down", api.NewError(500, "", "no webhook"), false, true,
+			"Running: The migration is running; a write failed and is tried again: migrating configmaps default/b: no webhook",
 			"MigrationRunning: Migration m is running", []string{"v0", "v1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -172,6 +174,13 @@ func TestEnds(t *testing.T) {
 			}
 			if tt.err {
 				generation = 3
+				if _, err := reconcile(t, a); err == nil {
+					t.Error("no error the second time")
+				}
+				again, err := a.Get(t.Context(), api.StorageVersionMigrations, api.Key{Name: "m"})
+				if err != nil || again.Revision() != v.Get(api.StorageVersionMigrations, api.Key{Name: "m"}).Revision() {
+					t.Errorf("the second failure is written, too: %s %v", again.JSON(), err)
+				}
 			}
 			if got := readDefinition(t, a); got.condition != fmt.Sprintf("%s (%d)", tt.condition, generation) || !slices.Equal(got.stored, tt.stored) {
 				t.Errorf("the definition says %s, stored %v, want %s, %v", got.condition, got.stored, tt.condition, tt.stored)
@@ -260,7 +269,7 @@ func TestTriggers(t *testing.T) {
 func state(m *migration) string {
 	for _, c := range m.Status.Conditions {
 		if c.Status == metav1.ConditionTrue {
-			if c.Type == "Running" || c.Message == "" {
+			if c.Message == "" {
 				return c.Type
 			}
 			return c.Type + ": " + c.Message
