@@ -63,6 +63,12 @@ type frame struct {
 	bytes []byte
 }
 
+// frameCost is about what a frame takes beside its bytes.
+const frameCost = 256
+
+// cost is what the frame takes of the budget.
+func (fr *frame) cost() int { return frameCost + cap(fr.bytes) }
+
 func (f *frames) place(key *frameKey) *atomic.Pointer[frame] {
 	return &f.newest[uint64(key.rev)%uint64(len(f.newest))]
 }
@@ -85,19 +91,22 @@ func (f *frames) get(key frameKey, encode func() ([]byte, error)) ([]byte, error
 		return fr.bytes, nil
 	}
 	b, err := encode()
-	if err != nil || len(b) > f.budget {
-		return b, err
+	if err != nil {
+		return nil, err
+	}
+	fr := &frame{key, b}
+	if fr.cost() > f.budget {
+		return b, nil
 	}
 	if f.byKey == nil {
 		f.byKey = map[frameKey]*frame{}
 	}
-	fr := &frame{key, b}
 	f.byKey[key] = fr
 	f.place(&key).Store(fr)
 	f.order = append(f.order, fr)
-	for f.size += len(b); f.size > f.budget; f.first++ {
+	for f.size += fr.cost(); f.size > f.budget; f.first++ {
 		old := f.order[f.first]
-		f.size -= len(old.bytes)
+		f.size -= old.cost()
 		delete(f.byKey, old.key)
 		f.place(&old.key).CompareAndSwap(old, nil)
 		f.order[f.first] = nil

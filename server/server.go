@@ -48,7 +48,7 @@ type Config struct {
 	// MaxReads and MaxWrites bound the requests from the network served at once, watches and streams aside; what comes
 	// on top gets a 429. Default 400 and 200, upstream's.
 	MaxReads, MaxWrites int
-	// FrameBudget bounds the bytes of encoded watch events that watchers share. Default 8 MiB.
+	// FrameBudget bounds, in bytes, the memory of encoded watch events that watchers share. Default 8 MiB.
 	FrameBudget int
 	// ConvertBudget bounds the bytes of objects kept in another form than stored. Default 16 MiB.
 	ConvertBudget int

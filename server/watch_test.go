@@ -241,12 +241,12 @@ func TestStalledWatch(t *testing.T) {
 
 // TestFrames: the newest are kept within the budget, and no other event's bytes are given for one's own.
 func TestFrames(t *testing.T) {
-	f := frames{budget: 100}
+	f := frames{budget: 5 * (frameCost + 20)}
 	made := 0
 	get := func(rev api.Revision, typ string) string {
 		b, err := f.get(frameKey{rev: rev, typ: typ}, func() ([]byte, error) {
 			made++
-			return fmt.Appendf(nil, "%-20s", fmt.Sprint(rev, typ)), nil
+			return fmt.Appendf(make([]byte, 0, 20), "%-20s", fmt.Sprint(rev, typ)), nil
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -272,7 +272,7 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	if f.size > f.budget || len(f.byKey) != 5 || held > 5 {
-		t.Errorf("%d bytes in %d frames are kept, %d found without the lock", f.size, len(f.byKey), held)
+		t.Errorf("%d bytes with %d frames are kept, %d found without the lock", f.size, len(f.byKey), held)
 	}
 }
 
