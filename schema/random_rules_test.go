@@ -134,21 +134,29 @@ func (a *ruleAuthor) aboutObject(p map[string]any, self string, depth int) strin
 	return pick(a.Rand, m, "has("+self+"."+name+")", "!has("+self+"."+name+") || "+m, "has("+self+"."+name+") && ("+m+")", self+".?"+name+".hasValue()")
 }
 
-// upstreamSays is what upstream's strategy for custom resources finds in a document, was another before unless old is nil, but
-// of its metadata. It is sorted: members are looked at in no order.
-func upstreamSays(u *upstream, doc, old map[string]any) (errs, warnings []string) {
+// upstreamSays is what upstream's strategies for custom resources and for their status find in a document, which was another
+// before unless old is nil, but of its metadata. It is sorted: members are looked at in no order.
+func upstreamSays(u *upstream, doc, old map[string]any, status bool) (errs, warnings []string) {
 	ctx := warning.WithWarningRecorder(context.Background(), forgiven(func(text string) { warnings = append(warnings, text) }))
 	var all field.ErrorList
 	var options []cel.Option
 	var was any
-	if old == nil {
-		all = validation.ValidateCustomResource(nil, doc, u.validator)
-	} else {
-		c := common.NewCorrelatedObject(doc, old, &model.Structural{Structural: u.structural})
-		all = validation.ValidateCustomResourceUpdate(nil, doc, old, u.validator, validation.WithRatcheting(c))
+	var c *common.CorrelatedObject
+	if old != nil {
+		c = common.NewCorrelatedObject(doc, old, &model.Structural{Structural: u.structural})
 		options, was = append(options, cel.WithRatcheting(c)), old
 	}
-	all = append(all, objectmeta.Validate(ctx, nil, doc, u.structural, false)...)
+	switch s, ok := doc["status"]; {
+	case old == nil:
+		all = validation.ValidateCustomResource(nil, doc, u.validator)
+	case !status:
+		all = validation.ValidateCustomResourceUpdate(nil, doc, old, u.validator, validation.WithRatcheting(c))
+	case ok && u.status != nil:
+		all = validation.ValidateCustomResourceUpdate(field.NewPath("status"), s, old["status"], u.status, validation.WithRatcheting(c.Key("status")))
+	}
+	if !status {
+		all = append(all, objectmeta.Validate(ctx, nil, doc, u.structural, false)...)
+	}
 	if old == nil || len(listtype.ValidateListSetsAndMaps(nil, u.structural, old)) == 0 {
 		all = append(all, listtype.ValidateListSetsAndMaps(nil, u.structural, doc)...)
 	}
@@ -179,6 +187,10 @@ func checkRandomRules(t *testing.T, seed uint64) (held, broken int) {
 	if a.IntN(4) > 0 {
 		delete(props, "additionalProperties") // beside which there are no rules at a root
 	}
+	members, _ := props["properties"].(map[string]any)
+	if members != nil && a.IntN(2) == 0 {
+		members["status"] = randomSchema(a.Rand, 3)
+	}
 	a.write(props)
 	source, err := json.Marshal(props)
 	if err != nil {
@@ -195,7 +207,7 @@ func checkRandomRules(t *testing.T, seed uint64) (held, broken int) {
 	if !u.ruled || u.evaluator == nil && a.IntN(8) > 0 {
 		return 0, 0
 	}
-	var old *object.Value
+	var old *object.Value // nil until a document is valid
 	for range 12 {
 		text, err := json.Marshal(randomValue(a.Rand, props, 4))
 		if err != nil {
@@ -205,18 +217,30 @@ func checkRandomRules(t *testing.T, seed uint64) (held, broken int) {
 			continue
 		}
 		doc := mustParse(t, string(text))
+		if status, ok := members["status"].(map[string]any); ok {
+			text, err := json.Marshal(randomValue(a.Rand, status, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc.Set("status", *mustParse(t, string(text)))
+		}
 		doc.Set("metadata", *mustParse(t, `{"name":"x"}`))
 		s.Prune(doc)
 		s.DropNulls(doc)
 		s.Default(doc)
-		for _, was := range []*object.Value{nil, old} {
-			wasMap, _ := was.ToAny().(map[string]any)
-			want, warned := upstreamSays(u, doc.ToAny().(map[string]any), wasMap)
+		checks := []Check{{New: doc}}
+		if old != nil {
+			checks = append(checks, Check{New: doc, Old: old}, Check{New: doc, Old: old, Status: true})
+		}
+		for _, c := range checks {
+			was, _ := c.Old.ToAny().(map[string]any)
+			want, warned := upstreamSays(u, doc.ToAny().(map[string]any), was, c.Status)
 			var warnings []string
-			got := sayings(s.Validate(context.Background(), Check{New: doc, Old: was, Warn: func(text string) { warnings = append(warnings, text) }}))
+			c.Warn = func(text string) { warnings = append(warnings, text) }
+			got := sayings(s.Validate(context.Background(), c))
 			slices.Sort(warnings)
 			if !slices.Equal(got, want) || !slices.Equal(warnings, warned) {
-				t.Errorf("seed %d: %q %q\nupstream %q %q\ndocument %s was %s\nschema %s", seed, got, warnings, want, warned, jsonText(doc), jsonText(was), source)
+				t.Errorf("seed %d, status %t: %q %q\nupstream %q %q\ndocument %s was %s\nschema %s", seed, c.Status, got, warnings, want, warned, jsonText(doc), jsonText(old), source)
 			}
 			if len(want) == 0 {
 				held++
