@@ -282,12 +282,38 @@ func (c *compiler) native(e ast.Expr, run func(*frame) ref.Val) term {
 		return doubleTerm(func(f *frame) float64 { v, ok := run(f).(types.Double); f.want(ok); return float64(v) })
 	case types.StringKind:
 		return stringTerm(func(f *frame) string { v, ok := run(f).(types.String); f.want(ok); return string(v) })
-	case types.ListKind:
-		if len(t.Parameters()) == 1 && t.Parameters()[0].Kind() == types.StringKind {
-			return term{typ: &Type{kind: listKind, elem: stringType, merged: true}, value: func(f *frame) *object.Value { return f.strings(run(f)) }}
+	case types.ListKind, types.MapKind:
+		if made := madeType(t); made != nil {
+			return term{typ: made, value: func(f *frame) *object.Value {
+				v := f.document(made, run(f))
+				return &v
+			}}
 		}
 	}
 	return foreign(run)
+}
+
+// madeType is the type of values that functions make; nil when they are no scalars, lists and maps of strings alone.
+func madeType(t *types.Type) *Type {
+	switch t.Kind() {
+	case types.BoolKind:
+		return boolType
+	case types.IntKind:
+		return intType
+	case types.DoubleKind:
+		return doubleType
+	case types.StringKind:
+		return stringType
+	case types.ListKind:
+		if elem := madeType(t.Parameters()[0]); elem != nil {
+			return &Type{kind: listKind, elem: elem, merged: true}
+		}
+	case types.MapKind:
+		if elem := madeType(t.Parameters()[1]); elem != nil && t.Parameters()[0].Kind() == types.StringKind {
+			return &Type{kind: mapKind, elem: elem, merged: true}
+		}
+	}
+	return nil
 }
 
 // want fails when a value is not of its type.
@@ -297,19 +323,40 @@ func (f *frame) want(ok bool) {
 	}
 }
 
-// strings is a list of strings that cel-go made.
-func (f *frame) strings(v ref.Val) *object.Value {
-	list, ok := v.(traits.Lister)
-	if !ok {
-		f.fail()
-		return nil
+// document is a value of type t that cel-go made.
+func (f *frame) document(t *Type, v ref.Val) object.Value {
+	switch v := v.(type) {
+	case types.Bool:
+		f.want(t.kind == boolKind)
+		return object.NewBool(bool(v))
+	case types.Int:
+		f.want(t.kind == intKind)
+		return object.NewInt(int64(v))
+	case types.Double:
+		if d := float64(v); t.kind == doubleKind && !math.IsNaN(d) && !math.IsInf(d, 0) {
+			return object.NewFloat(d)
+		}
+	case types.String:
+		f.want(t.kind == stringKind)
+		return object.NewString(string(v))
+	case traits.Lister:
+		f.want(t.kind == listKind)
+		list := object.NewList()
+		for it := v.Iterator(); !f.failed && it.HasNext() == types.True; {
+			list.Append(f.document(t.elem, it.Next()))
+		}
+		return list
+	case traits.Mapper:
+		f.want(t.kind == mapKind)
+		m := object.NewMap()
+		for it := v.Iterator(); !f.failed && it.HasNext() == types.True; {
+			key := it.Next()
+			name, ok := key.(types.String)
+			f.want(ok)
+			m.Set(string(name), f.document(t.elem, v.Get(key)))
+		}
+		return m
 	}
-	items := make([]object.Value, int(list.Size().(types.Int)))
-	for i := range items {
-		s, ok := list.Get(types.Int(i)).(types.String)
-		f.want(ok)
-		items[i] = object.NewString(string(s))
-	}
-	l := object.NewList(items...)
-	return &l
+	f.fail()
+	return object.Value{}
 }
