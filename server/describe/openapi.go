@@ -49,6 +49,7 @@ type openAPIDocument struct {
 	name, group, version string
 	kinds                []*openAPIKind // by name
 	hash                 string
+	entry                []byte                                // in the index
 	builtin              func(openAPIForm) (kindPieces, error) // the whole of it, unless all kinds are custom ones
 }
 
@@ -178,7 +179,8 @@ func (o *OpenAPI) refresh() {
 	}
 	base := &openAPIBase{build: o.build}
 	var custom []*openAPIKind
-	for _, name := range slices.Sorted(maps.Keys(members)) {
+	index := []byte(`{"paths":{`)
+	for i, name := range slices.Sorted(maps.Keys(members)) {
 		doc := members[name]
 		slices.SortFunc(doc.kinds, func(a, b *openAPIKind) int { return strings.Compare(a.def.Resource.Name, b.def.Resource.Name) })
 		if old := o.documents[name]; old != nil && slices.Equal(old.kinds, doc.kinds) {
@@ -186,10 +188,15 @@ func (o *OpenAPI) refresh() {
 			members[name] = old
 		} else {
 			doc.hash = doc.fingerprint(o.build)
+			doc.entry = fmt.Appendf(nil, `%q:{"serverRelativeURL":%q}`, name, openAPIURL(name, doc.hash))
 			if !doc.custom() {
 				doc.builtin = onceByForm(doc.pack)
 			}
 		}
+		if i > 0 {
+			index = append(index, ',')
+		}
+		index = append(index, doc.entry...)
 		if doc.custom() {
 			custom = append(custom, doc.kinds...)
 		} else {
@@ -201,7 +208,7 @@ func (o *OpenAPI) refresh() {
 		base.prepare()
 	}
 	o.generation, o.documents, o.kinds, o.customKinds = s.Generation(), members, kinds, custom
-	o.index, o.tagV2 = indexOf(members), tagOf(o.base, custom)
+	o.index, o.tagV2 = newCachedDocument(append(index, "}}"...)), tagOf(o.base, custom)
 }
 
 // custom reports a document of custom kinds only.
@@ -241,17 +248,6 @@ func apiPath(group, version string) string {
 
 func openAPIURL(name, hash string) string {
 	return openAPIPrefix + "/" + name + "?hash=" + url.QueryEscape(hash)
-}
-
-func indexOf(documents map[string]*openAPIDocument) *cachedDocument {
-	b := []byte(`{"paths":{`)
-	for i, name := range slices.Sorted(maps.Keys(documents)) {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = fmt.Appendf(b, `%q:{"serverRelativeURL":%q}`, name, openAPIURL(name, documents[name].hash))
-	}
-	return newCachedDocument(append(b, "}}"...))
 }
 
 // fingerprint covers everything the document is made from.
