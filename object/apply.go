@@ -307,7 +307,10 @@ func (a *apply) compare(after *Value, version string) (*compared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to compare objects: %w", err)
 	}
-	v.compared = compared{true, ch.Removed.Without(a.by.Ignore), ch.Modified.Union(ch.Added).Without(a.by.Ignore)}
+	v.compared = compared{true, ch.Removed, ch.Modified.Union(ch.Added)}
+	if version == a.by.APIVersion || !a.by.IgnoreHere {
+		v.removed, v.changed = v.removed.Without(a.by.Ignore), v.changed.Without(a.by.Ignore)
+	}
 	return &v.compared, nil
 }
 

@@ -13,6 +13,9 @@ type Changes struct {
 	Removed, Modified, Added Fields
 }
 
+// all is what changed in any way.
+func (c Changes) all() Fields { return c.Modified.Union(c.Added).Union(c.Removed) }
+
 // Compare finds what changed from before to after: structured-merge-diff's Compare, without its typed values. Lists
 // that the shape does not call associative are compared as a whole. It fails on items of associative lists that have
 // no identity (no key, or nothing but nulls and containers in a set).

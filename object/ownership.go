@@ -68,17 +68,22 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	if err != nil {
 		return old
 	}
+	elsewhere := ch
 	if !by.Ignore.Empty() {
 		ch = Changes{ch.Removed.Without(by.Ignore), ch.Modified.Without(by.Ignore), ch.Added.Without(by.Ignore)}
 	}
-	taken := ch.Modified.Union(ch.Added)
-	own := taken.Difference(unowned)
-	if own.Empty() && ch.Removed.Difference(unowned).Empty() && !slices.ContainsFunc(old, func(o api.Owner) bool { return o.Fields == "{}" }) {
+	own, gone := ch.Modified.Union(ch.Added).Difference(unowned), ch.all()
+	if !by.IgnoreHere {
+		elsewhere = ch
+	}
+	touched := func(o api.Owner) bool {
+		return o.Fields == "{}" || by.IgnoreHere && o.APIVersion != by.APIVersion && !elsewhere.all().Difference(unowned).Empty()
+	}
+	if gone.Difference(unowned).Empty() && !slices.ContainsFunc(old, touched) {
 		return old
 	}
-	gone := taken.Union(ch.Removed)
 	owners := make([]owned, 0, len(old)+1)
-	other := otherVersions{before: before, after: after, by: by, own: change{gone, s}}
+	other := otherVersions{before: before, after: after, by: by, own: change{gone, s}, elsewhere: elsewhere}
 	for _, o := range old {
 		c, err := other.changeIn(o.APIVersion)
 		if errors.Is(err, ErrNoVersion) {
@@ -112,6 +117,9 @@ type Write struct {
 	api.Owner
 	// Ignore are the fields that the endpoint resets.
 	Ignore Fields
+	// IgnoreHere says that Ignore is not known of other versions than the Write's: owners in those lose fields that are
+	// reset. So it is for custom resources, as on upstream.
+	IgnoreHere bool
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
 	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
@@ -125,6 +133,7 @@ type otherVersions struct {
 	before, after *Value
 	by            Write
 	own           change            // in the writer's version
+	elsewhere     Changes           // in others where fields go by the same names
 	others        map[string]change // as far as they were asked for
 }
 
@@ -136,8 +145,11 @@ type change struct {
 
 // changeIn is the write as a version has it.
 func (v *otherVersions) changeIn(version string) (change, error) {
-	if v.by.Convert == nil || version == v.by.APIVersion {
+	switch {
+	case version == v.by.APIVersion:
 		return v.own, nil
+	case v.by.Convert == nil:
+		return change{v.elsewhere.all(), v.own.s}, nil
 	}
 	if c, ok := v.others[version]; ok {
 		return c, nil
@@ -157,7 +169,10 @@ func (v *otherVersions) changeIn(version string) (change, error) {
 	if v.others == nil {
 		v.others = make(map[string]change)
 	}
-	c := change{ch.Modified.Union(ch.Added).Union(ch.Removed).Without(v.by.Ignore), s}
+	c := change{ch.all(), s}
+	if !v.by.IgnoreHere {
+		c.gone = c.gone.Without(v.by.Ignore)
+	}
 	v.others[version] = c
 	return c, nil
 }

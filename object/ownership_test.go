@@ -497,6 +497,25 @@ func TestOwnIgnores(t *testing.T) {
 	}
 }
 
+// TestOwnIgnoresHere: what a custom kind's endpoint resets counts for owners in other versions, as on upstream.
+func TestOwnIgnoresHere(t *testing.T) {
+	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":1}}`), parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":2}}`)
+	status := `{"f:status":{"f:b":{}}}`
+	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: status, Time: 5}, {Manager: "m", Operation: "Update", APIVersion: "v2", Fields: status, Time: 5}}
+	write := Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}, Ignore: FieldPaths("status"), IgnoreHere: true}
+	if got, want := show(t, entries(Own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
+		t.Errorf("owners\n%swant\n%s", got, want)
+	}
+	write.Convert = func(v *Value, _ string) (*Value, Shape, error) { return v, nil, nil }
+	if got, want := show(t, entries(Own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
+		t.Errorf("with a conversion, owners\n%swant\n%s", got, want)
+	}
+	write.IgnoreHere = false
+	if got := Own(old, before, after, nil, write); &got[0] != &old[0] {
+		t.Errorf("where all versions ignore the field, owners\n%s", show(t, entries(got)))
+	}
+}
+
 func TestOwnKeeps(t *testing.T) {
 	v := parsed(t, `{"metadata":{"uid":"u"},"l":[{"name":"a"}],"spec":{"a":1}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1beta1", Fields: `{"f:l":{},"f:spec":{"f:a":{}}}`, Time: 5}}

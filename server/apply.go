@@ -83,6 +83,9 @@ func (q *request) applyNew(ctx context.Context, config *object.Value) (*api.Resp
 	if err := q.s.authorize(ctx, &create); err != nil {
 		return nil, err
 	}
+	if _, err := statedRevision(o.Meta); err != nil {
+		return nil, err
+	}
 	o.Meta.ResourceVersion = ""
 	resp, err := q.createObject(ctx, o)
 	if api.IsAlreadyExists(err) {

@@ -24,6 +24,7 @@ func TestServerApply(t *testing.T) {
 	run(t, s, []step{
 		{"PATCH " + c + "?fieldManager=a", doc(", uid: x", "k: v"), patch, 409, []string{"uid mismatch: the provided object specified uid x, and no existing object was found"}, nil},
 		{"PATCH " + c + "/status?fieldManager=a", doc("", "k: v"), patch, 404, nil, nil},
+		{"PATCH " + c + "?fieldManager=a", doc(", resourceVersion: x", "k: v"), patch, 400, []string{`strconv.ParseUint: parsing \"x\": invalid syntax`}, nil},
 		{"PATCH " + c + "?fieldManager=a&dryRun=All", doc("", "k: v"), patch, 201, []string{`"k":"v"`}, nil},
 		{"GET " + c, "", nil, 404, nil, nil},
 		{"PATCH " + c + "?fieldManager=a", doc("", "k: v, l: w"), patch, 201, []string{`"operation":"Apply"`, `{"f:data":{"f:k":{},"f:l":{}}}`}, nil},

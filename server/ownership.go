@@ -62,14 +62,19 @@ func (q *request) own(rec *api.Record, o *resource.Object) (*sealed, error) {
 // compare decides from what there was before, and what the client says of managedFields.
 func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by object.Write) error {
 	q := s.q
+	var owners api.Owners
 	if rec != nil {
-		s.owners = q.sameGroup(rec.Owners())
+		owners = rec.Owners()
 	}
 	if q.d.Custom && len(sent) == 0 {
 		sent = nil // as on upstream, where an empty list does not survive the decoder of custom resources
 	}
 	if q.Subresource == "" && sent != nil {
-		s.owners = slices.DeleteFunc(q.sameGroup(object.SentOwners(s.owners, sent)), func(o api.Owner) bool {
+		owners = object.SentOwners(owners, sent)
+	}
+	by.Owned = rec != nil && len(owners) > 0
+	if s.owners = q.sameGroup(owners); q.Subresource == "" && sent != nil {
+		s.owners = slices.DeleteFunc(s.owners, func(o api.Owner) bool {
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
 		})
 	}
@@ -92,7 +97,6 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 		s.owners = nil
 		return nil
 	}
-	by.Owned = len(s.owners) == 0 && rec != nil && len(rec.Owners()) > 0 && sent == nil
 	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
 	if mistyped {
 		s.owners = nil
@@ -260,7 +264,7 @@ func (q *request) converter(owners api.Owners) func(*object.Value, string) (*obj
 
 // owner is who writes, and what this endpoint does not let them write.
 func (q *request) owner(manager, subresource string) object.Write {
-	w := object.Write{Owner: api.Owner{
+	w := object.Write{IgnoreHere: q.d.Custom, Owner: api.Owner{
 		Manager: manager, APIVersion: q.v.APIVersion(), Subresource: subresource, Time: now().Unix(),
 	}}
 	switch _, status := q.d.Subresources["status"]; {

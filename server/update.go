@@ -286,15 +286,10 @@ func (q *request) prepareMeta(ctx context.Context, w *resource.Write) {
 
 // checkVersion compares the resourceVersion a client sent with the one it would replace.
 func (q *request) checkVersion(rec *api.Record, m *metav1.ObjectMeta) error {
-	var rev api.Revision
-	if m.ResourceVersion != "" {
-		n, err := strconv.ParseUint(m.ResourceVersion, 10, 64)
-		if err != nil {
-			return api.BadRequest("%s", err)
-		}
-		rev = api.Revision(n)
-	}
+	rev, err := statedRevision(m)
 	switch {
+	case err != nil:
+		return err
 	case rev == rec.Revision(), rev == 0 && !q.d.PinnedUpdate:
 		return nil
 	case rev == 0:
@@ -303,6 +298,18 @@ func (q *request) checkVersion(rec *api.Record, m *metav1.ObjectMeta) error {
 		})
 	}
 	return q.modified()
+}
+
+// statedRevision reads the resourceVersion that a client sent; 0 when it sent none.
+func statedRevision(m *metav1.ObjectMeta) (api.Revision, error) {
+	if m.ResourceVersion == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(m.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0, api.BadRequest("%s", err)
+	}
+	return api.Revision(n), nil
 }
 
 // finalized reports whether the update took away what kept an object that is being deleted.

@@ -184,8 +184,12 @@ func (q *request) dropDuplicateOwners(m *metav1.ObjectMeta) {
 	}
 	if len(twice) > 0 {
 		m.OwnerReferences = kept
-		q.warn(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %s",
-			strings.Join(twice, ", "))
+		when := ""
+		if q.Verb == api.Patch { // by when upstream has been through admission
+			when = " after mutating admission happens"
+		}
+		q.warn(".metadata.ownerReferences contains duplicate entries%s; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %s",
+			when, strings.Join(twice, ", "))
 	}
 }
 
