@@ -150,6 +150,18 @@ func TestApplyAfterOwnersOfAnotherGroup(t *testing.T) {
 	}
 }
 
+// TestEventUpdateRefusals: a new reason of an event is refused twice, as on upstream, and its finalizers are judged again.
+func TestEventUpdateRefusals(t *testing.T) {
+	s := open(t)
+	const events = "/apis/events.k8s.io/v1/namespaces/default/events"
+	want(t, s, 201, "POST "+events, `{"metadata":{"name":"e"},"eventTime":"2020-01-01T00:00:00.000000Z","reportingController":"a/b","reportingInstance":"i",
+		"regarding":{"namespace":"default","name":"x"},"action":"x","reason":"r","type":"Normal"}`, asJSON)
+	a := want(t, s, 422, "PATCH "+events+"/e", `{"reason":"s","metadata":{"finalizers":["x"]}}`, mergePatch, `"field":"metadata.finalizers[0]"`)
+	if n := strings.Count(a.body, `"field":"reason"`); n != 2 {
+		t.Errorf("the reason is refused %d times: %s", n, a.body)
+	}
+}
+
 // TestScaleIsAScale: what is written as a Scale is one of the version served, and a count of zero belongs to nobody.
 func TestScaleIsAScale(t *testing.T) {
 	s := open(t)

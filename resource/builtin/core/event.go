@@ -158,10 +158,10 @@ func validateEvent(_ context.Context, w *resource.Write, o, old *corev1.Event) f
 	if w.Version.APIVersion() != eventsGroup+"/v1" {
 		return errs // the earlier versions ask no more, as upstream
 	}
+	errs = append(errs, rules.StandardFinalizers(&o.ObjectMeta, field.NewPath("metadata"))...)
 	if old != nil {
 		return append(errs, validateEventUpdate(o, old)...)
 	}
-	errs = append(errs, rules.StandardFinalizers(&o.ObjectMeta, field.NewPath("metadata"))...)
 	errs = append(errs, validateSeries(o.Series)...)
 	if o.EventTime.IsZero() {
 		errs = append(errs, field.Required(field.NewPath("eventTime"), ""))
