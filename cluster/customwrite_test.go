@@ -40,6 +40,16 @@ func TestCustomWrites(t *testing.T) {
 	}{
 		{"POST " + definitions, "", strings.Replace(gauges, "RULES", `,"extra":{"type":"string"}`, 1), 201, "", ""},
 
+		// What does not say what it is, and what says that it is something else.
+		{"POST " + all, "", `{"apiVersion":"example.com/v1","metadata":"x"}`, 400, `Object 'Kind' is missing in '{\"apiVersion\":\"example.com/v1\",\"metadata\":\"x\"}' ({\"apiVersion\":\"example.com/v1\" ...)`, ""},
+		{"POST " + all, "application/yaml", "metadata: {name: x}\n", 400, `Object 'Kind' is missing in 'metadata: {name: x}\n' (6d657461646174613a207b6e616d653a20787d0a)`, ""},
+		{"POST " + all, "", `{"apiVersion":"a/b/c","kind":"Gauge","metadata":{}}`, 400, `(must be of type Gauge): unexpected GroupVersion string: a/b/c (`, ""},
+		{"POST " + all, "", `{"apiVersion":null,"kind":"Gauge","metadata":{}}`, 400, `Gauge in version \"\" cannot be handled as a Gauge: .apiVersion accessor error: \u003cnil\u003e is of the type \u003cnil\u003e, expected string`, ""},
+		{"POST " + all, "", `{"kind":"Gauge","metadata":{"x":1}}`, 400, `the API version in the data () does not match the expected API version (example.com/v1)`, `299 - "unknown field \"metadata.x\""`},
+		{"POST " + all, "application/yaml", "apiVersion: 5\n", 400, `(61706956657273696f6e3a20350a)`, ""},
+		{"POST " + all, "", `{"apiVersion":"example.com/v1","kind":"Dial","metadata":{"name":"N_"},"spec":{"count":-1,"level":"high"},"part":{}}`, 422,
+			`Dial.example.com \"N_\" is invalid: [kind: Invalid value: \"Dial\": must be Gauge, part.apiVersion: Required value, part.kind: Required value]`, ""},
+
 		// null has no members.
 		{"POST " + all, "", gauge("null", `,"spec":null`), 201, `"spec":null`, ""},
 		// Errors of the values come before those of the scale.

@@ -73,7 +73,7 @@ func (k *customKind) requested(w *Write) *customVersion {
 	return k.version(w.New)
 }
 
-// checkTypeMeta keeps a patch from changing what kind an object is.
+// checkTypeMeta demands that an object is of the kind that it is written as.
 func checkTypeMeta(o *Object, v *customVersion) field.ErrorList {
 	var errs field.ErrorList
 	if kind := documentOf(o).Get("kind").Str(); kind != v.kind.names.Kind {
@@ -93,14 +93,16 @@ func (k *customKind) fillDefaults(o *Object) {
 
 func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
 	v := k.requested(w)
-	if errs := checkTypeMeta(w.New, v); len(errs) > 0 {
-		return errs
+	foreign := checkTypeMeta(w.New, v)
+	if kind := documentOf(w.New).Get("kind").Str(); kind != v.kind.names.Kind {
+		w.Kind = kind
 	}
 	s, err := v.compiled()
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating(), Blocked: schema.BlocksRules(w.MetadataErrors)}
+	c := schema.Check{New: documentOf(w.New), Status: w.Subresource == "status" && !w.Creating(), Found: foreign, Foreign: len(foreign) > 0}
+	c.Blocked = schema.BlocksRules(w.MetadataErrors) && !(c.Foreign && w.Creating())
 	if !w.Creating() {
 		c.Old = documentOf(w.Old)
 		c.Warn = func(text string) { w.Warnings = append(w.Warnings, text) }
@@ -113,7 +115,7 @@ func (k *customKind) validate(ctx context.Context, w *Write) field.ErrorList {
 			return field.ErrorList{field.InternalError(field.NewPath("metadata"), err)}
 		}
 	}
-	if sc := v.scale(); sc != nil {
+	if sc := v.scale(); sc != nil && !c.Foreign {
 		if !c.Status {
 			c.Found = checkReplicas(c.Found, documentOf(w.New), sc.SpecReplicasPath)
 		}

@@ -286,6 +286,8 @@ type Write struct {
 	StatusClaimed bool
 	// Warnings are what Prepare and Validate have to say that is no error. They are given to who is refused, too.
 	Warnings []string
+	// Kind is what New says it is, when Validate found that it is of another kind than the definition's.
+	Kind string
 	// MetadataErrors are what is wrong with the metadata of New, known before Validate.
 	MetadataErrors field.ErrorList
 }

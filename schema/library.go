@@ -112,6 +112,8 @@ type Check struct {
 	New, Old *object.Value
 	// Status validates what a write of the status subresource may change, and no more.
 	Status bool
+	// Foreign says that New is of another kind, as Found has it: upstream then looks at all but its values.
+	Foreign bool
 	// Found are errors found elsewhere, which come after those of the values. Some of them keep CEL rules from being
 	// checked.
 	Found field.ErrorList
@@ -127,7 +129,7 @@ func (s *Schema) Validate(ctx context.Context, c Check) field.ErrorList {
 	if s.origin.loose {
 		return s.validateLoose(c)
 	}
-	valid := s.validPart(c)
+	valid := c.Foreign || s.validPart(c)
 	embedded := s.is(belowEmbedded) && !c.Status
 	lists := s.listsValid(c.New)
 	if valid && !embedded && lists && !s.is(belowRules) {
@@ -177,6 +179,9 @@ func (s *Schema) validateLoose(c Check) field.ErrorList {
 	u, err := s.upstream()
 	if err != nil {
 		return append(c.Found, field.InternalError(nil, err))
+	}
+	if c.Foreign {
+		return c.Found
 	}
 	doc, _ := c.New.ToAny().(map[string]any)
 	if !c.Status {

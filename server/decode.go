@@ -16,6 +16,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
+	"pintle.dev/server/accept"
 )
 
 // typeMeta is what upstream reads of a body first. Its Go type shows in messages, so it is spelled as upstream's.
@@ -32,9 +33,12 @@ func (q *request) decodeError(data []byte, err error) error {
 	var t typeMeta
 	if terr := json.Unmarshal(data, &t); terr != nil {
 		return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
-			q.kind(), terr, summary(data))
+			q.kind(), terr, summary(q.sent(data)))
 	}
 	if q.d.Custom {
+		if e := q.untyped(data, t); e != nil {
+			return e
+		}
 		// Whether they are of the right version is asked of whole objects only.
 		gv, _ := schema.ParseGroupVersion(t.APIVersion)
 		return api.BadRequest("%s in version %q cannot be handled as a %s: %s", cmp.Or(t.Kind, q.kind()), gv.Version, q.kind(), err)
@@ -83,7 +87,7 @@ func (q *request) checkType(data []byte, o *resource.Object) error {
 		t.APIVersion, t.Kind = v.Get("apiVersion").Str(), v.Get("kind").Str()
 	}
 	if q.d.Custom {
-		return q.customMismatch(t, cmp.Or(q.Key.Name, o.Meta.Name))
+		return q.customMismatch(data, t)
 	}
 	return q.mismatch(data, t)
 }
@@ -106,7 +110,7 @@ func (q *request) mismatch(data []byte, t typeMeta) error {
 	}
 	gv, err := schema.ParseGroupVersion(want.APIVersion)
 	if err != nil {
-		return api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(data))
+		return api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), err, summary(q.sent(data)))
 	}
 	d, v := q.s.Registry.ByKind(gv.Group, gv.Version, want.Kind)
 	if d == nil && q.s.knowsKind(gv, want.Kind) {
@@ -176,17 +180,56 @@ func (q *request) customPatchMismatch(target *object.Value) error {
 	return api.Invalid(gv.Group, kind, q.Key.Name, errs)
 }
 
-// customMismatch is mismatch for custom resources, whose bodies must say what they are.
-func (q *request) customMismatch(t typeMeta, name string) error {
+// customMismatch is mismatch for custom resources, whose bodies must say what they are. That one is of another kind is
+// for validation to say.
+func (q *request) customMismatch(data []byte, t typeMeta) error {
 	if t.Kind == q.kind() && t.APIVersion == q.v.APIVersion() {
 		return nil
 	}
-	if t.APIVersion != q.v.APIVersion() {
-		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", t.APIVersion, q.v.APIVersion())
+	return q.untyped(data, t)
+}
+
+// checkAPIVersion refuses a custom resource in another version than the request's. Upstream does so after it has looked for
+// unknown fields.
+func (q *request) checkAPIVersion(o *resource.Object) error {
+	doc, ok := o.Value.(*object.Value)
+	if !ok || !q.d.Custom {
+		return nil
 	}
-	return api.Invalid(q.v.Group, t.Kind, name, field.ErrorList{
-		field.Invalid(field.NewPath("kind"), t.Kind, "must be "+q.kind()),
-	})
+	if at := doc.Get("apiVersion").Str(); at != q.v.APIVersion() {
+		return api.BadRequest("the API version in the data (%s) does not match the expected API version (%s)", at, q.v.APIVersion())
+	}
+	return nil
+}
+
+// sent is the body as the client sent it, whose JSON is data.
+func (q *request) sent(data []byte) []byte {
+	if q.ContentType == accept.TypeYAML {
+		return q.Body
+	}
+	return data
+}
+
+// untyped words, as upstream does, that a body of a custom resource, whose JSON is data, does not say what it is; nil when
+// it does.
+func (q *request) untyped(data []byte, t typeMeta) error {
+	body := q.sent(data)
+	unrecognized := func(format string, args ...any) error {
+		return api.BadRequest("the object provided is unrecognized (must be of type %s): %s (%s)", q.kind(), fmt.Sprintf(format, args...), summary(body))
+	}
+	if _, err := schema.ParseGroupVersion(t.APIVersion); err != nil {
+		return unrecognized("%s", err)
+	}
+	if t.Kind == "" {
+		return unrecognized("Object 'Kind' is missing in '%s'", body)
+	}
+	var sent struct {
+		APIVersion json.RawMessage `json:"apiVersion"`
+	}
+	if err := json.Unmarshal(data, &sent); err == nil && string(sent.APIVersion) == "null" {
+		return api.BadRequest(`%s in version "" cannot be handled as a %s: .apiVersion accessor error: <nil> is of the type <nil>, expected string`, t.Kind, q.kind())
+	}
+	return nil
 }
 
 func marshal(o any) ([]byte, error) { return json.Marshal(o) }

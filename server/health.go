@@ -187,8 +187,11 @@ func (s *Server) paths() []string {
 }
 
 func (s *Server) knownPath(p string) bool {
-	switch head, _, _ := strings.Cut(strings.Trim(p, "/"), "/"); head {
-	case "", "api", "apis", "version", "healthz", "livez", "readyz", "metrics", "openapi":
+	if p == "/" {
+		return true
+	}
+	switch head, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/"); head {
+	case "api", "apis", "version", "healthz", "livez", "readyz", "metrics", "openapi":
 		return true
 	}
 	return false

@@ -389,7 +389,7 @@ func (q *request) decodeInto(data []byte, kind string, into any) error {
 		var t typeMeta
 		if terr := json.Unmarshal(data, &t); terr != nil {
 			return api.BadRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v (%s)",
-				kind, terr, summary(data))
+				kind, terr, summary(q.sent(data)))
 		}
 		if t.Kind == "" {
 			t.Kind = kind

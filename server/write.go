@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -86,7 +87,10 @@ func (q *request) newObject() (*resource.Object, error) {
 	if err := q.checkType(data, o); err != nil {
 		return nil, err
 	}
-	return o, q.judge(append(q.yamlProblems(), problems...))
+	if err := q.judge(append(q.yamlProblems(), problems...)); err != nil {
+		return nil, err
+	}
+	return o, q.checkAPIVersion(o)
 }
 
 // yamlProblems is what strict field validation finds in a YAML body before it is JSON: keys that come twice.
@@ -206,7 +210,11 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 	errs := q.validateMetadata(w)
 	if q.d.Hooks.Validate != nil {
 		w.MetadataErrors = errs
-		errs = append(errs, q.d.Hooks.Validate(ctx, w)...)
+		more := q.d.Hooks.Validate(ctx, w)
+		if w.Kind != "" && w.Creating() {
+			errs = nil // upstream does not look at the metadata of what is of another kind
+		}
+		errs = append(errs, more...)
 		q.warnings = append(q.warnings, w.Warnings...)
 	}
 	if len(errs) > 0 {
@@ -214,7 +222,7 @@ func (q *request) validate(ctx context.Context, w *resource.Write) error {
 			return err
 		}
 		// Upstream names the kind by the group it is stored in, whatever version was asked for.
-		return api.Invalid(q.d.Storage().Group, q.kind(), w.New.Meta.Name, errs)
+		return api.Invalid(q.d.Storage().Group, cmp.Or(w.Kind, q.kind()), w.New.Meta.Name, errs)
 	}
 	return nil
 }
