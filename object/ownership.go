@@ -72,18 +72,19 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	if !by.Ignore.Empty() {
 		ch = Changes{ch.Removed.Without(by.Ignore), ch.Modified.Without(by.Ignore), ch.Added.Without(by.Ignore)}
 	}
-	own, gone := ch.Modified.Union(ch.Added).Difference(unowned), ch.all()
+	taken := ch.Modified.Union(ch.Added)
+	own := taken.Difference(unowned)
 	if !by.IgnoreHere {
 		elsewhere = ch
 	}
 	touched := func(o api.Owner) bool {
 		return o.Fields == "{}" || by.IgnoreHere && o.APIVersion != by.APIVersion && !elsewhere.all().Difference(unowned).Empty()
 	}
-	if gone.Difference(unowned).Empty() && !slices.ContainsFunc(old, touched) {
+	if own.Empty() && ch.Removed.Difference(unowned).Empty() && !slices.ContainsFunc(old, touched) {
 		return old
 	}
 	owners := make([]owned, 0, len(old)+1)
-	other := otherVersions{before: before, after: after, by: by, own: change{gone, s}, elsewhere: elsewhere}
+	other := otherVersions{before: before, after: after, by: by, own: change{taken.Union(ch.Removed), s}, elsewhere: elsewhere}
 	for _, o := range old {
 		c, err := other.changeIn(o.APIVersion)
 		if errors.Is(err, ErrNoVersion) {
