@@ -352,19 +352,39 @@ func DecodeOwners(entries []metav1.ManagedFieldsEntry) (api.Owners, error) {
 			}
 			o.Fields = f.String()
 		}
-		// Of entries for one manager the last counts.
-		same := func(p api.Owner) bool {
-			return p.Manager == o.Manager && p.Operation == o.Operation && p.Subresource == o.Subresource &&
-				(p.APIVersion == o.APIVersion || o.Operation == opApply)
-		}
-		if at := slices.IndexFunc(owners, same); at >= 0 {
-			owners[at] = o
-		} else {
-			owners = append(owners, o)
-		}
+		owners = append(owners, o)
 	}
+	owners = LastEntries(owners)
 	sortOwners(owners)
 	return owners, nil
+}
+
+// LastEntries leaves one entry for each owner, the last, as upstream reads managedFields: those of an update are told apart
+// by manager, subresource and version, those of an apply by manager and subresource. It may change owners.
+func LastEntries(owners api.Owners) api.Owners {
+	if len(owners) < 2 {
+		return owners
+	}
+	at := make(map[api.Owner]int) // a client may send tens of thousands
+	for i, o := range owners {
+		at[entryOf(o)] = i
+	}
+	last := owners[:0]
+	for i, o := range owners {
+		if at[entryOf(o)] == i {
+			last = append(last, o)
+		}
+	}
+	return last
+}
+
+// entryOf is what of an owner tells its entry from others.
+func entryOf(o api.Owner) api.Owner {
+	o.Fields, o.Time = "", 0
+	if o.Operation == opApply {
+		o.APIVersion = ""
+	}
+	return o
 }
 
 // SentOwners are the owners to start from when a client writes an object whose managedFields are sent: those that it

@@ -547,6 +547,24 @@ func TestOwnKeeps(t *testing.T) {
 	}
 }
 
+// TestLastEntries: an update is known by its version, too, an apply is not.
+func TestLastEntries(t *testing.T) {
+	entry := func(operation, version, subresource, fields string) api.Owner {
+		return api.Owner{Manager: "m", Operation: operation, APIVersion: version, Subresource: subresource, Fields: fields, Time: int64(len(fields))}
+	}
+	got := LastEntries(api.Owners{
+		entry("Update", "v1", "", "a"), entry("Apply", "v1", "", "b"), entry("Update", "v2", "", "c"), entry("Update", "v1", "status", "d"),
+		entry("Apply", "v2", "", "e"), entry("Update", "v1", "", "ff"), entry("Apply", "v2", "status", "g"),
+	})
+	fields := ""
+	for _, o := range got {
+		fields += o.Fields
+	}
+	if fields != "cdeffg" {
+		t.Errorf("the entries left are %s", fields)
+	}
+}
+
 // TestOwnOfWhatIsNotThere: a field that a client says to be owned may be missing, and stays owned when the map it belongs in
 // comes and goes.
 func TestOwnOfWhatIsNotThere(t *testing.T) {

@@ -1,10 +1,6 @@
 package object
 
-import (
-	"slices"
-
-	"pintle.dev/api"
-)
+import "pintle.dev/api"
 
 // scaleVersion is the version in which owners of a Scale speak, scaleReplicas the field that stands for the parent's.
 const scaleVersion = "autoscaling/v1"
@@ -68,20 +64,6 @@ func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners
 	}
 	sortOwners(out)
 	return out
-}
-
-// LastEntries leaves one entry for each manager, operation, version and subresource: the last, as upstream reads
-// managedFields. It may change owners.
-func LastEntries(owners api.Owners) api.Owners {
-	last := owners[:0]
-	for i, o := range owners {
-		if !slices.ContainsFunc(owners[i+1:], func(p api.Owner) bool {
-			return p.Manager == o.Manager && p.Operation == o.Operation && p.APIVersion == o.APIVersion && p.Subresource == o.Subresource
-		}) {
-			last = append(last, o)
-		}
-	}
-	return last
 }
 
 func ownsReplicas(o api.Owner) bool {

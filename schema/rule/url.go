@@ -10,26 +10,35 @@ import (
 	apiservercel "k8s.io/apiserver/pkg/cel"
 )
 
-// plainURLs has a function of a text, which upstream parses up to twice, say what common is of a plain URL, without the
-// parser; of all other texts what it is is upstream's to say.
-func plainURLs(upstream functions.FunctionOp, common func(*url.URL) ref.Val) functions.FunctionOp {
+// plainURLs has a function of a text, which upstream parses up to twice, say what plain says of a plain URL, without the
+// parser. Of other texts plain says nil, and what they are is upstream's to say.
+func plainURLs(upstream functions.FunctionOp, plain func(text string) ref.Val) functions.FunctionOp {
 	return func(v ...ref.Val) ref.Val {
 		if text, ok := v[0].(types.String); ok {
-			var u url.URL
-			if readPlainURL(string(text), &u) {
-				return common(&u)
+			if said := plain(string(text)); said != nil {
+				return said
 			}
 		}
 		return upstream(v...)
 	}
 }
 
-func celURL(u *url.URL) ref.Val {
-	parsed := *u // here: most functions of a URL need none that outlives them
+func celURL(text string) ref.Val {
+	var u url.URL
+	if !readPlainURL(text, &u) {
+		return nil
+	}
+	parsed := u // here, for other texts need none that outlives them
 	return apiservercel.URL{URL: &parsed}
 }
 
-func isURL(*url.URL) ref.Val { return types.True }
+func isURL(text string) ref.Val {
+	var u url.URL // which nobody looks at
+	if !readPlainURL(text, &u) {
+		return nil
+	}
+	return types.True
+}
 
 // readPlainURL sets the parts of an absolute URL as url.Parse does, and reports whether it can: when there are a scheme of
 // lower-case letters, a host and perhaps a port, path and query, none of which needs to be escaped, and nothing else.
