@@ -88,6 +88,9 @@ func (w Ownership) Is(owners Owners) bool {
 	return s == ""
 }
 
+// Size is how many bytes the ownership takes, once for all records that share it.
+func (w Ownership) Size() int { return len(w.value()) }
+
 func (w Ownership) value() string {
 	if w == (Ownership{}) {
 		return ""

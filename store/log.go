@@ -73,12 +73,20 @@ func (l *eventLog) evict() int64 {
 	return w
 }
 
-// weight is what an event holds in memory: its place and the version it superseded. The new version is held by the
-// table, or weighs in the event that superseded it.
+// sharedOwnership is up to what size, in bytes, field ownership is taken to be shared with other objects.
+const sharedOwnership = 2 << 10
+
+// weight is what an event holds in memory: its place and the version it superseded, with the field ownership where that is
+// so large that hardly another object shares it: thousands of managers of one object make each version half a megabyte.
+// The new version is held by the table, or weighs in the event that superseded it.
 func weight(e api.Event) int64 {
 	w := int64(unsafe.Sizeof(e))
-	if e.Old != nil {
-		w += int64(e.Old.Size())
+	if e.Old == nil {
+		return w
+	}
+	w += int64(e.Old.Size())
+	if owned := e.Old.Ownership(); owned.Size() > sharedOwnership && (e.New == nil || e.New.Ownership() != owned) {
+		w += int64(owned.Size())
 	}
 	return w
 }
