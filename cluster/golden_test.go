@@ -115,6 +115,7 @@ func TestGolden(t *testing.T) {
 	known := deviations(t)
 	var mu sync.Mutex
 	used := map[string]bool{}
+	cases, ran := 0, 0
 	t.Run("replay", func(t *testing.T) {
 		for _, area := range goldenAreas {
 			for _, c := range goldenCases(t, area) {
@@ -122,7 +123,9 @@ func TestGolden(t *testing.T) {
 				if c.Needs != "" {
 					continue
 				}
+				cases++
 				t.Run(name, func(t *testing.T) {
+					ran++
 					t.Parallel()
 					mistakes := slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(p string) bool {
 						return known[p] == mistake && matchesCase(p, name)
@@ -144,6 +147,9 @@ func TestGolden(t *testing.T) {
 			}
 		}
 	})
+	if ran < cases {
+		return // an area or a case alone does not tell which entries are needed
+	}
 	for p := range known {
 		if !used[p] {
 			t.Errorf("deviations.txt: every case of %q matches", p)
