@@ -358,6 +358,12 @@ func (e *evaluator) runHere(ev *evaluation, v, old *object.Value) bool {
 		ok := false
 		if r.compiled != nil {
 			cost, ok = r.compiled.Holds(ev.ctx, v, old)
+			if !ok && cost > celconfig.PerCallLimit && !ev.thorough {
+				// Nor would cel-go come to the end, on a way that costs it the square of a loop's length. It is for upstream's
+				// validator to go, once.
+				ev.broken = true
+				return false
+			}
 		}
 		if !ok {
 			if vars == nil {

@@ -2,9 +2,11 @@ package schema
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	celgo "github.com/google/cel-go/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
@@ -161,4 +163,31 @@ func FuzzRules(f *testing.F) {
 		}
 		agreeOn(t, s, now, old)
 	})
+}
+
+// TestTooDearForCELGo: a rule that costs more than a call may is not shown to cel-go, as it will be shown to upstream's
+// validator.
+func TestTooDearForCELGo(t *testing.T) {
+	s, err := CompileJSON([]byte(`{"type":"object","properties":{"l":{"type":"array","items":{"type":"string"}}},"x-kubernetes-validations":[{"rule":"self.l.map(x, x).size() > 0"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := s.upstream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	r := &u.evaluator.rules[0]
+	program := r.program
+	r.program = func() (celgo.Program, error) { asked = true; return program() }
+	for n, want := range map[int]struct{ broken, asked bool }{1: {}, 0: {true, true}, celconfig.PerCallLimit / 10: {true, false}} {
+		asked = false
+		l := object.NewList(slices.Repeat([]object.Value{object.NewString("x")}, n)...)
+		doc := object.NewMap()
+		doc.Set("l", l)
+		ev := &evaluation{ctx: t.Context(), budget: celconfig.RuntimeCELCostBudget}
+		if u.evaluator.run(ev, &doc, nil); ev.broken != want.broken || asked != want.asked {
+			t.Errorf("with %d items: broken %t, asked cel-go %t", n, ev.broken, asked)
+		}
+	}
 }

@@ -41,7 +41,8 @@ type Rule struct {
 }
 
 // Holds reports whether the rule certainly holds for self, which was old before (nil when there was nothing), and what
-// finding out cost in CEL's units. The cost means nothing when it does not hold.
+// finding out cost in CEL's units. When it does not hold, the cost means nothing, except that one beyond
+// celconfig.PerCallLimit is why, or comes on top of why.
 func (r *Rule) Holds(ctx context.Context, self, old *object.Value) (cost uint64, ok bool) {
 	f := &frame{ctx: ctx, self: self, old: old}
 	if f.vars = f.few[:]; r.slots > len(f.few) {
