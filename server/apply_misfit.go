@@ -44,9 +44,9 @@ func misfitOf(t typed.ParseableType, config *object.Value) error {
 	return nil
 }
 
-// mistyped reports whether a document of a custom kind has values of other types than its schema declares: what a write
-// of the status says of the rest, what a list may be where a string has a format, what another version's schema lets
-// be. Upstream cannot tell whose fields are whose then, and forgets it for good.
+// mistyped reports whether a document of a custom kind has values of other types than a version's schema declares, or
+// members that it does not: what a write of the status says of the rest, what a list may be where a string has a format,
+// what another version's schema declares. Upstream cannot tell whose fields are whose then, and forgets it for good.
 func (q *request) mistyped(v *resource.Version, doc *object.Value) bool {
 	if resource.AdmitsBesides(v, doc) {
 		return false

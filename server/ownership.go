@@ -85,7 +85,13 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	if convert := by.Convert; convert != nil && q.d.Custom {
 		by.Convert = func(doc *object.Value, version string) (*object.Value, object.Shape, error) {
 			converted, shape, err := convert(doc, version)
-			mistyped = mistyped || err == nil && q.mistyped(q.d.Version(version), converted)
+			if v := q.d.Version(version); err == nil && !mistyped {
+				seen := doc // upstream's conversion None leaves in what the version does not declare
+				if v.Converted {
+					seen = converted
+				}
+				mistyped = q.mistyped(v, seen)
+			}
 			return converted, shape, err
 		}
 	}
