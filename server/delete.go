@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -84,6 +85,8 @@ func (q *request) decodeDeleteOptions(o *metav1.DeleteOptions) error {
 	return nil
 }
 
+// queryDeleteOptions reads the options from a query, where the preconditions are members of their own. A resourceVersion
+// that says which state of a collection is meant is a precondition to each of its objects as well.
 func queryDeleteOptions(q url.Values, o *metav1.DeleteOptions) error {
 	if len(q) == 0 {
 		return nil
@@ -104,6 +107,16 @@ func queryDeleteOptions(q url.Values, o *metav1.DeleteOptions) error {
 		o.PropagationPolicy = &p
 	}
 	o.DryRun = q["dryRun"]
+	uid, version := types.UID(q.Get("uid")), q.Get("resourceVersion")
+	if uid != "" || version != "" {
+		o.Preconditions = new(metav1.Preconditions)
+	}
+	if uid != "" {
+		o.Preconditions.UID = &uid
+	}
+	if version != "" {
+		o.Preconditions.ResourceVersion = &version
+	}
 	return nil
 }
 
@@ -134,11 +147,15 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 		q.d.Hooks.Terminate(ctx, w)
 	}
 	fate := q.condemn(o, options)
-	if fate == fatePending {
-		return q.deleted(rec), nil
-	}
-	if fate == fateMarked {
-		return q.mark(ctx, w, o)
+	switch fate {
+	case fatePending:
+		return waiting(q.deleted(rec), options), nil
+	case fateMarked:
+		marked, err := q.mark(ctx, w, o)
+		if err != nil {
+			return nil, err
+		}
+		return waiting(marked, options), nil
 	}
 	remove := q.remove
 	if q.d.Hooks.GracePeriod != nil {
@@ -155,6 +172,15 @@ func (q *request) deleteOnce(ctx context.Context, options *metav1.DeleteOptions)
 		}
 	}
 	return q.deleted(rec), nil
+}
+
+// waiting is the answer for an object that is still there. Who asked for its dependents to go with it in the old way is
+// told so by the code; for all others it is 200, which upstream keeps for the sake of old clients.
+func waiting(a *api.Response, o *metav1.DeleteOptions) *api.Response {
+	if orphan := o.OrphanDependents; orphan != nil && !*orphan { //nolint:staticcheck // deprecated, still part of the API
+		a.Code = http.StatusAccepted
+	}
+	return a
 }
 
 // removeMarked is remove for an object that has been marked to go at once. Who saw the mark may have removed it first,
@@ -347,11 +373,12 @@ func ptr[T any](v T) *T { return &v }
 
 // deleteCollection deletes what a list would give, one object at a time, and answers with the list.
 func (q *request) deleteCollection(ctx context.Context) (*api.Response, error) {
-	options, err := q.deleteOptions()
+	o, err := parseListOptions(q.d, q.v, q.Query, false)
 	if err != nil {
 		return nil, err
 	}
-	o, err := parseListOptions(q.d, q.v, q.Query, false)
+	o.exactPage() // upstream deletes page by page, whether it is asked for pages or not
+	options, err := q.deleteOptions()
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,18 @@ func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values,
 	if o.version, err = parseVersion(version); err != nil {
 		return o, err
 	}
+	if !watch && o.limit > 0 {
+		o.exactPage()
+	}
 	return o, nil
+}
+
+// exactPage makes a resourceVersion of a request for pages mean that very state, where nothing else is said: the oldest
+// of upstream's rules on what one means in a list.
+func (o *listOptions) exactPage() {
+	if o.version > 0 && o.match == "" && o.next == "" {
+		o.match = metav1.ResourceVersionMatchExact
+	}
 }
 
 // check applies the rules on which options go together (ValidateListOptions of apimachinery's internalversion).
