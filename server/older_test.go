@@ -193,7 +193,21 @@ func TestOlderEvents(t *testing.T) {
 	body := `{"apiVersion":"events.k8s.io/v1beta1","kind":"Event","metadata":{"name":"e"},"regarding":{"kind":"Pod","name":"p","namespace":"default"},"note":"n","deprecatedCount":2}`
 	want(t, s, 201, "POST "+path, body, asJSON, `"apiVersion":"events.k8s.io/v1beta1"`, `"note":"n"`)
 	want(t, s, 422, "POST /apis/events.k8s.io/v1/namespaces/default/events", strings.Replace(body, "v1beta1", "v1", 1), asJSON)
-	want(t, s, 200, "GET "+path+"?fieldSelector=regarding.name%3Dp", "", asJSON, `"name":"e"`)
+	// Each group selects by its own names of the fields.
+	const core, newer = "/api/v1/namespaces/default/events", "/apis/events.k8s.io/v1/namespaces/default/events"
+	for _, own := range []struct{ core, newer string }{
+		{"involvedObject.name%3Dp", "regarding.name%3Dp"},
+		{"involvedObject.uid!%3Dx", "regarding.uid!%3Dx"},
+		{"reportingComponent!%3Dx", "reportingController!%3Dx"},
+		{"source!%3Dx", "reason!%3Dx"},
+	} {
+		want(t, s, 200, "GET "+core+"?fieldSelector="+own.core, "", asJSON, `"name":"e"`)
+		for _, in := range []string{path, newer} {
+			want(t, s, 200, "GET "+in+"?fieldSelector="+own.newer, "", asJSON, `"name":"e"`)
+			want(t, s, 400, "GET "+in+"?fieldSelector="+own.core, "", asJSON, "field label not supported: ")
+		}
+	}
+	want(t, s, 400, "GET "+core+"?fieldSelector=regarding.name%3Dp", "", asJSON, "field label not supported: regarding.name")
 	want(t, s, 200, "GET /api/v1/namespaces/default/events/e", "", asJSON, `"message":"n"`, `"involvedObject":{"kind":"Pod"`, `"count":2`)
 }
 

@@ -56,8 +56,8 @@ func Events() *resource.Definition {
 	}.Define()
 }
 
-// eventFields are the field selectors of events. Only the one that kubectl describe uses is worth an index: there are
-// many events, and they are short-lived.
+// eventFields are the field selectors of events; core and events.k8s.io know but their own names of fields, as upstream.
+// Only the one that kubectl describe uses is worth an index: there are many events, and they are short-lived.
 func eventFields() []resource.IndexField {
 	fields := map[string]func(e *corev1.Event) string{
 		"kind":            func(e *corev1.Event) string { return e.InvolvedObject.Kind },
@@ -67,19 +67,19 @@ func eventFields() []resource.IndexField {
 		"resourceVersion": func(e *corev1.Event) string { return e.InvolvedObject.ResourceVersion },
 		"fieldPath":       func(e *corev1.Event) string { return e.InvolvedObject.FieldPath },
 	}
-	newer := []string{eventsGroup + "/v1", eventsGroup + "/v1beta1"}
+	core, newer := []string{"v1"}, []string{eventsGroup + "/v1", eventsGroup + "/v1beta1"}
 	index := []resource.IndexField{
-		{Name: "involvedObject.uid", Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
+		{Name: "involvedObject.uid", Only: core, Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
 		{Name: "regarding.uid", Unindexed: true, Only: newer, Values: values(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })},
 		{Name: "reason", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Reason })},
 		{Name: "type", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.Type })},
-		{Name: "reportingComponent", Unindexed: true, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
+		{Name: "reportingComponent", Unindexed: true, Only: core, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
 		{Name: "reportingController", Unindexed: true, Only: newer, Values: values(func(e *corev1.Event) string { return e.ReportingController })},
-		{Name: "source", Unindexed: true, Values: values(eventComponent)},
+		{Name: "source", Unindexed: true, Only: core, Values: values(eventComponent)},
 	}
 	for name, f := range fields {
 		index = append(index,
-			resource.IndexField{Name: "involvedObject." + name, Unindexed: true, Values: values(f)},
+			resource.IndexField{Name: "involvedObject." + name, Unindexed: true, Only: core, Values: values(f)},
 			resource.IndexField{Name: "regarding." + name, Unindexed: true, Only: newer, Values: values(f)})
 	}
 	return index
