@@ -107,6 +107,27 @@ func TestRedefinedWatchesEnd(t *testing.T) {
 	}
 }
 
+// TestDeletedWatchesEnd: when a definition is deleted, the watches of its kind see its objects go and end without an error.
+func TestDeletedWatchesEnd(t *testing.T) {
+	sys := startTest(t, Config{})
+	want(t, sys, "POST", definitions, widgets, 201)
+	want(t, sys, "POST", "/apis/example.com/v1/namespaces/default/widgets", `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"w"}}`, 201)
+	next := watchOf(t, sys, "/apis/example.com/v1/namespaces/default/widgets?watch=true")
+	if e, err := next(); err != nil || !strings.Contains(e, `"ADDED"`) {
+		t.Errorf("%s %v", e, err)
+	}
+	want(t, sys, "DELETE", definitions+"/widgets.example.com", "", 200)
+	e, err := next()
+	for ; err == nil; e, err = next() {
+		if !strings.Contains(e, `"DELETED"`) {
+			t.Errorf("%s", e)
+		}
+	}
+	if err != io.EOF {
+		t.Error(err)
+	}
+}
+
 // TestWriteDuringRedefinition: a write that began before another version came to be stored is stored in that version all
 // the same, so that a migration knows what was written after it began.
 func TestWriteDuringRedefinition(t *testing.T) {

@@ -256,6 +256,8 @@ func (x *exchange) follow(ctx context.Context, st api.Stream, fw *frameWriter, d
 			fw.flush()
 			cancel()
 			wait, cancel = marks.wait(ctx)
+		case fw.q.d.Custom && x.s.Registry.Snapshot().ByResource(fw.q.d.Resource) == nil:
+			return // its definition was deleted: there is nothing to be read anew
 		default:
 			fw.failure(err)
 			fw.flush()
