@@ -95,6 +95,7 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/e", merge, `{"spec":{"count":1}}`, 200, `"extra":"bad"`, `299 - "spec.extra: Invalid value: \"bad\": must not be bad"`},
 		{"PATCH " + all + "/e", merge, `{"spec":{"extra":"good"}}`, 200, `"extra":"good"`, ""},
 		{"PATCH " + all + "/e", merge, `{"spec":{"extra":"bad"}}`, 422, `spec.extra: Invalid value: \"bad\": must not be bad`, ""},
+		{"PATCH " + all + "/e", "application/json-patch+json", `[{"op":"add","path":"/apiVersion","value":null}]`, 422, `: .apiVersion accessor error: \u003cnil\u003e is of the type \u003cnil\u003e, expected string"`, ""},
 	} {
 		method, path, _ := strings.Cut(c.request, " ")
 		accept := "application/json"

@@ -97,8 +97,9 @@ func judgeJSONPatch(data []byte) (problems []string, err error) {
 
 // Apply changes target as the operations say, in order; after an error target is in between. Errors are answered with
 // 422. Where upstream's library departs from the RFC this does too: replacing a member of an object that is not there
-// adds it, copying one that is not there copies null, and negative indexes count from the end. Numbers and strings are
-// tested by value, however they are written. target takes over values of the patch: it can be applied once.
+// adds it, copying one that is not there copies null, and negative indexes count from the end. Strings, and
+// numbers with a fraction or exponent, are tested by value, however they are written; whole numbers are other numbers than
+// those (1.0, 1e0). target takes over values of the patch: it can be applied once.
 func (p *JSONPatch) Apply(target *Value) error {
 	if err := p.apply(target); err != nil {
 		return unprocessable(err)
@@ -377,10 +378,25 @@ func patchTest(doc, op *Value) error {
 			return fmt.Errorf("error in test for path: '%s': %w", path, err)
 		}
 	}
-	if !Equal(have, want) {
+	if !Equal(have, want) || !sameNotation(have, want) {
 		return fmt.Errorf("testing value %s failed: %w", path, errPatchTest)
 	}
 	return nil
+}
+
+// sameNotation reports whether what is written as a whole number in one of two equal values is so in the other: upstream
+// compares what is written, and takes 1.0 for another number than 1.
+func sameNotation(a, b *Value) bool {
+	if a.IsFloat() != b.IsFloat() {
+		return false
+	}
+	ca, cb := a.children(), b.children()
+	for i := range ca {
+		if !sameNotation(&ca[i], &cb[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *patchWork) copy(doc, op *Value) error {

@@ -29,7 +29,7 @@ func (q *request) patchedType(rec *api.Record, target *object.Value, duplicates 
 		return nil, q.invalidPatch(rec, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err))
 	}
 	if q.d.Custom {
-		return q.customPatchedType(rec, t)
+		return q.customPatchedType(rec, t, apiVersion)
 	}
 	if t.Kind == "" {
 		t.Kind = q.kind()
@@ -61,14 +61,20 @@ func (q *request) settledType(target *object.Value) *resource.Version {
 }
 
 // customPatchedType is patchedType for custom resources, which must say what they are. That it is something else is
-// found out once they are read.
-func (q *request) customPatchedType(rec *api.Record, t typeMeta) (*resource.Version, error) {
+// found out once they are read. Upstream answers one that has no apiVersion with a 500 of the same message.
+func (q *request) customPatchedType(rec *api.Record, t typeMeta, apiVersion *object.Value) (*resource.Version, error) {
 	if t.Kind == "" {
 		text, err := q.patchedText(rec)
 		if err != nil {
 			return nil, err
 		}
 		return nil, q.invalidPatch(rec, fmt.Sprintf("Object 'Kind' is missing in '%s'", text))
+	}
+	if apiVersion != nil && apiVersion.IsNull() {
+		return nil, q.invalidPatch(rec, ".apiVersion accessor error: <nil> is of the type <nil>, expected string")
+	}
+	if t.APIVersion == "" {
+		return nil, api.BadRequest("Object 'apiVersion' is missing in 'object has no apiVersion field'")
 	}
 	if _, err := schema.ParseGroupVersion(t.APIVersion); err != nil {
 		return nil, q.invalidPatch(rec, err.Error())

@@ -382,10 +382,10 @@ func discoverySubresources(def *resource.Definition, v *resource.Version) []disc
 }
 
 // storageVersionHash tells clients when the version that is stored has changed: the first eight bytes of the SHA-256 of
-// its group, version and kind.
+// its group, version and kind. A custom kind that is stored in a version that is not served has none.
 func storageVersionHash(def *resource.Definition) string {
 	v := def.Storage()
-	if v == nil || def.Transient {
+	if v == nil || def.Transient || def.Custom && !v.Served {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(v.Group + "/" + v.Name + "/" + def.KindOf(v)))

@@ -117,6 +117,18 @@ func TestDiscoveryResources(t *testing.T) {
 	}
 }
 
+// TestStorageVersionHash: a custom kind that is stored in a version which is not served has no hash.
+func TestStorageVersionHash(t *testing.T) {
+	d := customWidget("example.com")
+	if got := storageVersionHash(d); got == "" {
+		t.Error("a kind stored in a served version has none")
+	}
+	d.Storage().Served = false
+	if got := storageVersionHash(d); got != "" {
+		t.Errorf("a kind stored in a version that is not served has %q", got)
+	}
+}
+
 func TestDiscoveryGroups(t *testing.T) {
 	d := NewDiscovery(resource.NewRegistry(append(builtinWidget(), customWidget("example.com"), customWidget("a.example.com"))...))
 	g := discover[metav1.APIGroup](t, d, "/apis/example.com", "")
