@@ -46,7 +46,7 @@ bench: build
 	./bench.sh
 
 # Hours of what `make test` does in minutes: a thousand crashes, an hour of churn, the curve to a million objects.
-# SOAK=0.1 make soak does a tenth.
+# SOAK=0.25 make soak does a quarter; less is too short for memory to settle.
 SOAK ?= 1
 soak: build
 	PINTLE_SOAK=$(SOAK) go test -timeout 8h -count 1 -v -run 'TestKill|TestChurn' ./cluster
