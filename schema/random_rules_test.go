@@ -234,12 +234,20 @@ func checkRandomRules(t *testing.T, seed uint64) (held, broken int) {
 		}
 		for _, c := range checks {
 			was, _ := c.Old.ToAny().(map[string]any)
-			want, warned := upstreamSays(u, doc.ToAny().(map[string]any), was, c.Status)
 			var warnings []string
 			c.Warn = func(text string) { warnings = append(warnings, text) }
 			got := sayings(s.Validate(context.Background(), c))
 			slices.Sort(warnings)
-			if !slices.Equal(got, want) || !slices.Equal(warnings, warned) {
+			var want, warned []string
+			agree := false
+			// Upstream compares maps in an order that changes, and tells of the first member that differs or cannot be compared.
+			for range 200 {
+				want, warned = upstreamSays(u, doc.ToAny().(map[string]any), was, c.Status)
+				if agree = slices.Equal(got, want) && slices.Equal(warnings, warned); agree {
+					break
+				}
+			}
+			if !agree {
 				t.Errorf("seed %d, status %t: %q %q\nupstream %q %q\ndocument %s was %s\nschema %s", seed, c.Status, got, warnings, want, warned, jsonText(doc), jsonText(old), source)
 			}
 			if len(want) == 0 {
@@ -258,7 +266,7 @@ func checkRandomRules(t *testing.T, seed uint64) (held, broken int) {
 // TestRandomRules: what is said of documents by rules at random places is what upstream says.
 func TestRandomRules(t *testing.T) {
 	held, broken := 0, 0
-	for seed := range uint64(60) {
+	for seed := range uint64(max(60, *seeds)) {
 		h, b := checkRandomRules(t, seed)
 		held, broken = held+h, broken+b
 		if t.Failed() {
@@ -269,10 +277,4 @@ func TestRandomRules(t *testing.T) {
 	if held < 50 || broken < 50 {
 		t.Errorf("the documents are too much alike: rules held %d times, and did not %d times", held, broken)
 	}
-}
-
-// FuzzRandomRules is TestRandomRules without end.
-func FuzzRandomRules(f *testing.F) {
-	f.Add(uint64(0))
-	f.Fuzz(func(t *testing.T, seed uint64) { checkRandomRules(t, seed) })
 }
