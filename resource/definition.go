@@ -103,6 +103,14 @@ const (
 	WholeMetadata                       // what holds for new objects too
 )
 
+// Question is the definition of a kind that is created for its answer alone, in version v1.
+func Question(r api.Resource, kind, singular string) Definition {
+	return Definition{
+		Resource: r, Kind: kind, Singular: singular, Transient: true, Verbs: []api.Verb{api.Create},
+		Versions: []Version{{Group: r.Group, Name: "v1", Storage: true, Served: true}},
+	}
+}
+
 // KindOf is the kind of the objects of one of d's versions.
 func (d *Definition) KindOf(v *Version) string {
 	if v.Kind != "" {

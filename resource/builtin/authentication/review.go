@@ -11,20 +11,13 @@ import (
 // SelfSubjectReviews defines authentication.k8s.io SelfSubjectReview.
 func SelfSubjectReviews() *resource.Definition {
 	return resource.Typed[authenticationv1.SelfSubjectReview]{
-		Definition: review(api.SelfSubjectReviews, "SelfSubjectReview", "selfsubjectreview"),
+		Definition: resource.Question(api.SelfSubjectReviews, "SelfSubjectReview", "selfsubjectreview"),
 	}.Define()
 }
 
 // TokenReviews defines authentication.k8s.io TokenReview.
 func TokenReviews() *resource.Definition {
 	return resource.Typed[authenticationv1.TokenReview]{
-		Definition: review(api.TokenReviews, "TokenReview", "tokenreview"),
+		Definition: resource.Question(api.TokenReviews, "TokenReview", "tokenreview"),
 	}.Define()
-}
-
-func review(r api.Resource, kind, singular string) resource.Definition {
-	return resource.Definition{
-		Resource: r, Kind: kind, Singular: singular, Transient: true, Verbs: []api.Verb{api.Create},
-		Versions: []resource.Version{{Group: r.Group, Name: "v1", Storage: true, Served: true}},
-	}
 }

@@ -10,7 +10,7 @@ import (
 
 // LocalSubjectAccessReviews defines authorization.k8s.io LocalSubjectAccessReview.
 func LocalSubjectAccessReviews() *resource.Definition {
-	d := review(api.LocalSubjectAccessReviews, "LocalSubjectAccessReview", "localsubjectaccessreview")
+	d := resource.Question(api.LocalSubjectAccessReviews, "LocalSubjectAccessReview", "localsubjectaccessreview")
 	d.Namespaced = true
 	return resource.Typed[authorizationv1.LocalSubjectAccessReview]{Definition: d}.Define()
 }
@@ -18,27 +18,20 @@ func LocalSubjectAccessReviews() *resource.Definition {
 // SelfSubjectAccessReviews defines authorization.k8s.io SelfSubjectAccessReview.
 func SelfSubjectAccessReviews() *resource.Definition {
 	return resource.Typed[authorizationv1.SelfSubjectAccessReview]{
-		Definition: review(api.SelfSubjectAccessReviews, "SelfSubjectAccessReview", "selfsubjectaccessreview"),
+		Definition: resource.Question(api.SelfSubjectAccessReviews, "SelfSubjectAccessReview", "selfsubjectaccessreview"),
 	}.Define()
 }
 
 // SelfSubjectRulesReviews defines authorization.k8s.io SelfSubjectRulesReview.
 func SelfSubjectRulesReviews() *resource.Definition {
 	return resource.Typed[authorizationv1.SelfSubjectRulesReview]{
-		Definition: review(api.SelfSubjectRulesReviews, "SelfSubjectRulesReview", "selfsubjectrulesreview"),
+		Definition: resource.Question(api.SelfSubjectRulesReviews, "SelfSubjectRulesReview", "selfsubjectrulesreview"),
 	}.Define()
 }
 
 // SubjectAccessReviews defines authorization.k8s.io SubjectAccessReview.
 func SubjectAccessReviews() *resource.Definition {
 	return resource.Typed[authorizationv1.SubjectAccessReview]{
-		Definition: review(api.SubjectAccessReviews, "SubjectAccessReview", "subjectaccessreview"),
+		Definition: resource.Question(api.SubjectAccessReviews, "SubjectAccessReview", "subjectaccessreview"),
 	}.Define()
-}
-
-func review(r api.Resource, kind, singular string) resource.Definition {
-	return resource.Definition{
-		Resource: r, Kind: kind, Singular: singular, Transient: true, Verbs: []api.Verb{api.Create},
-		Versions: []resource.Version{{Group: r.Group, Name: "v1", Storage: true, Served: true}},
-	}
 }

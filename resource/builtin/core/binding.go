@@ -9,11 +9,7 @@ import (
 
 // Bindings defines core Binding: how pods were bound before there was pods/binding, which does it now.
 func Bindings() *resource.Definition {
-	return resource.Typed[corev1.Binding]{
-		Definition: resource.Definition{
-			Resource: api.Bindings, Kind: "Binding", Singular: "binding", Namespaced: true, Transient: true,
-			Verbs:    []api.Verb{api.Create},
-			Versions: []resource.Version{{Name: "v1", Storage: true, Served: true}},
-		},
-	}.Define()
+	d := resource.Question(api.Bindings, "Binding", "binding")
+	d.Namespaced = true
+	return resource.Typed[corev1.Binding]{Definition: d}.Define()
 }
