@@ -71,8 +71,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("--hollow-nodes %d: must not be negative", c.HollowNodes)
 	}
 	if c.NodeName != "" {
-		if errs := validation.IsDNS1123Subdomain(c.NodeName); len(errs) > 0 {
-			return fmt.Errorf("--node-name %q: %s", c.NodeName, strings.Join(errs, "; "))
+		if err := checkNodeName(c.NodeName); err != nil {
+			return fmt.Errorf("--node-name %w", err)
 		}
 	}
 	for _, h := range c.Hosts {
@@ -88,6 +88,14 @@ func (c *Config) complete() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	return nil
+}
+
+// checkNodeName refuses what no Node can be called.
+func checkNodeName(name string) error {
+	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
+		return fmt.Errorf("%q: %s", name, strings.Join(errs, "; "))
 	}
 	return nil
 }

@@ -27,3 +27,10 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestNodeIdentityName: no certificate is made for a node that cannot be.
+func TestNodeIdentityName(t *testing.T) {
+	if _, err := NodeIdentity(t.TempDir(), "https://127.0.0.1:6443", "Worker_1"); err == nil || !strings.HasPrefix(err.Error(), `node name "Worker_1": a lowercase RFC 1123 subdomain`) {
+		t.Errorf("%v", err)
+	}
+}

@@ -35,6 +35,9 @@ const renewEvery = time.Hour
 // NodeIdentity writes the kubeconfig with which a machine joins as a node of the given name. Its certificate is both
 // what the node shows the API server and what it serves its streams with. data is the server's data directory.
 func NodeIdentity(data, server, name string) ([]byte, error) {
+	if err := checkNodeName(name); err != nil {
+		return nil, fmt.Errorf("node name %w", err)
+	}
 	pki := filepath.Join(data, pkiDirectory)
 	if _, err := os.Stat(pki); err != nil { // loading would make a new authority
 		return nil, fmt.Errorf("there is no cluster in %s: name its server's data directory with --data (%w)", data, err)
