@@ -16,7 +16,6 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/resource"
-	"pintle.dev/store"
 )
 
 const (
@@ -86,12 +85,7 @@ func (q *request) applyNew(ctx context.Context, config *object.Value) (*api.Resp
 	if _, err := statedRevision(o.Meta); err != nil {
 		return nil, err
 	}
-	o.Meta.ResourceVersion = ""
-	resp, err := q.createObject(ctx, o)
-	if api.IsAlreadyExists(err) {
-		return nil, store.ErrConflict // it came to exist meanwhile: decide anew
-	}
-	return resp, err
+	return q.createInstead(ctx, o)
 }
 
 // applyBase is the live object as an apply sees it, in the version of the request, and its owners: one that stands for

@@ -75,7 +75,11 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 		return nil, err
 	}
 	// It is upstream's storage that refuses this, which reads what is no number as none, and which a dry run does not reach.
-	if n, err := strconv.ParseUint(pinned, 10, 64); err == nil && n != 0 && !q.options.dryRun {
+	stated, err := strconv.ParseUint(pinned, 10, 64)
+	if err != nil {
+		stated = 0
+	}
+	if stated != 0 && q.Verb == api.Create && !q.options.dryRun {
 		return nil, api.BadRequest("resourceVersion should not be set on objects to be created")
 	}
 	if q.options.dryRun {
@@ -85,6 +89,9 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 		}
 		if old := v.Get(q.d.Resource, rec.Key()); old != nil {
 			return nil, q.alreadyExists(m.Name, old)
+		}
+		if stated != 0 {
+			rec.Stamp(api.Revision(stated)) // as it was sent, which only storing it would change
 		}
 		return &api.Response{Code: http.StatusCreated, Record: rec}, nil
 	}

@@ -373,7 +373,7 @@ func ptr[T any](v T) *T { return &v }
 
 // deleteCollection deletes what a list would give, one object at a time, and answers with the list.
 func (q *request) deleteCollection(ctx context.Context) (*api.Response, error) {
-	o, err := parseListOptions(q.d, q.v, q.Query, false)
+	o, err := parseListOptions(q.d, q.v, q.Query, api.DeleteCollection)
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func FuzzSelectors(f *testing.F) {
 	d, v := resource.NewRegistry(builtin.All()...).Lookup("", "v1", "pods")
 	f.Fuzz(func(t *testing.T, labels, fields string) {
 		q := map[string][]string{"labelSelector": {labels}, "fieldSelector": {fields}}
-		if _, err := parseListOptions(d, v, q, false); err != nil && api.AsError(err).Status.Code != http.StatusBadRequest {
+		if _, err := parseListOptions(d, v, q, api.List); err != nil && api.AsError(err).Status.Code != http.StatusBadRequest {
 			t.Errorf("%q %q: %v", labels, fields, err)
 		}
 		r := httptest.NewRequest("GET", "/api/v1/configmaps", nil)

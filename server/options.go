@@ -42,7 +42,7 @@ func (s *selector) empty() bool { return s.labels == nil && len(s.fields) == 0 }
 
 // parseListOptions reads the query of a request for d. Errors are upstream's: 400 for what cannot be read, 422 for what
 // does not go together.
-func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values, watch bool) (listOptions, error) {
+func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values, verb api.Verb) (listOptions, error) {
 	var o listOptions
 	if len(q) == 0 {
 		return o, nil
@@ -78,11 +78,15 @@ func parseListOptions(d *resource.Definition, v *resource.Version, q url.Values,
 		return o, err
 	}
 	version := q.Get("resourceVersion")
+	watch := verb == api.Watch
 	if errs := o.check(version, watch); len(errs) > 0 {
 		return o, api.Invalid(metav1.GroupName, "ListOptions", "", errs)
 	}
 	o.given = version != ""
 	if o.version, err = parseVersion(version); err != nil {
+		if verb == api.DeleteCollection || !watch && (o.limit > 0 || o.match == metav1.ResourceVersionMatchExact) {
+			err = unreadableVersion(err)
+		}
 		return o, err
 	}
 	if !watch && o.limit > 0 {
@@ -153,6 +157,10 @@ func parseVersion(s string) (api.Revision, error) {
 	}
 	return api.Revision(n), nil
 }
+
+// unreadableVersion is parseVersion's error in the words of upstream's storage, which is asked for pages, to delete them
+// too, and for exact states; its cache, which answers the rest, has none of its own.
+func unreadableVersion(err error) error { return api.BadRequest("invalid resource version: %s", err) }
 
 // intParam reads a number; one that is there but empty is as wrong as any other text.
 func intParam(q url.Values, name string) (int64, error) {

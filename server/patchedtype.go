@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -61,7 +62,7 @@ func (q *request) settledType(target *object.Value) *resource.Version {
 }
 
 // customPatchedType is patchedType for custom resources, which must say what they are. That it is something else is
-// found out once they are read. Upstream answers one that has no apiVersion with a 500 of the same message.
+// found out once they are read. Upstream answers one that has no apiVersion with a 500 of the same message and cause.
 func (q *request) customPatchedType(rec *api.Record, t typeMeta, apiVersion *object.Value) (*resource.Version, error) {
 	if t.Kind == "" {
 		text, err := q.patchedText(rec)
@@ -74,7 +75,10 @@ func (q *request) customPatchedType(rec *api.Record, t typeMeta, apiVersion *obj
 		return nil, q.invalidPatch(rec, ".apiVersion accessor error: <nil> is of the type <nil>, expected string")
 	}
 	if t.APIVersion == "" {
-		return nil, api.BadRequest("Object 'apiVersion' is missing in 'object has no apiVersion field'")
+		const why = "Object 'apiVersion' is missing in 'object has no apiVersion field'"
+		e := api.BadRequest("Internal error occurred: %s", why)
+		e.Status.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: why}}}
+		return nil, e
 	}
 	if _, err := schema.ParseGroupVersion(t.APIVersion); err != nil {
 		return nil, q.invalidPatch(rec, err.Error())

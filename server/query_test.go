@@ -24,6 +24,30 @@ func TestRefusedParameters(t *testing.T) {
 	})
 }
 
+// A resourceVersion that cannot be read is refused in the words of who reads it: upstream's cache, or its storage for
+// pages and exact states. A create that does not come to the storage keeps it.
+func TestStatedVersions(t *testing.T) {
+	const path, leases = "/api/v1/namespaces/default/configmaps", "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+	lease := func(version string) string {
+		return `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"l","resourceVersion":"` + version + `"}}`
+	}
+	const why = `resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax`
+	s := open(t)
+	run(t, s, []step{
+		{"GET " + path + "?resourceVersion=x", ``, nil, 400, []string{`"message":"` + why}, nil},
+		{"GET " + path + "/c?resourceVersion=x", ``, nil, 400, []string{`"message":"` + why}, nil},
+		{"GET " + path + "?resourceVersion=x&limit=1", ``, nil, 400, []string{`"message":"invalid resource version: ` + why}, nil},
+		{"GET " + path + "?resourceVersion=x&resourceVersionMatch=Exact", ``, nil, 400, []string{"invalid resource version: " + why}, nil},
+		{"DELETE " + path + "?resourceVersion=x", ``, nil, 400, []string{"invalid resource version: " + why}, nil},
+		{"POST " + leases + "?dryRun=All", lease("5"), nil, 201, []string{`"resourceVersion":"5"`}, nil},
+		{"POST " + leases + "?dryRun=All", lease("99999999999999999999"), nil, 201, nil, []string{"resourceVersion"}},
+		{"POST " + leases, lease("5"), nil, 400, []string{"resourceVersion should not be set on objects to be created"}, nil},
+		{"PUT " + leases + "/l", lease("x"), nil, 400, []string{`strconv.ParseUint: parsing \"x\": invalid syntax`}, nil},
+		{"PUT " + leases + "/l?dryRun=All", lease("7"), nil, 201, []string{`"resourceVersion":"7"`}, nil},
+		{"PUT " + leases + "/l", lease("8"), nil, 201, nil, []string{`"resourceVersion":"8"`}},
+	})
+}
+
 // What an apply made and cannot be read is explained by upstream's converter, which reads maps.
 func TestApplyOfWhatCannotBeRead(t *testing.T) {
 	const path = "/api/v1/namespaces/default/configmaps"

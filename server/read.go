@@ -83,7 +83,7 @@ func storeError(err error) error {
 
 // list answers with one page of one revision (W1).
 func (q *request) list(ctx context.Context) (*api.Response, error) {
-	o, err := parseListOptions(q.d, q.v, q.Query, false)
+	o, err := parseListOptions(q.d, q.v, q.Query, api.List)
 	if err != nil {
 		return nil, err
 	}

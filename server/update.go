@@ -132,7 +132,15 @@ func (q *request) updateMissing(ctx context.Context, o *resource.Object) (*api.R
 	if !q.d.CreateOnUpdate || q.Subresource != "" {
 		return nil, q.notFound()
 	}
-	o.Meta.ResourceVersion = ""
+	if _, err := statedRevision(o.Meta); err != nil {
+		return nil, err
+	}
+	return q.createInstead(ctx, o)
+}
+
+// createInstead makes the object that an update or an apply found missing. What resourceVersion the client stated does
+// not matter then.
+func (q *request) createInstead(ctx context.Context, o *resource.Object) (*api.Response, error) {
 	resp, err := q.createObject(ctx, o)
 	if api.IsAlreadyExists(err) {
 		return nil, store.ErrConflict // it came to exist meanwhile: decide anew

@@ -28,7 +28,7 @@ const snapshotPage = 500
 
 // watch opens a stream of the events that pass the request's selectors.
 func (q *request) watch(ctx context.Context) (*api.Response, error) {
-	o, err := parseListOptions(q.d, q.v, q.Query, true)
+	o, err := parseListOptions(q.d, q.v, q.Query, api.Watch)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (st *stream) passes(rec *api.Record) (bool, error) {
 // stream prepares what sends a watch until the client goes, its time is up or the server stops.
 func (x *exchange) stream(q *request, resp *api.Response) error {
 	st := resp.Watch
-	o, err := parseListOptions(q.d, q.v, q.Query, true)
+	o, err := parseListOptions(q.d, q.v, q.Query, api.Watch)
 	if err == nil && x.form.shape == asTable && o.initial != nil && *o.initial && !q.d.Custom {
 		err = accept.Only(accept.All()...)
 	}
