@@ -1,6 +1,7 @@
 package object
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,7 +35,9 @@ var (
 
 // JSONPatch is a parsed JSON patch (RFC 6902).
 type JSONPatch struct {
-	ops *Value
+	ops     *Value
+	text    []byte
+	written jsonpatch.Patch // the operations as they are written; nil before a test asks
 }
 
 // ParseJSONPatch reads a JSON patch. With strict set, problems are what strict field validation complains about, in
@@ -73,7 +76,7 @@ func ParseJSONPatch(data []byte, strict bool) (p *JSONPatch, problems []string, 
 		return nil, nil, apierrors.NewRequestEntityTooLargeError(
 			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, n))
 	}
-	return &JSONPatch{ops}, problems, nil
+	return &JSONPatch{ops: ops, text: data}, problems, nil
 }
 
 // judgeJSONPatch has upstream's decoder say what is odd about a patch.
@@ -97,9 +100,10 @@ func judgeJSONPatch(data []byte) (problems []string, err error) {
 
 // Apply changes target as the operations say, in order; after an error target is in between. Errors are answered with
 // 422. Where upstream's library departs from the RFC this does too: replacing a member of an object that is not there
-// adds it, copying one that is not there copies null, and negative indexes count from the end. Strings, and
-// numbers with a fraction or exponent, are tested by value, however they are written; whole numbers are other numbers than
-// those (1.0, 1e0). target takes over values of the patch: it can be applied once.
+// adds it, copying one that is not there copies null, negative indexes count from the end, and strings and
+// numbers are tested by how they are written: 1.50 is not 1.5, and "<" is not the "\u003c" that an object is encoded with.
+// After the first change, which may have brought values in another writing, only that a number is written as a whole one
+// counts. target takes over values of the patch: it can be applied once.
 func (p *JSONPatch) Apply(target *Value) error {
 	if err := p.apply(target); err != nil {
 		return unprocessable(err)
@@ -110,9 +114,17 @@ func (p *JSONPatch) Apply(target *Value) error {
 // apply fails with what is wrong in the library's words. Upstream does not pass them on.
 func (p *JSONPatch) apply(target *Value) error {
 	var w patchWork
-	for _, op := range p.ops.Items() {
+	changed := false
+	for i, op := range p.ops.Items() {
 		if err := w.apply(target, op); err != nil {
 			return err
+		}
+		if op.Get("op").Str() != "test" {
+			changed = true
+		} else if !changed {
+			if err := p.testWritten(target, i, op); err != nil {
+				return err
+			}
 		}
 		if w.moved > maxJSONPatchMoves {
 			return errors.New("the patch adds and removes too much in lists and objects that are too long")
@@ -378,25 +390,37 @@ func patchTest(doc, op *Value) error {
 			return fmt.Errorf("error in test for path: '%s': %w", path, err)
 		}
 	}
-	if !Equal(have, want) || !sameNotation(have, want) {
+	if !Same(have, want) {
 		return fmt.Errorf("testing value %s failed: %w", path, errPatchTest)
 	}
 	return nil
 }
 
-// sameNotation reports whether what is written as a whole number in one of two equal values is so in the other: upstream
-// compares what is written, and takes 1.0 for another number than 1.
-func sameNotation(a, b *Value) bool {
-	if a.IsFloat() != b.IsFloat() {
-		return false
+// testWritten is the rest of the i-th operation, a test that has found equal values: whether they are written alike.
+func (p *JSONPatch) testWritten(doc *Value, i int, op *Value) error {
+	want := op.Get("value")
+	if want.Kind() < Number {
+		return nil // there is one way to write them
 	}
-	ca, cb := a.children(), b.children()
-	for i := range ca {
-		if !sameNotation(&ca[i], &cb[i]) {
-			return false
+	if p.written == nil {
+		var err error
+		if p.written, err = jsonpatch.DecodePatch(p.text); err != nil {
+			return err
 		}
 	}
-	return true
+	path, have := op.Get("path").Str(), doc
+	if path != "" {
+		con, key := locate(doc, path)
+		have, _ = elementAt(con, key) // the test has found it
+	}
+	encoded, err := json.Marshal(have.ToAny())
+	if err != nil {
+		return err
+	}
+	if written := p.written[i]["value"]; written == nil || !jsonpatch.Equal(encoded, *written) {
+		return fmt.Errorf("testing value %s failed: %w", path, errPatchTest)
+	}
+	return nil
 }
 
 func (w *patchWork) copy(doc, op *Value) error {

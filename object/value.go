@@ -380,7 +380,14 @@ func (v *Value) count() int {
 
 // Equal reports whether two values are the same JSON: numbers compare by value, the order of members does not count,
 // and nil is null.
-func Equal(a, b *Value) bool {
+func Equal(a, b *Value) bool { return equal(a, b, equalNumbers) }
+
+// Same is Equal that takes a number written as a whole one for another than one that is not: 1 and 1.0.
+func Same(a, b *Value) bool {
+	return equal(a, b, func(a, b *Value) bool { return a.float == b.float && equalNumbers(a, b) })
+}
+
+func equal(a, b *Value, numbers func(a, b *Value) bool) bool {
 	if a.Kind() != b.Kind() {
 		return false
 	}
@@ -391,7 +398,7 @@ func Equal(a, b *Value) bool {
 	case Bool:
 		return a.word == b.word
 	case Number:
-		return equalNumbers(a, b)
+		return numbers(a, b)
 	case String:
 		return a.Str() == b.Str()
 	}
@@ -403,7 +410,7 @@ func Equal(a, b *Value) bool {
 		return true
 	}
 	for i := range ca {
-		if a.kind == Map && ca[i].name != cb[i].name || !Equal(&ca[i], &cb[i]) {
+		if a.kind == Map && ca[i].name != cb[i].name || !equal(&ca[i], &cb[i], numbers) {
 			return false
 		}
 	}

@@ -202,6 +202,11 @@ func TestEqual(t *testing.T) {
 			t.Errorf("Equal(%s, %s) = %v", c.a, c.b, got)
 		}
 	}
+	for b, want := range map[string]bool{`{"a":[1,2.5]}`: true, `{"a":[1.0,2.5]}`: false, `{"a":[1,2.50]}`: true} {
+		if got := Same(parsed(t, `{"a":[1,2.5]}`), parsed(t, b)); got != want {
+			t.Errorf("Same with %s is %v", b, got)
+		}
+	}
 	if !Equal(nil, parsed(t, `null`)) {
 		t.Error("nil is not null")
 	}

@@ -23,7 +23,8 @@ import (
 
 // prepare follows upstream's strategies of custom resources: without a status subresource status is a field like any
 // other; with one, each of the two ways to write leaves the other's part alone. Whatever changes outside of metadata
-// raises the generation, but for writes of status.
+// raises the generation, but for writes of status; so does a whole number written as another (1.0), as upstream compares
+// what it has decoded.
 func (k *customKind) prepare(_ context.Context, w *Write) {
 	v := k.requested(w)
 	doc := documentOf(w.New)
@@ -58,7 +59,7 @@ func (k *customKind) prepare(_ context.Context, w *Write) {
 	// What the client left out for the schema to fill in must not count as a change.
 	k.fillDefaults(w.New)
 	w.New.Meta.Generation = w.Old.Meta.Generation
-	if !object.Equal(doc, old) {
+	if !object.Same(doc, old) {
 		w.New.Meta.Generation++
 	}
 }

@@ -164,6 +164,7 @@ func TestPrepareUpdate(t *testing.T) {
 			`{"generation":5,"status":{"replicas":1}}`},
 		{"labels", "v2", "", `"metadata":{"name":"x","labels":{"c":"d"}},"spec":{"replicas":1,"size":3}`, `{"generation":5,"status":{"replicas":1}}`},
 		{"spec", "v2", "", `"metadata":{"name":"x"},"spec":{"replicas":2,"size":3}`, `{"generation":6,"status":{"replicas":1}}`},
+		{"number", "v2", "", `"metadata":{"name":"x"},"spec":{"replicas":1.0,"size":3}`, `{"generation":6,"status":{"replicas":1}}`},
 		{"status", "v2", "status", `"metadata":{"name":"x","labels":{"c":"d"},"generation":9},"spec":{"replicas":7},"status":{"replicas":2}`,
 			`{"generation":5,"status":{"replicas":2}}`},
 		{"status removed", "v2", "status", `"metadata":{"name":"x"},"spec":{"replicas":7}`, `{"generation":5,"status":null}`},

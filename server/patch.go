@@ -230,7 +230,9 @@ func (q *request) judgePatch(rec *api.Record, duplicates, unknown []string) erro
 	if len(duplicates)+len(unknown) == 0 {
 		return nil
 	}
-	slices.Sort(unknown)
+	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
+		slices.Sort(unknown) // those of a merged map, which has no order
+	}
 	problems := append(duplicates, unknown...)
 	problems = problems[:min(len(problems), maxProblems)]
 	switch q.options.validation {
