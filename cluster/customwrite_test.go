@@ -60,6 +60,9 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/f", merge, `{"spec":{"name":3.0}}`, 422, `must be of type string: \"number\"`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/name","value":3.0}]`, 422, `must be of type string: \"number\"`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"add","path":"/spec/level","value":3.0}]`, 200, `"level":3,`, ""},
+		{"PATCH " + all + "/f", merge, `{"spec":{"level":3.0}}`, 200, `"generation":3,`, ""}, // as upstream, which has stored 3
+		// Unknown fields of metadata come first.
+		{"PATCH " + all + "/f?fieldValidation=Strict", merge, `{"metadata":{"zz":1},"bad":1}`, 422, `unknown field \"metadata.zz\", unknown field \"bad\"`, ""},
 		// What a write of the status says of the rest is not stored. What does not fit the schema there costs the ownership.
 		{"PATCH " + all + "/f/status", merge, `{"spec":{"level":7}}`, 200, `"managedFields":[`, ""},
 		{"PATCH " + all + "/f/status", merge, `{"spec":true}`, 200, `Z"},"spec":{"level":3,`, ""},
