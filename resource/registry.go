@@ -1,8 +1,10 @@
 package resource
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -21,17 +23,33 @@ type Registry struct {
 type Snapshot struct {
 	generation uint64
 	changed    chan struct{} // closed when a newer snapshot has been published
-	groups     map[string]*group
+	groups     map[string]*Group
 	all        func() []*Definition // sorted on first use
 }
 
-// group is what there is of one API group. Only the snapshot it was made for may change it, before it is published.
-type group struct {
+// Group is what a Snapshot has of one API group: the same Group as in the Snapshot before when nothing of it has changed.
+// Only the snapshot it was made for may change it, before it is published.
+type Group struct {
 	generation uint64                 // of that snapshot
 	resources  map[string]*Definition // whose Resource is of the group, by plural name
 	paths      map[path]entry         // served by plural name
 	kinds      map[path]entry         // served by kind
 	sorted     func() []*Definition   // resources, by name, sorted on first use
+	served     func() []*Definition   // see Served, sorted on first use
+}
+
+// Served lists the Definitions that have a served version in the group, by their Resource: its group, then its name. The
+// caller must not change the slice.
+func (g *Group) Served() []*Definition { return g.served() }
+
+func (g *Group) listServed() (all []*Definition) {
+	for _, e := range g.paths {
+		all = append(all, e.definition)
+	}
+	slices.SortFunc(all, func(a, b *Definition) int {
+		return cmp.Or(strings.Compare(a.Resource.Group, b.Resource.Group), strings.Compare(a.Resource.Name, b.Resource.Name))
+	})
+	return slices.Compact(all) // found once for each version
 }
 
 // path is a version and a plural name, or a kind.
@@ -45,7 +63,7 @@ type entry struct {
 // NewRegistry returns a Registry of the given Definitions, at generation 1.
 func NewRegistry(ds ...*Definition) *Registry {
 	r := new(Registry)
-	s := &Snapshot{generation: 1, groups: map[string]*group{}}
+	s := &Snapshot{generation: 1, groups: map[string]*Group{}}
 	for _, d := range ds {
 		if !d.Custom {
 			d.Generation = indexFingerprint(d.Index)
@@ -153,14 +171,17 @@ func (s *Snapshot) ByKind(group, version, kind string) (*Definition, *Version) {
 // All lists the Definitions by group, then name. The caller must not change the slice.
 func (s *Snapshot) All() []*Definition { return s.all() }
 
+// Groups are the API groups by name. The caller must not change the map.
+func (s *Snapshot) Groups() map[string]*Group { return s.groups }
+
 // clone is a snapshot of the next generation that has the groups of s.
 func (s *Snapshot) clone() *Snapshot {
 	return &Snapshot{generation: s.generation + 1, groups: maps.Clone(s.groups)}
 }
 
 // change is the group of that name, to be changed: a copy of the one that earlier snapshots have.
-func (s *Snapshot) change(name string) *group {
-	g := &group{generation: s.generation}
+func (s *Snapshot) change(name string) *Group {
+	g := &Group{generation: s.generation}
 	switch was := s.groups[name]; {
 	case was == nil:
 		g.resources, g.paths, g.kinds = map[string]*Definition{}, map[path]entry{}, map[path]entry{}
@@ -175,6 +196,7 @@ func (s *Snapshot) change(name string) *group {
 		}
 		return all
 	})
+	g.served = sync.OnceValue(g.listServed)
 	s.groups[name] = g
 	return g
 }

@@ -191,7 +191,7 @@ func (s *Server) knownPath(p string) bool {
 		return true
 	}
 	switch head, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/"); head {
-	case "api", "apis", "version", "healthz", "livez", "readyz", "metrics", "openapi":
+	case "api", "apis", "version", "healthz", "livez", "readyz", "metrics":
 		return true
 	}
 	return false

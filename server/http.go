@@ -201,17 +201,8 @@ var errPage = describe.ErrPage
 
 // builtinGroup reports whether upstream's router knows the group: the one of custom resources answers for those.
 func (s *Server) builtinGroup(group string) bool {
-	for _, d := range s.Registry.All() {
-		if d.Custom {
-			continue
-		}
-		for i := range d.Versions {
-			if d.Versions[i].Group == group {
-				return true
-			}
-		}
-	}
-	return false
+	g := s.Registry.Snapshot().Groups()[group]
+	return g != nil && slices.ContainsFunc(g.Served(), func(d *resource.Definition) bool { return !d.Custom })
 }
 
 // routeVerb maps a method to a verb. ok is false when the route has no such method.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -16,11 +17,12 @@ import (
 type cachedDocument struct {
 	body []byte
 	etag string // without quotes
+	made time.Time
 }
 
 func newCachedDocument(body []byte) *cachedDocument {
 	sum := sha512.Sum512(body)
-	return &cachedDocument{body: body, etag: strings.ToUpper(hex.EncodeToString(sum[:]))}
+	return &cachedDocument{body: body, etag: strings.ToUpper(hex.EncodeToString(sum[:])), made: time.Now()}
 }
 
 // serve answers with the document, or with 304 when the client says it has it.

@@ -1,15 +1,17 @@
 package describe
 
 import (
+	"cmp"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
@@ -23,7 +25,7 @@ import (
 // each list on its own or all of them in one document (aggregated discovery, apidiscovery.k8s.io).
 //
 // Everything is built when asked for and kept until the registry's generation changes. Then only the groups are built
-// anew whose Definitions are others than before, so that a new CRD among a thousand costs a client's next request
+// anew that have changed, so that a new CRD among a thousand costs a client's next request
 // little and a server without clients nothing.
 type Discovery struct {
 	registry *resource.Registry
@@ -38,9 +40,11 @@ type Discovery struct {
 // discoveryGroup is what the registry serves under one API group.
 type discoveryGroup struct {
 	name        string
+	of          *resource.Group
+	priority    int // see groupPriority
 	definitions []*resource.Definition
-	versions    []string // the preferred one first
-	aggregate   func() json.RawMessage
+	versions    []string               // the preferred one first
+	aggregate   func() *cachedDocument // nil when it cannot be encoded
 }
 
 type aggregatedKey struct {
@@ -49,7 +53,9 @@ type aggregatedKey struct {
 }
 
 // NewDiscovery returns the discovery of what is registered, now and later.
-func NewDiscovery(registry *resource.Registry) *Discovery { return &Discovery{registry: registry} }
+func NewDiscovery(registry *resource.Registry) *Discovery {
+	return &Discovery{registry: registry, groups: map[string]*discoveryGroup{}}
+}
 
 // Serve answers a request for one of discovery's paths: /api, /api/v1, /apis, /apis/GROUP, /apis/GROUP/VERSION. When it
 // returns an error, nothing has been written.
@@ -160,40 +166,43 @@ func (d *Discovery) all() []*discoveryGroup {
 	return d.order
 }
 
-// refresh brings groups up to the registry's generation, keeping those whose Definitions are the same. d.mu is held.
+// refresh brings groups up to the registry's generation, keeping those that have not changed. d.mu is held.
 func (d *Discovery) refresh() {
 	s := d.registry.Snapshot()
 	if s.Generation() == d.generation {
 		return
 	}
-	members := map[string][]*resource.Definition{}
-	for _, def := range s.All() {
-		for i := range def.Versions {
-			v := &def.Versions[i]
-			if m := members[v.Group]; v.Served && (len(m) == 0 || m[len(m)-1] != def) {
-				members[v.Group] = append(m, def)
-			}
+	now, same := s.Groups(), true
+	for name := range d.groups {
+		if g := now[name]; g == nil || len(g.Served()) == 0 {
+			delete(d.groups, name)
+			same = false
 		}
 	}
-	groups := make(map[string]*discoveryGroup, len(members))
-	d.order = nil
-	for name, defs := range members {
-		g := d.groups[name]
-		if g == nil || !slices.Equal(g.definitions, defs) {
-			g = newDiscoveryGroup(name, defs)
+	for name, of := range now {
+		if g := d.groups[name]; g != nil && g.of == of || len(of.Served()) == 0 {
+			continue
 		}
-		groups[name] = g
+		d.groups[name] = newDiscoveryGroup(name, of)
+		same = false
+	}
+	if !same {
+		d.sort()
+	}
+	d.generation, d.aggregated = s.Generation(), map[aggregatedKey]*cachedDocument{}
+}
+
+// sort lists the groups but the core one. d.mu is held.
+func (d *Discovery) sort() {
+	d.order = make([]*discoveryGroup, 0, len(d.groups))
+	for name, g := range d.groups {
 		if name != "" {
 			d.order = append(d.order, g)
 		}
 	}
 	slices.SortFunc(d.order, func(a, b *discoveryGroup) int {
-		if c := groupPriority(b.name) - groupPriority(a.name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.name, b.name)
+		return cmp.Or(cmp.Compare(b.priority, a.priority), strings.Compare(a.name, b.name))
 	})
-	d.generation, d.groups, d.aggregated = s.Generation(), groups, map[aggregatedKey]*cachedDocument{}
 }
 
 // groupPriority is the place upstream's aggregator gives a group among all: higher ones come first. Groups it does not
@@ -244,9 +253,9 @@ func groupPriority(name string) int {
 	return 1000
 }
 
-func newDiscoveryGroup(name string, defs []*resource.Definition) *discoveryGroup {
-	g := &discoveryGroup{name: name, definitions: defs}
-	for _, def := range defs {
+func newDiscoveryGroup(name string, of *resource.Group) *discoveryGroup {
+	g := &discoveryGroup{name: name, of: of, priority: groupPriority(name), definitions: of.Served()}
+	for _, def := range g.definitions {
 		for i := range def.Versions {
 			if v := &def.Versions[i]; v.Group == name && v.Served && !slices.Contains(g.versions, v.Name) {
 				g.versions = append(g.versions, v.Name)
@@ -407,18 +416,25 @@ func (d *Discovery) document(key aggregatedKey) (*cachedDocument, error) {
 			groups = []*discoveryGroup{g}
 		}
 	}
-	body := fmt.Appendf(nil, `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/%s","metadata":{},"items":[`, key.version)
+	head := fmt.Sprintf(`{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/%s","metadata":{},"items":[`, key.version)
+	const tail = "]}\n"
+	size, tags := len(head)+len(groups)+len(tail), sha512.New() // the tags of the parts are those of all, of which only one is new
+	for _, g := range groups {
+		part := g.aggregate()
+		if part == nil {
+			return nil, fmt.Errorf("encoding the discovery of group %s", g.name)
+		}
+		size += len(part.body)
+		tags.Write([]byte(part.etag))
+	}
+	body := append(make([]byte, 0, size), head...)
 	for i, g := range groups {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		fragment := g.aggregate()
-		if fragment == nil {
-			return nil, fmt.Errorf("encoding the discovery of group %s", g.name)
-		}
-		body = append(body, fragment...)
+		body = append(body, g.aggregate().body...)
 	}
-	doc := newCachedDocument(append(body, "]}\n"...))
+	doc := &cachedDocument{body: append(body, tail...), etag: fmt.Sprintf("%X", tags.Sum(nil)), made: time.Now()}
 	d.aggregated[key] = doc
 	return doc, nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // aggregatedJSON is the group as one item of an APIGroupDiscoveryList; both versions of that API write it alike.
-func (g *discoveryGroup) aggregatedJSON() json.RawMessage {
+func (g *discoveryGroup) aggregatedJSON() *cachedDocument {
 	item := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g.name}}
 	for _, name := range g.versions {
 		v := apidiscoveryv2.APIVersionDiscovery{Version: name, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
@@ -29,7 +29,7 @@ func (g *discoveryGroup) aggregatedJSON() json.RawMessage {
 	if err != nil {
 		return nil // the types are structs of strings, so this cannot be; the caller reports it all the same
 	}
-	return b
+	return newCachedDocument(b)
 }
 
 func aggregatedResource(def *resource.Definition, v *resource.Version) apidiscoveryv2.APIResourceDiscovery {

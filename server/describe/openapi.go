@@ -1,9 +1,8 @@
 package describe
 
 import (
+	"bytes"
 	"container/list"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,31 +32,13 @@ type OpenAPI struct {
 	build    string // tells one server's embedded schemas from another's
 	pieces   pieceCache
 
-	mu          sync.Mutex
-	generation  uint64
-	documents   map[string]*openAPIDocument // "api/v1", "apis/apps/v1", "apis"
-	index       *cachedDocument
-	kinds       map[*resource.Version]*openAPIKind
-	base        *openAPIBase
-	customKinds []*openAPIKind // of groups and versions that have no built-in kinds
-	tagV2       string
-}
-
-// openAPIDocument describes one group and version, or, without kinds, what is above them: the lists of groups and of a
-// group's versions, and the server's build.
-type openAPIDocument struct {
-	name, group, version string
-	kinds                []*openAPIKind // by name
-	hash                 string
-	entry                []byte                                // in the index
-	builtin              func(openAPIForm) (kindPieces, error) // the whole of it, unless all kinds are custom ones
-}
-
-// openAPIKind describes one version of a kind.
-type openAPIKind struct {
-	def     *resource.Definition
-	version *resource.Version
-	sum     [sha256.Size]byte // of all that the description is made from
+	mu         sync.Mutex
+	generation uint64
+	groups     map[string]*openAPIGroup
+	documents  map[string]*openAPIDocument // of all groups and beside them: "api/v1", "apis/apps/v1", "apis"
+	base       *openAPIBase                // nil until somebody asks
+	index      *cachedDocument             // likewise
+	v2         *wholeV2                    // likewise
 }
 
 // openAPIPieces is the budget for pieces of custom kinds, compressed.
@@ -66,7 +47,10 @@ const openAPIPieces = 16 << 20
 // NewOpenAPI returns the description of what is registered, now and later.
 func NewOpenAPI(registry *resource.Registry) *OpenAPI {
 	v := Version()
-	return &OpenAPI{registry: registry, build: v.GitVersion + v.GitCommit, pieces: pieceCache{budget: openAPIPieces}}
+	return &OpenAPI{
+		registry: registry, build: v.GitVersion + v.GitCommit, pieces: pieceCache{budget: openAPIPieces},
+		groups: map[string]*openAPIGroup{}, documents: map[string]*openAPIDocument{},
+	}
 }
 
 const (
@@ -89,7 +73,8 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 	name = strings.TrimPrefix(name, "/")
 	doc := o.document(name)
 	if doc == nil {
-		return ErrPage
+		w.WriteHeader(http.StatusNotFound)
+		return nil
 	}
 	h := w.Header()
 	h.Set("Vary", "Accept")
@@ -98,135 +83,33 @@ func (o *OpenAPI) Serve(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotAcceptable)
 		return nil
 	}
-	hash := r.URL.Query().Get("hash")
-	if hash != "" && hash != doc.hash {
-		http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
-		return nil
-	}
-	tag := strconv.Quote(doc.hash)
-	fresh := sameTag(r.Header.Get("If-None-Match"), tag)
+	hash, tag := r.URL.Query().Get("hash"), strconv.Quote(doc.hash)
+	old := hash != "" && hash != doc.hash
 	var pieces []piece
-	if !fresh {
+	if !old && r.Header.Get("If-None-Match") != tag {
 		var err error
 		if pieces, err = o.piecesV3(doc, form); err != nil {
 			return fmt.Errorf("building the OpenAPI document of %s: %w", name, err)
 		}
 	}
+	h.Set("Content-Type", [...]string{accept.TypeJSON, typeProtoV3}[form])
 	h.Set("ETag", tag)
+	if old {
+		http.Redirect(w, r, openAPIURL(name, doc.hash), http.StatusMovedPermanently)
+		return nil
+	}
 	if hash != "" {
 		h.Set("Cache-Control", "public, immutable")
 		h.Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
 	}
-	if fresh {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
-	}
-	h.Set("Content-Type", [...]string{accept.TypeJSON, typeProtoV3}[form])
-	writePieces(w, r, pieces)
-	return nil
+	return servePieces(w, r, doc.made, pieces)
 }
 
 func (o *OpenAPI) serveIndex(w http.ResponseWriter, r *http.Request) error {
-	o.mu.Lock()
-	o.refresh()
-	index := o.index
-	o.mu.Unlock()
-	return index.serve(w, r, discoveryForm{})
-}
-
-func (o *OpenAPI) document(name string) *openAPIDocument {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.refresh()
-	return o.documents[name]
-}
-
-// refresh brings the documents up to the registry's generation, keeping those whose kinds are the same. o.mu is held.
-func (o *OpenAPI) refresh() {
-	s := o.registry.Snapshot()
-	if s.Generation() == o.generation {
-		return
-	}
-	kinds, members := map[*resource.Version]*openAPIKind{}, map[string]*openAPIDocument{}
-	for _, name := range []string{"version", "apis"} {
-		members[name] = &openAPIDocument{name: name}
-	}
-	for _, def := range s.All() {
-		for i := range def.Versions {
-			v := &def.Versions[i]
-			if !v.Served {
-				continue
-			}
-			kind := o.kinds[v]
-			if kind == nil {
-				kind = newOpenAPIKind(def, v)
-			}
-			kinds[v] = kind
-			name := apiPath(v.Group, v.Name)
-			if members[name] == nil {
-				members[name] = &openAPIDocument{name: name, group: v.Group, version: v.Name}
-			}
-			members[name].kinds = append(members[name].kinds, kind)
-			if group := strings.TrimSuffix(name, "/"+v.Name); !def.Custom && members[group] == nil {
-				members[group] = &openAPIDocument{name: group, group: v.Group}
-			}
-		}
-	}
-	for v, k := range o.kinds {
-		if kinds[v] == nil {
-			o.pieces.drop(k)
-		}
-	}
-	base := &openAPIBase{build: o.build}
-	var custom []*openAPIKind
-	index := []byte(`{"paths":{`)
-	for i, name := range slices.Sorted(maps.Keys(members)) {
-		doc := members[name]
-		slices.SortFunc(doc.kinds, func(a, b *openAPIKind) int { return strings.Compare(a.def.Resource.Name, b.def.Resource.Name) })
-		if old := o.documents[name]; old != nil && slices.Equal(old.kinds, doc.kinds) {
-			doc = old
-			members[name] = old
-		} else {
-			doc.hash = doc.fingerprint(o.build)
-			doc.entry = fmt.Appendf(nil, `%q:{"serverRelativeURL":%q}`, name, openAPIURL(name, doc.hash))
-			if !doc.custom() {
-				doc.builtin = onceByForm(doc.pack)
-			}
-		}
-		if i > 0 {
-			index = append(index, ',')
-		}
-		index = append(index, doc.entry...)
-		if doc.custom() {
-			custom = append(custom, doc.kinds...)
-		} else {
-			base.documents = append(base.documents, doc)
-		}
-	}
-	if o.base == nil || !slices.Equal(o.base.documents, base.documents) {
-		o.base = base
-		base.prepare()
-	}
-	o.generation, o.documents, o.kinds, o.customKinds = s.Generation(), members, kinds, custom
-	o.index, o.tagV2 = newCachedDocument(append(index, "}}"...)), tagOf(o.base, custom)
-}
-
-// custom reports a document of custom kinds only.
-func (d *openAPIDocument) custom() bool {
-	return len(d.kinds) > 0 && !slices.ContainsFunc(d.kinds, func(k *openAPIKind) bool { return !k.def.Custom })
-}
-
-func newOpenAPIKind(def *resource.Definition, v *resource.Version) *openAPIKind {
-	k := &openAPIKind{def: def, version: v}
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%t\x00%q\x00%s\x00", def.Resource.Name, def.KindOf(v), listKind(def, v), def.Namespaced, discoveryVerbs(def), v.Model)
-	for _, s := range discoverySubresources(def, v) {
-		fmt.Fprintf(h, "%s\x00%v\x00%q\x00", s.name, s.kind, s.verbs)
-	}
-	fmt.Fprintf(h, "%q\x00", resource.SelectableFields(v))
-	h.Write(resource.SchemaJSON(v))
-	h.Sum(k.sum[:0])
-	return k
+	index := o.indexNow()
+	w.Header().Set("ETag", strconv.Quote(index.etag))
+	http.ServeContent(w, r, "", index.made, bytes.NewReader(index.body))
+	return nil
 }
 
 // onceByForm remembers what a function returns for each form.
@@ -248,16 +131,6 @@ func apiPath(group, version string) string {
 
 func openAPIURL(name, hash string) string {
 	return openAPIPrefix + "/" + name + "?hash=" + url.QueryEscape(hash)
-}
-
-// fingerprint covers everything the document is made from.
-func (d *openAPIDocument) fingerprint(build string) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00", build, d.name)
-	for _, k := range d.kinds {
-		h.Write(k.sum[:])
-	}
-	return strings.ToUpper(hex.EncodeToString(h.Sum(nil)))
 }
 
 func listKind(def *resource.Definition, v *resource.Version) string {

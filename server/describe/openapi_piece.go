@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"io"
-	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
-
-	"pintle.dev/server/accept"
 )
 
 // piece is a part of a document, compressed so that parts compressed on their own can be strung together: a raw deflate
@@ -62,38 +57,15 @@ var lastBlock = []byte{3, 0}
 // gzipHead is the header of a gzip stream that says nothing of itself.
 var gzipHead = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
-// writePieces writes a document made of pieces, unpacked for clients that do not take gzip. A client that has gone away
-// is no error.
-func writePieces(w http.ResponseWriter, r *http.Request, pieces []piece) {
-	h := w.Header()
-	h.Add("Vary", "Accept-Encoding")
-	size, packed, sum := 0, len(gzipHead)+len(lastBlock)+8, uint32(0)
+// gzipTail ends a gzip stream of pieces: the last block, the checksum and the size of the whole text.
+func gzipTail(pieces []piece) []byte {
+	size, sum := 0, uint32(0)
 	for _, p := range pieces {
 		size += p.size
-		packed += len(p.deflated)
 		sum = joinSums(sum, p.sum, p.size)
 	}
-	if !accept.Gzip(r.Header.Get("Accept-Encoding")) {
-		h.Set("Content-Length", strconv.Itoa(size))
-		for _, p := range pieces {
-			if _, err := io.Copy(w, flate.NewReader(io.MultiReader(bytes.NewReader(p.deflated), bytes.NewReader(lastBlock)))); err != nil {
-				return
-			}
-		}
-		return
-	}
-	h.Set("Content-Encoding", "gzip")
-	h.Set("Content-Length", strconv.Itoa(packed))
-	if _, err := w.Write(gzipHead); err != nil {
-		return
-	}
-	for _, p := range pieces {
-		if _, err := w.Write(p.deflated); err != nil {
-			return
-		}
-	}
 	tail := binary.LittleEndian.AppendUint32(slices.Clone(lastBlock), sum)
-	_, _ = w.Write(binary.LittleEndian.AppendUint32(tail, uint32(size)))
+	return binary.LittleEndian.AppendUint32(tail, uint32(size))
 }
 
 // joinSums is the CRC-32 of two texts in a row, from theirs and the size of the second. A checksum is a polynomial over

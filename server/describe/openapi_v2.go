@@ -2,7 +2,6 @@ package describe
 
 import (
 	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -60,16 +58,6 @@ func openAPIFormOf(header, version string) (openAPIForm, bool) {
 	return 0, false
 }
 
-// sameTag reports whether an If-None-Match header names the tag.
-func sameTag(header, tag string) bool {
-	for t := range strings.SplitSeq(header, ",") {
-		if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == tag || t == "*" {
-			return true
-		}
-	}
-	return false
-}
-
 // kindPieces are what a kind, or all built-in ones, contribute to the v2 document in one form: entries of its paths and
 // of its definitions.
 type kindPieces struct{ paths, definitions piece }
@@ -83,44 +71,28 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNotAcceptable)
 		return nil
 	}
-	o.mu.Lock()
-	o.refresh()
-	base, kinds, tag := o.base, o.customKinds, o.tagV2
-	o.mu.Unlock()
-	if sameTag(r.Header.Get("If-None-Match"), tag) {
-		h.Set("ETag", tag)
-		w.WriteHeader(http.StatusNotModified)
-		return nil
+	v2 := o.wholeNow()
+	var pieces []piece
+	if r.Header.Get("If-None-Match") != v2.tag {
+		var err error
+		if pieces, err = o.piecesV2(v2, form); err != nil {
+			return fmt.Errorf("building the OpenAPI v2 document: %w", err)
+		}
 	}
-	pieces, err := o.piecesV2(base, kinds, form)
-	if err != nil {
-		return fmt.Errorf("building the OpenAPI v2 document: %w", err)
-	}
-	h.Set("ETag", tag)
+	h.Set("ETag", v2.tag)
 	h.Set("Content-Type", [...]string{accept.TypeJSON, typeProtoV2}[form])
-	writePieces(w, r, pieces)
-	return nil
-}
-
-// tagOf is the ETag of the v2 document: of all it is made from.
-func tagOf(base *openAPIBase, kinds []*openAPIKind) string {
-	h := sha512.New()
-	h.Write(base.sum)
-	for _, k := range kinds {
-		h.Write(k.sum[:])
-	}
-	return strconv.Quote(fmt.Sprintf("%X", h.Sum(nil)))
+	return servePieces(w, r, v2.made, pieces)
 }
 
 // piecesV2 strings the document together.
-func (o *OpenAPI) piecesV2(base *openAPIBase, kinds []*openAPIKind, form openAPIForm) ([]piece, error) {
-	parts := make([]kindPieces, 0, 1+len(kinds))
-	first, err := base.v2(form)
+func (o *OpenAPI) piecesV2(v2 *wholeV2, form openAPIForm) ([]piece, error) {
+	parts := make([]kindPieces, 0, 1+len(v2.custom))
+	first, err := v2.base.v2(form)
 	if err != nil {
 		return nil, err
 	}
 	parts = append(parts, first.kindPieces)
-	for _, k := range kinds {
+	for _, k := range v2.custom {
 		p, err := o.pieces.get(pieceKey{k, "v2", form}, k.packV2)
 		if err != nil {
 			return nil, fmt.Errorf("describing %s in %s: %w", k.def.Resource, k.version.APIVersion(), err)
@@ -457,7 +429,6 @@ func dropNullableRequired(v *object.Value) {
 
 // openAPIBase is what the description has whatever CRDs there are: the built-in kinds, and what all kinds refer to.
 type openAPIBase struct {
-	build     string
 	documents []*openAPIDocument // those that have built-in kinds, by name
 	sum       []byte
 
@@ -470,15 +441,16 @@ type basePieces struct {
 	head piece // all but paths and definitions
 }
 
-// prepare says what the base is made of, which is known now, and how it is packed, when somebody asks.
-func (b *openAPIBase) prepare() {
+// newOpenAPIBase says what the base is made of, which is known now, and how it is packed, when somebody asks.
+func newOpenAPIBase(build string, documents []*openAPIDocument) *openAPIBase {
 	h := sha256.New()
-	h.Write([]byte(b.build))
-	for _, d := range b.documents {
+	h.Write([]byte(build))
+	for _, d := range documents {
 		h.Write([]byte(d.hash))
 	}
-	b.sum = h.Sum(nil)
+	b := &openAPIBase{documents: documents, sum: h.Sum(nil)}
 	b.v2 = onceByForm(b.packV2)
+	return b
 }
 
 // sharedModels are what the paths and schemas of every custom kind refer to.

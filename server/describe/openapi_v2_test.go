@@ -212,7 +212,7 @@ func TestOpenAPIV2Incremental(t *testing.T) {
 		t.Errorf("same tag: %d %v", a.code, a.header)
 	}
 	pieces := func() map[*byte]bool {
-		list, err := s.openapi.piecesV2(s.openapi.base, s.openapi.customKinds, openAPIJSON)
+		list, err := s.openapi.piecesV2(s.openapi.wholeNow(), openAPIJSON)
 		if err != nil {
 			t.Fatal(err)
 		}
