@@ -7,12 +7,26 @@ const scaleVersion = "autoscaling/v1"
 
 var scaleReplicas = FieldPaths("spec.replicas")
 
-// ScaleOwners are the owners of an object's Scale: those of the field that the dotted path names ("spec.replicas").
-func ScaleOwners(owners api.Owners, path string) api.Owners {
-	at := FieldPaths(path)
+// ReplicasPath is the dotted path ("spec.replicas") of what a Scale sets in one of the kind's versions, which may differ in
+// it: "" in a version without a scale subresource. It is not known of what is no version of the kind.
+type ReplicasPath func(version string) (path string, known bool)
+
+// in is the path as a set, and whether an owner has it.
+func (p ReplicasPath) in(o api.Owner) (at, fields Fields, has bool) {
+	path, _ := p(o.APIVersion)
+	if path == "" {
+		return at, fields, false
+	}
+	fields, err := readFields(o.Fields)
+	at = FieldPaths(path)
+	return at, fields, err == nil && fields.Contains(at)
+}
+
+// ScaleOwners are the owners of an object's Scale: those of the field that it stands for.
+func ScaleOwners(owners api.Owners, path ReplicasPath) api.Owners {
 	var scale api.Owners
 	for _, o := range owners {
-		if f, err := readFields(o.Fields); err == nil && f.Contains(at) {
+		if _, _, has := path.in(o); has {
 			o.APIVersion, o.Fields = scaleVersion, scaleReplicas.String()
 			scale = append(scale, o)
 		}
@@ -28,17 +42,20 @@ func TakenScale(manager, subresource string) api.Owners {
 }
 
 // OwnersAfterScale are the owners of an object whose Scale, which had ScaleOwners, is owned by scale now: who lost the
-// Scale's replicas loses the field at path, who came to own them gets an entry for it in the given version. As on
+// Scale's replicas loses the field at path, who came to own them gets an entry for it in the given version. Owners in what
+// is no version of the kind are forgotten. As on
 // upstream that entry has no time, and who updated the field before is told by it even if nobody took the field over:
 // upstream knows an updater by the version too, which is the Scale's here. So one updater may have two entries, until
 // LastEntries reads them.
-func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners {
-	at := FieldPaths(path)
+func OwnersAfterScale(owners, scale api.Owners, path ReplicasPath, version string) api.Owners {
 	var out api.Owners
 	kept := make([]bool, len(scale))
 	for _, o := range owners {
-		f, err := readFields(o.Fields)
-		if err != nil || !f.Contains(at) {
+		if _, known := path(o.APIVersion); !known {
+			continue
+		}
+		at, f, has := path.in(o)
+		if !has {
 			out = append(out, o)
 			continue
 		}
@@ -56,6 +73,8 @@ func OwnersAfterScale(owners, scale api.Owners, path, version string) api.Owners
 		}
 		out = append(out, o)
 	}
+	here, _ := path(version)
+	at := FieldPaths(here)
 	for i, s := range scale {
 		if !kept[i] && ownsReplicas(s) {
 			s.APIVersion, s.Fields, s.Time = version, at.String(), 0

@@ -204,10 +204,9 @@ func (k *customKind) define() (*Definition, error) {
 			Group: k.group, Name: v.spec.Name, Storage: v.spec.Storage, Served: v.spec.Served, Warning: k.deprecation(v),
 			Converted: k.webhook != nil,
 			AsStored:  v == k.storage || k.webhook == nil && v.alike(k.storage),
-			Shape:     customShape{v}, Columns: tableColumns(v.columns), Codec: v,
+			Shape:     customShape{v}, Columns: tableColumns(v.columns), Codec: v, Subresources: v.subresources(),
 		})
 	}
-	d.Subresources = k.subresources()
 	d.Index = k.indexes()
 	d.Hooks = Hooks{
 		Prepare: k.prepare, Default: k.fillDefaults, Validate: k.validate, Warn: warnFinalizers, Refuse: k.refuse,
@@ -272,22 +271,17 @@ func (k *customKind) byAPIVersion(at string) *customVersion {
 
 func documentOf(o *Object) *object.Value { return o.Value.(*object.Value) }
 
-// subresources are the union over the versions: the paths exist for the kind, what they do depends on the version.
-func (k *customKind) subresources() map[string]Subresource {
+// subresources are those that the version declares.
+func (v *customVersion) subresources() map[string]Subresource {
 	m := map[string]Subresource{}
-	for _, v := range k.versions {
-		if !v.spec.Served {
-			continue
-		}
-		verbs := []api.Verb{api.Get, api.Patch, api.Update}
-		if v.hasStatus() {
-			m["status"] = Subresource{Verbs: verbs}
-		}
-		if v.scale() != nil {
-			m["scale"] = Subresource{
-				Verbs: verbs, Group: "autoscaling", Version: "v1", Kind: "Scale",
-				Scale: &Scale{Path: v.scale().SpecReplicasPath, Spec: k.specReplicas, SetSpec: k.setSpecReplicas, Status: k.statusReplicas, Selector: k.selector},
-			}
+	verbs := []api.Verb{api.Get, api.Patch, api.Update}
+	if v.hasStatus() {
+		m["status"] = Subresource{Verbs: verbs}
+	}
+	if sc := v.scale(); sc != nil {
+		m["scale"] = Subresource{
+			Verbs: verbs, Group: "autoscaling", Version: "v1", Kind: "Scale",
+			Scale: &Scale{Path: sc.SpecReplicasPath, Spec: v.specReplicas, SetSpec: v.setSpecReplicas, Status: v.statusReplicas, Selector: v.selector},
 		}
 	}
 	return m
@@ -386,19 +380,6 @@ func SelectableFields(v *Version) []string {
 		paths = append(paths, strings.TrimPrefix(f.JSONPath, "."))
 	}
 	return paths
-}
-
-// HasSubresource reports whether a version has a subresource that its Definition declares: the versions of a custom kind
-// may differ in that.
-func HasSubresource(v *Version, name string) bool {
-	c, ok := v.Codec.(*customVersion)
-	switch {
-	case !ok:
-		return true
-	case name == "status":
-		return c.hasStatus()
-	}
-	return c.scale() != nil
 }
 
 // columnsOf are the columns a version declares; the age when it declares none.

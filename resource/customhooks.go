@@ -201,47 +201,38 @@ func replicas(doc *object.Value, path string) *int32 {
 	return &count
 }
 
-func (k *customKind) specReplicas(o *Object) *int32 {
-	if sc := k.version(o).scale(); sc != nil {
-		return replicas(documentOf(o), sc.SpecReplicasPath)
-	}
-	return nil
+func (v *customVersion) specReplicas(o *Object) *int32 {
+	return replicas(documentOf(o), v.scale().SpecReplicasPath)
 }
 
-func (k *customKind) statusReplicas(o *Object) int32 {
-	if sc := k.version(o).scale(); sc != nil {
-		if n := replicas(documentOf(o), sc.StatusReplicasPath); n != nil {
-			return *n
-		}
+func (v *customVersion) statusReplicas(o *Object) int32 {
+	if n := replicas(documentOf(o), v.scale().StatusReplicasPath); n != nil {
+		return *n
 	}
 	return 0
 }
 
-func (k *customKind) setSpecReplicas(o *Object, n int32) {
-	sc := k.version(o).scale()
-	if sc == nil {
-		return
-	}
-	names := strings.Split(strings.TrimPrefix(sc.SpecReplicasPath, "."), ".")
-	v := documentOf(o)
+func (v *customVersion) setSpecReplicas(o *Object, n int32) {
+	names := strings.Split(strings.TrimPrefix(v.scale().SpecReplicasPath, "."), ".")
+	at := documentOf(o)
 	for _, name := range names[:len(names)-1] {
-		next := v.Get(name)
+		next := at.Get(name)
 		if next.Kind() != object.Map {
-			next = v.Set(name, object.NewMap())
+			next = at.Set(name, object.NewMap())
 		}
-		v = next
+		at = next
 	}
-	v.Set(names[len(names)-1], object.NewInt(int64(n)))
-	k.version(o).prune(documentOf(o)) // the path need not be declared
+	at.Set(names[len(names)-1], object.NewInt(int64(n)))
+	v.prune(documentOf(o)) // the path need not be declared
 }
 
-func (k *customKind) selector(o *Object) string {
-	sc := k.version(o).scale()
-	if sc == nil || sc.LabelSelectorPath == nil {
+func (v *customVersion) selector(o *Object) string {
+	path := v.scale().LabelSelectorPath
+	if path == nil {
 		return ""
 	}
-	v, _ := nested(documentOf(o), *sc.LabelSelectorPath)
-	return v.Str()
+	at, _ := nested(documentOf(o), *path)
+	return at.Str()
 }
 
 // claim says in upstream's words that no objects can be created while the definition is going away, or after; that none is,

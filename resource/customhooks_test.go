@@ -78,8 +78,11 @@ func TestDefinitionOfCRD(t *testing.T) {
 	if d.Resource != (api.Resource{Group: "example.com", Name: "gadgets"}) || d.ListKind != "GadgetList" || d.Singular != "gadget" || !d.PinnedUpdate || !d.Custom {
 		t.Errorf("%+v", d)
 	}
-	if len(d.Subresources) != 2 || d.Subresources["scale"].Kind != "Scale" || d.Subresources["scale"].Scale.Path != ".spec.replicas" {
-		t.Errorf("subresources %+v", d.Subresources)
+	if sub := versionOf(t, d, "v2").Subresources; len(sub) != 2 || sub["scale"].Kind != "Scale" || sub["scale"].Scale.Path != ".spec.replicas" {
+		t.Errorf("subresources %+v", sub)
+	}
+	if _, has := d.Subresource(versionOf(t, d, "v1"), "status"); has {
+		t.Error("v1 has the status of v2")
 	}
 }
 
@@ -215,8 +218,9 @@ func TestPrepareCreate(t *testing.T) {
 
 func TestScale(t *testing.T) {
 	d := established(t, []byte(gadgets))
-	s := d.Subresources["scale"].Scale
-	o := decode(t, versionOf(t, d, "v2"), `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"status":{"replicas":2,"selector":"a=b"}}`)
+	v := versionOf(t, d, "v2")
+	s := v.Subresources["scale"].Scale
+	o := decode(t, v, `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"status":{"replicas":2,"selector":"a=b"}}`)
 	if s.Spec(o) != nil || s.Status(o) != 2 || s.Selector(o) != "a=b" {
 		t.Errorf("spec %v, status %d, selector %q", s.Spec(o), s.Status(o), s.Selector(o))
 	}

@@ -145,7 +145,7 @@ func (d *Definition) Subresource(v *Version, name string) (Subresource, bool) {
 		return s, true
 	}
 	s, ok := d.Subresources[name]
-	return s, ok && HasSubresource(v, name)
+	return s, ok
 }
 
 // SubresourcesOf yields what is below the objects of one of d's versions, in no order.
@@ -157,7 +157,7 @@ func (d *Definition) SubresourcesOf(v *Version) iter.Seq2[string, Subresource] {
 			}
 		}
 		for name, s := range d.Subresources {
-			if _, other := v.Subresources[name]; !other && HasSubresource(v, name) && !yield(name, s) {
+			if _, other := v.Subresources[name]; !other && !yield(name, s) {
 				return
 			}
 		}
@@ -199,7 +199,8 @@ type Version struct {
 	Orphans bool
 	// ValidateName replaces the Definition's for what is created through this version. nil does not.
 	ValidateName func(name string, prefix bool) []string
-	// Subresources are those that only this version has, or that have another kind in it.
+	// Subresources are those that only this version has, or that have another kind in it: all of them in a custom kind, whose
+	// versions each declare their own.
 	Subresources map[string]Subresource
 }
 

@@ -73,20 +73,28 @@ func (s *Server) handle(ctx context.Context, r *api.Request) (*api.Response, err
 		r.Version, r.Resource.Group = v.Name, v.Group
 	}
 	resp, err := s.dispatch(ctx, r, d, v)
-	warning := deprecation(d, v, r.Subresource)
-	if warning == "" {
-		return resp, err
-	}
 	if err != nil {
-		return nil, withWarnings(err, []string{warning})
+		return nil, (&request{Request: r, d: d, v: v}).deprecated(err)
 	}
-	resp.Warnings = append(resp.Warnings, warning)
+	if warning := deprecation(d, v, r.Subresource); warning != "" {
+		resp.Warnings = append([]string{warning}, resp.Warnings...)
+	}
 	return resp, nil
 }
 
-// deprecation is the warning about what a request speaks of: the version, or that of a body that is not the object.
+// deprecated is the error of a request, which warns like a success; first, as on upstream.
+func (q *request) deprecated(err error) error {
+	warning := deprecation(q.d, q.v, q.Subresource)
+	if warning == "" {
+		return err
+	}
+	return withWarnings(err, []string{warning})
+}
+
+// deprecation is the warning about what a request speaks of: the version, or, of a built-in kind, that of a body that is
+// not the object.
 func deprecation(d *resource.Definition, v *resource.Version, subresource string) string {
-	if subresource != "" {
+	if subresource != "" && !d.Custom {
 		if sub, ok := d.Subresource(v, subresource); ok && sub.Kind != "" {
 			return sub.Warning
 		}

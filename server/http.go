@@ -130,12 +130,12 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	if p.Subresource != "" {
 		if _, known := q.d.Subresource(q.v, p.Subresource); !known {
-			return noSubresource(q.d, p.Name)
+			return q.noSubresource()
 		}
 	}
 	if !routed && q.d.Custom {
 		if err := x.routeCustom(q, p); err != nil {
-			return err
+			return q.deprecated(err)
 		}
 	} else if !routed {
 		return errMethod()
@@ -149,7 +149,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	if err != nil {
 		// The refusal itself still takes a form the client understands, if there is one.
 		x.form, _ = negotiate(r.Header.Get("Accept"), endpoint{list: e.list})
-		return err
+		return q.deprecated(err)
 	}
 	if f.shape == asTable {
 		if f.include, err = parseInclude(q.Query); err != nil {
@@ -261,7 +261,7 @@ func (x *exchange) answer(q *request) error {
 		limit = x.s.writes
 		var err error
 		if forget, err = x.readBody(q); err != nil {
-			return err
+			return q.deprecated(err)
 		}
 		defer forget()
 	}

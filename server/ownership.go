@@ -273,7 +273,7 @@ func (q *request) owner(manager, subresource string) object.Write {
 	w := object.Write{IgnoreHere: q.d.Custom, Owner: api.Owner{
 		Manager: manager, APIVersion: q.v.APIVersion(), Subresource: subresource, Time: now().Unix(),
 	}}
-	switch _, status := q.d.Subresources["status"]; {
+	switch _, status := q.d.Subresource(q.v, "status"); {
 	case subresource == "status":
 		w.Ignore = q.statusIgnores()
 	case status && subresource == "":

@@ -74,7 +74,7 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 		want, decided, err = q.appliedScale(rec, have, sub)
 	} else {
 		if q.Verb == api.Patch { // which sees them
-			have.ManagedFields = resource.ManagedFields(object.ScaleOwners(q.sameGroup(rec.Owners()), replicasPath(sc)))
+			have.ManagedFields = resource.ManagedFields(object.ScaleOwners(q.sameGroup(rec.Owners()), q.replicasPath))
 		}
 		want, err = q.wantedScale(have, sub)
 	}
@@ -82,7 +82,7 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 		return nil, err
 	}
 	if decided == nil {
-		owners := q.scaled(rec, have, want, sc)
+		owners := q.scaled(rec, have, want)
 		decided = &owners
 	}
 	if want.Spec.Replicas == uncounted && q.d.Custom {
@@ -116,16 +116,16 @@ func (q *request) setScale(ctx context.Context, sub *resource.Subresource) (*api
 }
 
 // scaled is who owns what of rec once its Scale is no longer have, but want, which was not applied.
-func (q *request) scaled(rec *api.Record, have, want *autoscalingv1.Scale, sc *resource.Scale) api.Owners {
+func (q *request) scaled(rec *api.Record, have, want *autoscalingv1.Scale) api.Owners {
 	owners := q.sameGroup(rec.Owners())
-	scale := object.ScaleOwners(owners, replicasPath(sc))
+	scale := object.ScaleOwners(owners, q.replicasPath)
 	switch {
 	case want.Spec.Replicas == 0:
 		scale = nil // as on upstream, whose Scale leaves out a zero: nobody owns what is not there
 	case len(scale) > 0 && want.Spec.Replicas != have.Spec.Replicas:
 		scale = object.TakenScale(q.options.manager, q.Subresource)
 	}
-	return object.OwnersAfterScale(owners, scale, replicasPath(sc), q.v.APIVersion())
+	return object.OwnersAfterScale(owners, scale, q.replicasPath, q.v.APIVersion())
 }
 
 // judgeWanted refuses a Scale that is not valid, or is meant for another object than the one with uid. Upstream validates
@@ -165,11 +165,18 @@ func (q *request) scaleParent() *request {
 }
 
 // replicasPath is the dotted path of what a Scale sets.
-func replicasPath(sc *resource.Scale) string {
-	if sc.Path == "" {
-		return "spec.replicas"
+func (q *request) replicasPath(version string) (path string, known bool) {
+	if !q.d.Custom {
+		return "spec.replicas", true
 	}
-	return strings.TrimPrefix(sc.Path, ".")
+	v := q.d.Version(version)
+	if v == nil {
+		return "", false
+	}
+	if sub, ok := q.d.Subresource(v, "scale"); ok {
+		path = strings.TrimPrefix(sub.Scale.Path, ".")
+	}
+	return path, true
 }
 
 // kindOfScale is what a Scale says of itself.
@@ -186,7 +193,7 @@ var scaleKind = autoscalingv1.SchemeGroupVersion.WithKind("Scale")
 
 // appliedScale is the Scale that an apply makes of the present one, and who owns what of the object then.
 func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *resource.Subresource) (*autoscalingv1.Scale, *api.Owners, error) {
-	sc, kind := sub.Scale, kindOfScale(sub)
+	kind := kindOfScale(sub)
 	config, err := q.configuration(kind)
 	if err != nil {
 		return nil, nil, err
@@ -209,7 +216,7 @@ func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *
 	live.Set("apiVersion", object.NewString(kind.GroupVersion().String()))
 	owners := q.sameGroup(rec.Owners())
 	by := object.Write{Owner: api.Owner{Manager: object.BeforeFirstApply, APIVersion: scaleKind.GroupVersion().String(), Subresource: q.Subresource, Time: now().Unix()}}
-	inScale := object.ScaleOwners(owners, replicasPath(sc))
+	inScale := object.ScaleOwners(owners, q.replicasPath)
 	shape := schemas.Shape(scaleModel)
 	if len(inScale) == 0 {
 		inScale = object.Own(nil, emptyScale(), live, shape, by)
@@ -225,7 +232,7 @@ func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *
 	if err := json.Unmarshal(object.AppendJSON(nil, done.Value), want); err != nil {
 		return nil, nil, api.BadRequest("failed to convert to unversioned (%s): %s", described(config), err)
 	}
-	after := object.OwnersAfterScale(owners, done.Owners, replicasPath(sc), q.v.APIVersion())
+	after := object.OwnersAfterScale(owners, done.Owners, q.replicasPath, q.v.APIVersion())
 	return want, &after, q.judgeConfiguration()
 }
 
