@@ -259,14 +259,15 @@ func (w *walk) rules(ctx context.Context) field.ErrorList {
 		}
 	}
 	if w.evaluator != nil {
-		ev := &evaluation{ctx: ctx, budget: celconfig.RuntimeCELCostBudget, thorough: w.quantities}
+		ev := &evaluation{ctx: ctx, budget: celconfig.RuntimeCELCostBudget, warn: w.check.Warn}
+		if was != nil {
+			ev.unchanged = w.unchanged
+		}
 		w.evaluator.run(ev, w.check.New, was)
-		switch {
-		case !ev.broken:
-			return nil
-		case ev.huge != "":
+		if ev.huge != "" {
 			return hugeQuantityIn(nil, ev.huge, nil)
 		}
+		return ev.errs
 	}
 	w.convert()
 	var old any
@@ -282,6 +283,29 @@ func (w *walk) rules(ctx context.Context) field.ErrorList {
 	}
 	errs, _ := w.cel().Validate(ctx, nil, w.structural, w.new, old, celconfig.RuntimeCELCostBudget, options...)
 	return errs
+}
+
+// unchanged reports whether the value at a place, or the innermost one around it that can be told from others, is what it was.
+func (w *walk) unchanged(at []step) bool {
+	w.convert()
+	value := w.correlated
+	var around *common.CorrelatedObject
+	for i, s := range at {
+		switch {
+		case value == nil:
+			return around.CachedDeepEqual()
+		case s.by == byIndex:
+			value, around = value.Index(s.index), value
+		case i == 0 && (s.name == "apiVersion" || s.name == "kind"):
+			return false // documents are compared in one version
+		default:
+			value, around = value.Key(s.name), value
+		}
+	}
+	if value == nil {
+		return around.CachedDeepEqual()
+	}
+	return value.CachedDeepEqual()
 }
 
 // forgiven receives what upstream's library says of the errors it forgives.

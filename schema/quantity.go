@@ -106,7 +106,7 @@ func checkDefault(p *apiextensionsv1.JSONSchemaProps) error {
 		return nil // upstream refuses it
 	}
 	for _, old := range []*object.Value{nil, v} {
-		ev := &evaluation{ctx: context.Background(), budget: celconfig.RuntimeCELCostBudget, thorough: true}
+		ev := &evaluation{ctx: context.Background(), budget: celconfig.RuntimeCELCostBudget}
 		if e.run(ev, v, old); ev.huge != "" {
 			return errExponent(ev.huge)
 		}

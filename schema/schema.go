@@ -7,9 +7,9 @@
 //
 // Invariants:
 //
-//	C1 Validate decides validity by its own walk, exactly as upstream's library does; the wording of errors always
-//	   comes from that library. A document the walk accepts costs no map, no reflection and no garbage. A schema that
-//	   is not structural (CompileLoose) has no walk: the library alone decides.
+//	C1 Validate decides validity by its own walk, exactly as upstream's library does; the wording of errors of values
+//	   always comes from that library, and of CEL rules it is the same. A document the walk accepts costs no map, no
+//	   reflection and no garbage. A schema that is not structural (CompileLoose) has no walk: the library alone decides.
 //	C2 A Schema never changes after Compile and may be shared. What upstream's library needs is built on first use
 //	   and may be dropped and built again.
 //	C3 Prune, DropNulls and Default are idempotent, and Prune leaves nothing that a second Prune would report.

@@ -61,7 +61,7 @@ func unary(overload string, a term) term {
 			v := a.int(f)
 			f.cost++
 			if v == math.MinInt64 {
-				f.fail()
+				f.err()
 			}
 			return -v
 		})
@@ -147,7 +147,7 @@ func doubles(overload string, a, b func(*frame) float64) term {
 		return ordered(overload, a, b, func(f *frame, x, y float64) {
 			f.cost++
 			if x != x || y != y { // what is not a number has no order
-				f.fail()
+				f.err()
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func arithmetic[T int64 | float64](a, b func(*frame) T, op func(x, y T) (T, bool
 		f.cost++
 		v, ok := op(x, y)
 		if !ok {
-			f.fail()
+			f.err()
 		}
 		return v
 	}

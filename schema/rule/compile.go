@@ -9,16 +9,16 @@ import (
 	"pintle.dev/object"
 )
 
-// Compile compiles a checked expression whose self is of the given type. So is oldSelf, or an optional of it. It returns
+// Compile compiles a checked expression, a rule or the message of one, whose self is of the given type. So is oldSelf, or an optional of it. It returns
 // nil when there is something in the expression that only cel-go knows. Functions are those of the environment it was
 // checked in.
 func Compile(checked *ast.AST, self *Type, functions Functions) *Rule {
 	c := &compiler{checked: checked, self: self, functions: functions}
 	t := c.expr(checked.Expr())
-	if c.unknown || t.kind() != boolKind {
+	if c.unknown || t.kind() != boolKind && t.kind() != stringKind {
 		return nil
 	}
-	return &Rule{holds: t.bool, slots: c.slots, names: c.names, recalls: c.recalls}
+	return &Rule{holds: t.bool, text: t.string, exact: t.exact, certain: !c.inexact, slots: c.slots, names: c.names, recalls: c.recalls}
 }
 
 type compiler struct {
@@ -34,6 +34,7 @@ type compiler struct {
 
 	// unknown says that there is something that only cel-go knows. What is compiled from then on is never run.
 	unknown bool
+	inexact bool // some term is not exact
 }
 
 // binding is a variable of a macro.
@@ -66,6 +67,7 @@ func (c *compiler) expr(e ast.Expr) term {
 	before := c.named
 	c.named = 0
 	t := c.node(e)
+	c.inexact = c.inexact || !t.exact
 	t.named = c.named
 	c.named |= before
 	return t
@@ -180,7 +182,7 @@ func (c *compiler) selection(s ast.SelectExpr) term {
 		m := v.GetNear(name, &f.near[near])
 		switch {
 		case m == nil, m.IsNull() && !isMap:
-			f.erred = true
+			f.err()
 		case m.IsNull():
 			f.fail()
 		}
@@ -230,39 +232,43 @@ func (c *compiler) index(of, at term) term {
 	if at.attribute {
 		cost -= at.ident
 	}
-	var step func(*frame) *object.Value
+	var pick func(f *frame, v *object.Value) *object.Value
 	switch {
 	case of.kind() == listKind && at.kind() == intKind:
-		step = func(f *frame) *object.Value {
-			l := of.value(f)
+		pick = func(f *frame, v *object.Value) *object.Value {
 			i := at.int(f)
-			if i < 0 || i >= int64(l.Len()) {
+			if i < 0 || i >= int64(v.Len()) {
 				return nil
 			}
-			return l.Index(int(i))
+			return v.Index(int(i))
 		}
 	case of.kind() == mapKind && at.kind() == stringKind:
-		step = func(f *frame) *object.Value { return of.value(f).Get(at.string(f)) }
+		pick = func(f *frame, v *object.Value) *object.Value { return v.Get(at.string(f)) }
 	default:
 		return c.no()
 	}
 	t := read(of.typ.elem, func(f *frame) *object.Value {
-		v := step(f)
+		v := of.value(f)
 		if f.erred {
 			f.cost += base
 			return nil
 		}
+		m := pick(f, v)
+		if f.erred {
+			f.failed = true // where cel-go stops is not known
+			return nil
+		}
 		f.cost += cost
 		switch {
-		case v == nil:
-			f.erred = true
-		case v.IsNull():
+		case m == nil:
+			f.err()
+		case m.IsNull():
 			f.fail()
 		}
-		return v
+		return m
 	})
 	t.attribute, t.ident = true, 1
-	t.exact = of.exact && at.literal != nil
+	t.exact = of.exact
 	if of.attribute {
 		t.ident = of.ident
 	}

@@ -58,26 +58,35 @@ func (c *compiler) gather(g *gatherer, list term, slot int) term {
 	if item.literal == nil {
 		cost += 10 // for the list of one item
 	}
-	over, holds, every := list.value, when.bool, g.when == nil
-	return term{typ: &Type{kind: listKind, elem: item.typ}, value: func(f *frame) *object.Value {
+	over, holds, every := list.value, when.absorbed(), g.when == nil
+	t := term{typ: &Type{kind: listKind, elem: item.typ}, exact: list.exact && item.exact, value: func(f *frame) *object.Value {
 		from := over(f)
-		v := f.begin(slot, from)
+		if f.erred {
+			return nil
+		}
+		v, erred := f.begin(slot, from), false
 		v.made = object.NewList()
 		if every {
 			v.made = object.NewList(make([]object.Value, 0, from.Len())...)
 		}
 		for i := range from.Len() {
-			if f.erred || !f.come(v, from, i) {
+			if !f.come(v, from, i) {
 				return nil
 			}
-			if holds(f) {
+			if holds(f) && !f.erred {
 				f.cost += cost
-				v.made.Append(box(f))
+				if made := box(f); !f.erred {
+					v.made.Append(made)
+				}
 			}
+			erred = erred || f.erred
+			f.erred = false
 		}
 		f.cost++
+		f.erred = erred
 		return &v.made
 	}}
+	return t
 }
 
 // mapper is one of the macros transformMap and transformMapEntry, which make a map of something of each element.
