@@ -66,6 +66,12 @@ func TestCustomWrites(t *testing.T) {
 		// What a write of the status says of the rest is not stored. What does not fit the schema there costs the ownership.
 		{"PATCH " + all + "/f/status", merge, `{"spec":{"level":7}}`, 200, `"managedFields":[`, ""},
 		{"PATCH " + all + "/f/status", merge, `{"spec":true}`, 200, `Z"},"spec":{"level":3,`, ""},
+		// It may even say that it is something else, which costs it too.
+		{"POST " + all, "", gauge("g", `,"spec":{"count":7}`), 201, `"managedFields":[`, ""},
+		{"PATCH " + all + "/g/status", merge, `{"kind":"X","status":{"count":4}}`, 200, `Z"},"spec":{"count":7,"name":"x"},"status":{"count":4}}`, ""},
+		{"PATCH " + all + "/g/status", merge, `{"apiVersion":"v1","status":{"count":5}}`, 200, `"apiVersion":"example.com/v1","kind":"Gauge"`, ""},
+		{"PATCH " + all + "/g/status?fieldValidation=Strict", merge, `{"apiVersion":"example.com/v9"}`, 422, `strict decoding error: unknown field \"spec\", unknown field \"status\"`, ""},
+		{"PATCH " + all + "/g", merge, `{"kind":"X"}`, 422, `kind: Invalid value: \"X\": must be Gauge`, ""},
 		{"PATCH " + all + "/f", "application/json-patch+json", `[{"op":"replace","path":"","value":[]}]`, 422, `"field":"patch"`, ""},
 
 		// A scale that is not counted can be patched, but not read.
@@ -89,6 +95,9 @@ func TestCustomWrites(t *testing.T) {
 		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"part":{"apiVersion":"v1","kind":null}`), 422, `part.kind: Invalid value: null: must be a string`, ""},
 		// It is pruned all the same: apply knows nothing of what an object without declared members may have.
 		{"PATCH " + all + "/d?fieldManager=m", apply, gauge("d", `,"spec":{"bare":{"a":1}}`), 200, `"bare":{}`, ""},
+		// What the schema of metadata lets pass and nobody can read is dropped.
+		{"PATCH " + all + "/h?fieldManager=m", apply, `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"h","creationTimestamp":"x","generation":1.5,"managedFields":[null]}}`, 201, `"generation":1,"creationTimestamp":"2`, ""},
+		{"PATCH " + all + "/h?fieldManager=m", apply, `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"h","generation":"x"}}`, 400, `.metadata.generation: expected numeric (int or float), got string`, ""},
 		// A reference has a key even when it says no uid.
 		{"PATCH " + all + "/d?fieldManager=m", apply, `{"apiVersion":"example.com/v1","kind":"Gauge","metadata":{"name":"d","ownerReferences":[{"kind":"x"}]}}`, 422, `metadata.ownerReferences[0].uid: Required value: must not be empty`, ""},
 

@@ -37,6 +37,23 @@ func ToStorage(d *Definition, o *Object, owners api.Owners) (*Object, error) {
 	return toVersion(codec, Owned(codec, o, owners))
 }
 
+// CheckStorable refuses an object whose embedded metadata the version it is written in lets pass, but which the version it
+// will be stored in cannot hold. Upstream answers with a 500 of the same message.
+func CheckStorable(d *Definition, o *Object) error {
+	v, ok := d.Storage().Codec.(*customVersion)
+	if !ok {
+		return nil
+	}
+	if from := v.kind.version(o); from == v || v.alike(from) {
+		return nil
+	}
+	doc := documentOf(o).Clone()
+	if _, err := v.schema().Coerce(&doc, false); err != nil {
+		return api.BadRequest("%s", err)
+	}
+	return nil
+}
+
 // Owned is o as it is converted into a codec's version: when a webhook will do that, which upstream shows the whole object,
 // a copy that carries the managedFields. No object that comes of a conversion has them.
 func Owned(codec Codec, o *Object, owners api.Owners) *Object {

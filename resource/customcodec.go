@@ -74,9 +74,10 @@ func (v *customVersion) DecodeStored(doc *object.Value) (*Object, error) {
 	return &Object{Meta: meta, Value: &rest}, nil
 }
 
-// DecodeApplied implements DocumentCodec.
+// DecodeApplied implements DocumentCodec. What the schema of an apply lets pass in metadata though nobody can read it,
+// such as a time that is none, is dropped: upstream looks at it through accessors that find nothing there.
 func (v *customVersion) DecodeApplied(doc *object.Value) (*Object, error) {
-	meta, _, err := decodeMeta(doc.Get("metadata"), false)
+	meta, _, err := decodeMeta(doc.Get("metadata"), true)
 	if err != nil {
 		return nil, err
 	}

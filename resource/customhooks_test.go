@@ -268,6 +268,26 @@ func TestSelectableFieldsAreIndexes(t *testing.T) {
 	}
 }
 
+// TestEmbeddedMetadataIsStorable: what another version lets pass where the stored one has an embedded resource.
+func TestEmbeddedMetadataIsStorable(t *testing.T) {
+	version := func(name string, stored bool, schema string) string {
+		return fmt.Sprintf(`{"name":%q,"served":true,"storage":%t,"schema":{"openAPIV3Schema":{"type":"object","properties":{"part":{"type":"object",
+			"x-kubernetes-preserve-unknown-fields":true%s}}}}}`, name, stored, schema)
+	}
+	d := established(t, []byte(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gadgets.example.com"},
+		"spec":{"group":"example.com","scope":"Cluster","names":{"plural":"gadgets","kind":"Gadget"},"versions":[`+
+		version("v1", true, `,"x-kubernetes-embedded-resource":true`)+","+version("v2", false, "")+`]}}`))
+	for part, want := range map[string]string{
+		`{"metadata":{"labels":{"a":"b"}}}`: "",
+		`{"metadata":5}`:                    "part.metadata: Invalid value: 5: json: cannot unmarshal number into Go value of type v1.ObjectMeta",
+	} {
+		o := decode(t, versionOf(t, d, "v2"), `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"part":`+part+`}`)
+		if err := CheckStorable(d, o); want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: %v, want %s", part, err, want)
+		}
+	}
+}
+
 func TestMetadataIsCoerced(t *testing.T) {
 	v := versionOf(t, established(t, []byte(gadgets)), "v2")
 	const head = `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":`

@@ -134,10 +134,25 @@ func (q *request) configuration(kind schema.GroupVersionKind) (*object.Value, er
 	if stated := statedKind(config); stated != kind {
 		return nil, api.BadRequest("invalid object type: %v", stated)
 	}
-	if config.Path("metadata", "managedFields").Kind() == object.List {
+	if readableEntries(config.Path("metadata", "managedFields")) {
 		return nil, api.BadRequest("metadata.managedFields must be nil")
 	}
 	return config, nil
+}
+
+// readableEntries reports whether a value can be read as managedFields: a list of nothing but entries. What cannot is
+// none to upstream, so that it is left to the schema to refuse.
+func readableEntries(v *object.Value) bool {
+	if v.Kind() != object.List {
+		return false
+	}
+	for _, e := range v.Items() {
+		var entry metav1.ManagedFieldsEntry
+		if e.Kind() != object.Map || json.Unmarshal(object.AppendJSON(nil, e), &entry) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // statedKind is what a document says of itself, as far as it can be read.
@@ -183,7 +198,7 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 	if e := refused(err); e != nil {
 		return nil, e
 	}
-	if err != nil || len(unknown) > 0 {
+	if err != nil || len(unknown) > 0 || !q.d.Custom && listsNumbers(config) {
 		// Of a typed kind it shows here whether all that is applied fits the schema.
 		if misfit := q.misfit(config); misfit != nil {
 			return nil, misfit

@@ -27,6 +27,26 @@ func (q *request) fitsSchema(config *object.Value) bool {
 	return err == nil && len(problems) == 0
 }
 
+// listsNumbers reports whether there is a list in v that has nothing but numbers. A typed decoder takes one for bytes,
+// where the schema has a string.
+func listsNumbers(v *object.Value) bool {
+	if v.Kind() == object.List {
+		number := true
+		for _, e := range v.Items() {
+			if number = number && e.Kind() == object.Number; listsNumbers(e) {
+				return true
+			}
+		}
+		return number
+	}
+	for _, m := range v.Fields() {
+		if listsNumbers(m) {
+			return true
+		}
+	}
+	return false
+}
+
 // misfit says, in the words of upstream's library, what of a configuration does not fit the schema; nil when all does.
 // Upstream answers with a 500 of the same message.
 func (q *request) misfit(config *object.Value) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	weighted "golang.org/x/sync/semaphore"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -106,8 +108,23 @@ func (x *exchange) readBody(q *request) (release func(), err error) {
 		release()
 		return nil, errTooLarge()
 	}
-	q.Body = b.Bytes()
+	q.Body = readable(b.Bytes())
 	return release, nil
+}
+
+// readable is a JSON text with U+FFFD for each byte that is not UTF-8, as upstream's decoder reads it. What is no JSON, or
+// a YAML document, stays as it is.
+func readable(text []byte) []byte {
+	if utf8.Valid(text) || !json.Valid(text) {
+		return text
+	}
+	runes := make([]byte, 0, len(text)+len(text)/2)
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text) // U+FFFD for one byte when it is none
+		runes = utf8.AppendRune(runes, r)
+		text = text[n:]
+	}
+	return runes
 }
 
 // receive reads the body on until b has most bytes, which have patience to arrive.

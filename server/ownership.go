@@ -380,6 +380,9 @@ func (s *sealed) encode(w *resource.Write) ([]byte, error) {
 		s.stored = w.New
 		return *s.buf, nil
 	}
+	if err := resource.CheckStorable(s.q.d, w.New); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.stored, err = resource.ToStorage(s.q.d, w.New, s.owners); err != nil {
 		return nil, err

@@ -14,7 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -131,12 +133,18 @@ func (q *request) patchTarget(rec *api.Record) (*object.Value, error) {
 // names. mismatch is the answer if that is not the request's, for a custom resource.
 func (q *request) decodePatched(rec *api.Record, target *object.Value, said *resource.Version) (o *resource.Object, unknown []string, mismatch, err error) {
 	if q.d.Custom {
-		mismatch = q.customPatchMismatch(target)
+		if mismatch = q.customPatchMismatch(target); mismatch != nil {
+			unknown = q.takeUndeclared(target)
+		}
+		if q.Subresource == "status" && mismatch != nil {
+			q.restoreType(target)
+			mismatch = nil
+		}
 	}
 	// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.
 	if c, ok := said.Codec.(resource.DocumentCodec); ok && target.Fits() {
-		o, unknown, err = c.DecodeDocument(target, false)
-		return o, unknown, mismatch, err
+		o, more, err := c.DecodeDocument(target, false)
+		return o, append(more, unknown...), mismatch, err
 	}
 	var text []byte
 	if types.PatchType(q.ContentType) != types.StrategicMergePatchType && target.HasFloat() {
@@ -230,8 +238,8 @@ func (q *request) judgePatch(rec *api.Record, duplicates, unknown []string) erro
 	if len(duplicates)+len(unknown) == 0 {
 		return nil
 	}
-	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
-		slices.Sort(unknown) // those of a merged map, which has no order
+	if !q.d.Custom {
+		slices.Sort(unknown) // a merged or patched map has no other order; of a custom resource metadata is read first
 	}
 	problems := append(duplicates, unknown...)
 	problems = problems[:min(len(problems), maxProblems)]
@@ -249,13 +257,9 @@ func (q *request) judgePatch(rec *api.Record, duplicates, unknown []string) erro
 func (q *request) invalidPatch(rec *api.Record, why string) error {
 	var shown string
 	if types.PatchType(q.ContentType) == types.StrategicMergePatchType {
-		var patch map[string]any
-		if err := json.Unmarshal(q.Body, &patch); err != nil {
-			return api.BadRequest("%s", err)
-		}
-		shown = fmt.Sprintf("%+v", patch)
-		if strings.HasPrefix(why, "json:") {
-			why = q.mergedWhy(rec, patch, why)
+		shown = q.spentPatch(rec)
+		if !strings.HasPrefix(why, "strict decoding error: ") {
+			why = q.mergedWhy(rec, why)
 		}
 	} else {
 		b, err := q.patchedText(rec)
@@ -265,6 +269,25 @@ func (q *request) invalidPatch(rec *api.Record, why string) error {
 		shown = string(b)
 	}
 	return api.Invalid("", "", "", field.ErrorList{field.Invalid(field.NewPath("patch"), shown, why)})
+}
+
+// spentPatch shows a strategic merge patch as upstream does: after its library has merged it, which takes the directives
+// out of it on the way. Larger ones, which that library takes too long for, are shown as they are.
+func (q *request) spentPatch(rec *api.Record) string {
+	var patch map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(q.Body, &patch); err != nil {
+		return string(q.Body)
+	}
+	if len(q.Body) <= patchedTextMax {
+		if base, err := q.s.rendition(q.d, q.v, rec); err == nil {
+			var original map[string]any
+			empty, _, err := q.v.Codec.Decode([]byte("{}"), true)
+			if err == nil && kjson.UnmarshalCaseSensitivePreserveInts(base.json, &original) == nil {
+				_, _ = strategicpatch.StrategicMergeMapPatch(original, patch, empty.Value) // for what it does to the patch
+			}
+		}
+	}
+	return fmt.Sprintf("%+v", patch)
 }
 
 // patchedTextMax is the size of a patch, in bytes, up to which its result is shown as upstream's library writes it. That
@@ -323,7 +346,7 @@ func (q *request) tight(doc []byte) ([]byte, error) {
 
 // mergedWhy asks upstream's converter what it has against the result of a strategic merge patch: it goes through maps
 // there, and its words differ from the JSON decoder's.
-func (q *request) mergedWhy(rec *api.Record, patch map[string]any, why string) string {
+func (q *request) mergedWhy(rec *api.Record, why string) string {
 	base, err := q.s.rendition(q.d, q.v, rec)
 	if err != nil {
 		return why

@@ -89,6 +89,36 @@ func (q *request) customPatchedType(rec *api.Record, t typeMeta, apiVersion *obj
 	return q.v, nil
 }
 
+// restoreType gives a patched custom resource its type back in a write of its status, which does not change it: so that
+// nobody misses it, but upstream cannot tell who owns what of such an object, and forgets it for good.
+func (q *request) restoreType(target *object.Value) {
+	if target.Get("kind").Str() != q.kind() || q.d.Version(target.Get("apiVersion").Str()) == nil {
+		q.decided = new(api.Owners)
+	}
+	target.Set("apiVersion", object.NewString(q.v.APIVersion()))
+	target.Set("kind", object.NewString(q.kind()))
+}
+
+// takeUndeclared drops the members that a patched custom resource should not have because it says it is of a version that
+// the kind does not have, and names them; none when that exists, or it says that it is something else.
+func (q *request) takeUndeclared(target *object.Value) (unknown []string) {
+	apiVersion := target.Get("apiVersion").Str()
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil || gv.Group != q.v.Group || target.Get("kind").Str() != q.kind() || q.d.Version(apiVersion) != nil {
+		return nil
+	}
+	declared := object.NewMap()
+	for name, member := range target.Fields() {
+		if name == "apiVersion" || name == "kind" || name == "metadata" {
+			declared.Set(name, *member)
+		} else {
+			unknown = append(unknown, fmt.Sprintf("unknown field %q", name))
+		}
+	}
+	target.Replace(declared)
+	return unknown
+}
+
 // unversioned is the answer to a patch that takes the apiVersion away. Upstream reads such a document into its internal
 // type, in which no member has the name that it has in JSON.
 func (q *request) unversioned(rec *api.Record, target *object.Value, duplicates []string) error {

@@ -1,6 +1,9 @@
 package server
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 const deployment = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},` + template + `}}`
 
@@ -22,6 +25,30 @@ func TestPatchedType(t *testing.T) {
 		{"PATCH " + path + "/c", `{"apiVersion":"v9","kind":"X"}`, []string{smPatch}, 200, []string{`"kind":"ConfigMap","apiVersion":"v1"`}, nil},
 		// Of two mistakes the one that comes first where members are in order.
 		{"PATCH " + path + "/c", `{"metadata":{"labels":1},"data":{"a":1}}`, []string{mergePatch}, 422, []string{"json: cannot unmarshal number into Go struct field ConfigMap.data of type string"}, nil},
+	})
+}
+
+// A strategic merge patch that does not fit is shown without the directives that merging it has followed.
+func TestSpentPatches(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	ask(t, s, "POST "+path, configMap("c"))
+	run(t, s, []step{
+		{"PATCH " + path + "/c", `{"metadata":{"labels":{"$patch":"replace","a":5}}}`, []string{smPatch}, 422, []string{`Invalid value: \"map[metadata:map[labels:map[a:5]]]\": cannot convert int64 to string`}, nil},
+		{"PATCH " + path + "/c", `{"binaryData":{"a":"!!"}}`, []string{smPatch}, 422, []string{`Invalid value: \"map[binaryData:map[a:!!]]\": error decoding from json: illegal base64 data at input byte 0`}, nil},
+		{"PATCH " + path + "/c?fieldValidation=Strict", `{"x":9007199254740993}`, []string{smPatch}, 422, []string{`Invalid value: \"map[x:9007199254740993]\": strict decoding error: unknown field \"x\"`}, nil},
+	})
+}
+
+// Bytes that are not UTF-8 are read as U+FFFD, each, in patches as in objects.
+func TestUnreadableBytes(t *testing.T) {
+	const path = "/api/v1/namespaces/default/configmaps"
+	s := open(t)
+	run(t, s, []step{
+		{"POST " + path, `{"metadata":{"name":"c"},"data":{"k":"a` + "\xc3\xff" + `b"}}`, nil, 201, []string{`"k":"a��b"`}, nil},
+		{"PATCH " + path + "/c", `[{"op":"add","path":"/data/k","value":"` + "\xff" + `"}]`, []string{jsonPatch}, 200, []string{`"k":"�"`}, nil},
+		{"PATCH " + path + "/c", `{"data":{"l` + "\xff" + `":"x"}}`, []string{mergePatch}, 422, []string{"data[l�]: Invalid value"}, nil},
+		{"PATCH " + path + "/c", `{"data":{"l":"` + "\xff", []string{mergePatch}, 400, nil, nil},
 	})
 }
 
@@ -49,6 +76,21 @@ func TestPatchedUID(t *testing.T) {
 	run(t, s, []step{
 		{"PATCH " + path + "/c", `{"metadata":{"uid":"x"}}`, []string{mergePatch}, 422, []string{`metadata.uid: Invalid value: \"x\": field is immutable`}, nil},
 		{"PUT " + path + "/c", `{"metadata":{"name":"c","uid":"x"}}`, nil, 409, []string{"UID in precondition: x"}, nil},
+	})
+}
+
+// An object sent as a whole loses duplicate owners before anybody looks for what it replaces; a Scale that is not there
+// is named as what it is in reads.
+func TestMissingObjects(t *testing.T) {
+	const owner = `{"apiVersion":"v1","kind":"Pod","name":"x","uid":"u"}`
+	s := open(t)
+	a := ask(t, s, "PUT /api/v1/namespaces/default/configmaps/c", `{"metadata":{"name":"c","ownerReferences":[`+owner+`,`+owner+`]}}`)
+	if w := a.header.Get("Warning"); a.code != 404 || !strings.Contains(w, "duplicate UID(s) observed: u") {
+		t.Errorf("%d %s, warned %q", a.code, a.body, w)
+	}
+	run(t, s, []step{
+		{"GET /apis/apps/v1/namespaces/default/deployments/d/scale", ``, nil, 404, []string{`deployments/scale.apps \"d\" not found`}, nil},
+		{"PATCH /apis/apps/v1/namespaces/default/deployments/d/scale", `{}`, []string{mergePatch}, 404, []string{`deployments.apps \"d\" not found`}, nil},
 	})
 }
 

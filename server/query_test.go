@@ -55,5 +55,11 @@ func TestApplyOfWhatCannotBeRead(t *testing.T) {
 	run(t, s, []step{
 		{"PATCH " + path + "/c?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"binaryData":{"a":"!!"}}`, []string{applyPatch}, 400,
 			[]string{"failed to convert new object (/c; /v1, Kind=ConfigMap) to proper version: unable to convert unstructured object to /v1, Kind=ConfigMap: error decoding from json: illegal base64 data at input byte 0"}, nil},
+		// Bytes are a string to the schema, whatever a typed decoder takes for them.
+		{"PATCH " + path + "/c?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"binaryData":{"a":[1,2]}}`, []string{applyPatch}, 400,
+			[]string{`failed to create typed patch object (/c; /v1, Kind=ConfigMap): .binaryData.a: expected string, got`}, nil},
+		{"PATCH " + path + "/c?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","managedFields":[{"manager":5}]}}`, []string{applyPatch}, 400,
+			[]string{`.metadata.managedFields[0].manager: expected string, got`}, nil},
+		{"PATCH " + path + "/c?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","managedFields":[null]}}`, []string{applyPatch}, 201, nil, nil},
 	})
 }

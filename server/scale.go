@@ -36,6 +36,11 @@ func (q *request) scale(ctx context.Context, sub *resource.Subresource) (*api.Re
 		if err != nil {
 			return nil, err
 		}
+		if rec == nil && !q.d.Custom {
+			of := q.resource()
+			of.Name += "/scale" // as upstream, in reads only
+			return nil, api.NotFound(of, q.Key.Name)
+		}
 		if rec == nil {
 			return nil, q.notFound()
 		}

@@ -29,6 +29,7 @@ func (q *request) update(ctx context.Context) (*api.Response, error) {
 		if err := q.checkName(o.Meta); err != nil {
 			return nil, err
 		}
+		q.dropDuplicateOwners(o.Meta)
 		rec, old, err := q.current(ctx)
 		if err != nil {
 			return nil, err
