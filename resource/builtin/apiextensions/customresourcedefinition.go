@@ -104,13 +104,8 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	if w.Subresource == "status" {
 		return validateStatus(ctx, crd, old)
 	}
-	// Validating a schema runs its rules on its defaults.
-	for i := range crd.Spec.Versions {
-		if s := crd.Spec.Versions[i].Schema; s != nil {
-			if err := schema.CheckQuantities(s.OpenAPIV3Schema); err != nil {
-				return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
-			}
-		}
+	if err := checkQuantities(crd); err != nil {
+		return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
 	}
 	if w.Version != nil && w.Version.Name == betaVersion {
 		return judge(ctx, crd, old, validateBeta)
@@ -135,26 +130,52 @@ func validateStatus(ctx context.Context, crd, old *definition) field.ErrorList {
 	return judge(ctx, shown(crd), shown(old), validation.ValidateUpdateCustomResourceDefinitionStatus)
 }
 
-// judge has check look at a definition in the form upstream validates; old is nil on create. Some schemas with rules where
-// CEL has no types, as below items of an object, make upstream's code panic: that is an error too.
-func judge(ctx context.Context, crd, old *definition, check func(ctx context.Context, in, was *internal.CustomResourceDefinition) field.ErrorList) (errs field.ErrorList) {
+// checkQuantities refuses schemas that are too expensive to validate, which runs their rules on their defaults.
+func checkQuantities(crd *definition) error {
+	for i := range crd.Spec.Versions {
+		if s := crd.Spec.Versions[i].Schema; s != nil {
+			if err := schema.CheckQuantities(s.OpenAPIV3Schema); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// recovered is what check finds. Some schemas with rules where CEL has no types, as below items of an object, make
+// upstream's code panic: that is an error too.
+func recovered(check func() field.ErrorList) (errs field.ErrorList) {
 	defer func() {
 		if p := recover(); p != nil {
 			errs = field.ErrorList{field.InternalError(field.NewPath("spec", "versions"), fmt.Errorf("validating the schemas: %v", p))}
 		}
 	}()
+	return check()
+}
+
+// judge has check look at a definition in the form upstream validates; old is nil on create.
+func judge(ctx context.Context, crd, old *definition, check func(ctx context.Context, in, was *internal.CustomResourceDefinition) field.ErrorList) field.ErrorList {
 	in, err := toInternal(crd)
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
 	if old == nil {
-		return check(ctx, in, nil)
+		return recovered(func() field.ErrorList { return check(ctx, in, nil) })
 	}
 	was, err := toInternal(old)
 	if err != nil {
 		return field.ErrorList{field.InternalError(nil, err)}
 	}
-	return check(ctx, in, was)
+	return recovered(func() field.ErrorList { return check(ctx, in, was) })
+}
+
+// judgedMeta is the metadata that upstream's own rules of definitions look at.
+func judgedMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	judged := metav1.ObjectMeta{Name: m.Name, GenerateName: m.GenerateName, ResourceVersion: "1"}
+	if v, ok := m.Annotations[apiextensionsv1.KubeAPIApprovedAnnotation]; ok {
+		judged.Annotations = map[string]string{apiextensionsv1.KubeAPIApprovedAnnotation: v}
+	}
+	return judged
 }
 
 // validateCurrent checks a definition by the rules of v1.
@@ -172,10 +193,7 @@ func validateCurrent(ctx context.Context, in, was *internal.CustomResourceDefini
 func toInternal(crd *definition) (*internal.CustomResourceDefinition, error) {
 	in := new(internal.CustomResourceDefinition)
 	shallow := *crd
-	shallow.ObjectMeta = metav1.ObjectMeta{Name: crd.Name, GenerateName: crd.GenerateName, ResourceVersion: "1"}
-	if v, ok := crd.Annotations[apiextensionsv1.KubeAPIApprovedAnnotation]; ok {
-		shallow.Annotations = map[string]string{apiextensionsv1.KubeAPIApprovedAnnotation: v}
-	}
+	shallow.ObjectMeta = judgedMeta(&crd.ObjectMeta)
 	if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&shallow, in, nil); err != nil {
 		return nil, fmt.Errorf("converting custom resource definition %s: %w", crd.Name, err)
 	}

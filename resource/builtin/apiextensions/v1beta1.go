@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	internal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -41,11 +42,13 @@ func (betaCodec) Decode(data []byte, stored bool) (*resource.Object, []string, e
 	if err := apiextensionsv1beta1.Convert_v1beta1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(beta, in, nil); err != nil {
 		return nil, nil, err
 	}
-	if errs := twice(&in.Spec); len(errs) > 0 && !stored {
-		return nil, nil, api.Invalid(api.CustomResourceDefinitions.Group, "CustomResourceDefinition", in.Name, errs)
-	}
+	contradictions := twice(&in.Spec)
 	if err := apiextensionsv1.Convert_apiextensions_CustomResourceDefinition_To_v1_CustomResourceDefinition(in, crd, nil); err != nil {
 		return nil, nil, err
+	}
+	if len(contradictions) > 0 && !stored {
+		errs := contradictory(crd, in, contradictions)
+		return nil, nil, api.Invalid(api.CustomResourceDefinitions.Group, "CustomResourceDefinition", in.Name, errs)
 	}
 	// The conversions carry what a client says of the type nowhere.
 	crd.TypeMeta = beta.TypeMeta
@@ -91,6 +94,26 @@ func twice(spec *internal.CustomResourceDefinitionSpec) (errs field.ErrorList) {
 	return errs
 }
 
+// contradictory is all that is wrong with a definition that contradicts itself, as far as it alone shows: the rules are
+// asked here, as crd, which is all that gets further, does not show the contradictions any more.
+func contradictory(crd *definition, in *internal.CustomResourceDefinition, contradictions field.ErrorList) field.ErrorList {
+	if err := checkQuantities(crd); err != nil {
+		return contradictions
+	}
+	in = in.DeepCopy()
+	in.ObjectMeta = judgedMeta(&crd.ObjectMeta)
+	if i := slices.IndexFunc(in.Spec.Versions, func(v internal.CustomResourceDefinitionVersion) bool { return v.Storage }); i >= 0 {
+		if name := in.Spec.Versions[i].Name; !slices.Contains(in.Status.StoredVersions, name) {
+			in.Status.StoredVersions = append(in.Status.StoredVersions, name)
+		}
+	}
+	errs := recovered(func() field.ErrorList { return validateBeta(context.Background(), in, nil) })
+	if len(errs) == 0 {
+		return contradictions
+	}
+	return errs
+}
+
 // Encode implements resource.Codec.
 func (betaCodec) Encode(dst []byte, o *resource.Object) ([]byte, error) {
 	in, beta := new(internal.CustomResourceDefinition), new(apiextensionsv1beta1.CustomResourceDefinition)
@@ -129,10 +152,16 @@ func validateBeta(ctx context.Context, in, was *internal.CustomResourceDefinitio
 		old.Status = internal.CustomResourceDefinitionStatus{}
 		old.Spec.Conversion = nil // nothing excuses versions of reviews that are not known
 	}
+	rest := validation.ValidateCustomResourceDefinitionUpdate(ctx, in, loosened(old))
 	if was == nil || !validation.HasSchemaWith(&was.Spec, hasDefault) {
-		errs = append(errs, forbidDefaults(&in.Spec)...)
+		if forbidden := forbidDefaults(&in.Spec); len(forbidden) > 0 {
+			errs = append(errs, forbidden...)
+			rest = slices.DeleteFunc(rest, func(e *field.Error) bool { // where they are forbidden, nothing is asked for them
+				return e.Field == "spec.preserveUnknownFields" && strings.Contains(e.Detail, "in order to use defaults")
+			})
+		}
 	}
-	return append(errs, validation.ValidateCustomResourceDefinitionUpdate(ctx, in, loosened(old))...)
+	return append(errs, rest...)
 }
 
 func hasDefault(s *internal.JSONSchemaProps) bool {
