@@ -76,6 +76,34 @@ func TestCustomRoutes(t *testing.T) {
 	}
 }
 
+// TestDeprecatedRoutes: the warning of a deprecated version comes with whatever is answered under it.
+func TestDeprecatedRoutes(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	const base = "/apis/example.com/v1/namespaces/default/widgets"
+	crd := strings.Replace(widgets, `"storage":true`, `"storage":true,"deprecated":true`, 1)
+	if code, body := call(t, sys, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd); code != 201 {
+		t.Fatalf("%d %s", code, body)
+	}
+	for request, code := range map[string]int{
+		"GET " + base: 200, "GET " + base + "/w": 404, "GET " + base + "/w/status": 404, "PUT " + base: 400, "OPTIONS " + base: 405,
+		"GET " + base + "?watch=true&timeoutSeconds=1": 200, "DELETE " + base: 200,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		r, err := http.NewRequestWithContext(t.Context(), method, sys.URL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := sys.adminClient().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if w := a.Header.Get("Warning"); a.StatusCode != code || w != `299 - "example.com/v1 Widget is deprecated"` {
+			t.Errorf("%s: %d, want %d, with warning %s", request, a.StatusCode, code, w)
+		}
+	}
+}
+
 // TestDefaultedStatus: what the schema says an absent status is stands in a new object, though not while its rules are
 // checked, and the client's own status does not. It is no change later, so writing the object back is none.
 func TestDefaultedStatus(t *testing.T) {
@@ -159,8 +187,13 @@ func TestEndingDefinition(t *testing.T) {
 	}
 	steps(
 		[4]string{"GET", "/apis/example.com/v1", "", `"verbs":["delete","deletecollection","get","list","patch","create","update","watch"]`},
-		[4]string{"DELETE", crds + "/widgets.example.com", "", "200 "},
+		[4]string{"DELETE", crds + "/widgets.example.com", `{"preconditions":{"uid":"x"}}`, `409 {`},
+		[4]string{"DELETE", crds + "/widgets.example.com", `{"preconditions":{"uid":"x"}}`,
+			`on customresourcedefinitions.apiextensions.k8s.io \"widgets.example.com\": Precondition failed: UID in precondition: x, UID in object meta: `},
+		[4]string{"DELETE", crds + "/widgets.example.com", `{"preconditions":{"resourceVersion":"1"}}`, `Precondition failed: ResourceVersion in precondition: 1, ResourceVersion in object meta: `},
+		[4]string{"DELETE", crds + "/widgets.example.com", `{"propagationPolicy":"Foreground"}`, `"finalizers":["customresourcecleanup.apiextensions.k8s.io"]`},
 		[4]string{"GET", "/apis/example.com/v1", "", `"verbs":["delete","deletecollection","get","list","watch"]`},
+		[4]string{"DELETE", crds + "/widgets.example.com", "", `"deletionGracePeriodSeconds":0`},
 		[4]string{"POST", base, strings.Replace(held, `"w"`, `"v"`, 1), "create not allowed while custom resource definition is terminating"},
 		[4]string{"POST", crds, widgets, `object is being deleted: customresourcedefinitions.apiextensions.k8s.io \"widgets.example.com\" already exists`},
 		[4]string{"POST", crds + "?dryRun=All", widgets, "409 "},

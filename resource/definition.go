@@ -87,6 +87,9 @@ type Definition struct {
 	PinnedUpdate bool
 	// ReturnDeleted makes DELETE answer with the object's last state instead of a Status (pods, services, namespaces).
 	ReturnDeleted bool
+	// SettlesDependents says that what becomes of an object's dependents is not for the first request to delete it to say
+	// (custom resource definitions).
+	SettlesDependents bool
 	// StatusManager owns, under the subresource status, what changes in a new or changed object after its writer's fields
 	// were decided on, when Claim says that it was the status (Write.StatusClaimed). "" when such changes belong to nobody.
 	StatusManager string
@@ -118,6 +121,10 @@ func (d *Definition) KindOf(v *Version) string {
 	}
 	return d.Kind
 }
+
+// Process says that the end of an object is a process of its own, which deletes first what belongs to it: that of a
+// namespace or a custom resource definition. An object that is given time to end by itself has no such process.
+func (d *Definition) Process() bool { return d.Hooks.Terminate != nil && d.Hooks.GracePeriod == nil }
 
 // Storage is the version that the store holds; nil when d has none, which is a defect of d.
 func (d *Definition) Storage() *Version {

@@ -243,6 +243,16 @@ func (q *request) checkPreconditions(rec *api.Record, p *metav1.Preconditions) e
 	if p == nil {
 		return nil
 	}
+	if q.d.Process() { // which upstream looks at before its store does
+		switch {
+		case p.UID != nil && string(*p.UID) != rec.UID():
+			return api.Conflict(q.d.Resource, rec.Name(), fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, rec.UID()))
+		case p.ResourceVersion != nil && *p.ResourceVersion != rec.Revision().String():
+			return api.Conflict(q.d.Resource, rec.Name(), fmt.Errorf(
+				"Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, rec.Revision()))
+		}
+		return nil
+	}
 	// Upstream names the kind here where it otherwise names the resource.
 	kind := api.Resource{Group: q.v.Group, Name: q.kind()}
 	if p.UID != nil && string(*p.UID) != rec.UID() {
@@ -277,8 +287,13 @@ func (q *request) condemn(o *resource.Object, options *metav1.DeleteOptions) fat
 	if pending {
 		return fatePending
 	}
-	finalizers := deletionFinalizers(m.Finalizers, options, q.v.Orphans)
-	held := len(finalizers) > 0 || q.d.Hooks.Finalize != nil && !q.d.Hooks.Finalize(o)
+	first, process := m.DeletionTimestamp == nil, q.d.Process()
+	finalizers := m.Finalizers
+	if !first || !q.d.SettlesDependents {
+		finalizers = deletionFinalizers(finalizers, options, q.v.Orphans)
+	}
+	unfinished := q.d.Hooks.Finalize != nil && !q.d.Hooks.Finalize(o)
+	held := len(finalizers) > 0 || unfinished
 	m.Finalizers = finalizers
 	switch {
 	case graceful && *m.DeletionGracePeriodSeconds == 0 && !held:
@@ -288,16 +303,15 @@ func (q *request) condemn(o *resource.Object, options *metav1.DeleteOptions) fat
 	case !held:
 		return fateNow
 	}
-	// Kinds whose end is a process of its own (namespaces, CRDs) neither count it as a change of what is wanted nor
-	// have a grace period.
-	process := q.d.Hooks.Terminate != nil
-	if m.DeletionTimestamp == nil && m.Generation > 0 && !process {
+	// Where the end is a process of its own, its beginning does not count as a change of what is wanted and has no grace
+	// period. Who asks again when nothing but finalizers is left is answered as for any kind.
+	if first && m.Generation > 0 && !process {
 		m.Generation++
 	}
-	if t := now(); m.DeletionTimestamp == nil || m.DeletionTimestamp.After(t.Time) {
+	if t := now(); first || m.DeletionTimestamp.After(t.Time) {
 		m.DeletionTimestamp = &t
 	}
-	if !process {
+	if !process || !first && !unfinished {
 		m.DeletionGracePeriodSeconds = ptr(int64(0))
 	}
 	return fateMarked

@@ -419,6 +419,7 @@ func (d *Discovery) document(key aggregatedKey) (*cachedDocument, error) {
 	head := fmt.Sprintf(`{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/%s","metadata":{},"items":[`, key.version)
 	const tail = "]}\n"
 	size, tags := len(head)+len(groups)+len(tail), sha512.New() // the tags of the parts are those of all, of which only one is new
+	tags.Write([]byte(head))
 	for _, g := range groups {
 		part := g.aggregate()
 		if part == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -238,6 +239,17 @@ func TestAggregatedDiscovery(t *testing.T) {
 	}
 	if d.groups["apps"] != apps {
 		t.Error("a group that did not change was built anew")
+	}
+	ending := customWidget("other.example.com")
+	ending.Ending = new(atomic.Bool)
+	reg.Put(ending)
+	if !slices.Contains(discover[apidiscoveryv2.APIGroupDiscoveryList](t, d, "/apis", acceptAggregated).Items[3].Versions[0].Resources[0].Verbs, "create") {
+		t.Error("a kind cannot be created")
+	}
+	ending.Ending.Store(true)
+	reg.Put(ending)
+	if verbs := discover[apidiscoveryv2.APIGroupDiscoveryList](t, d, "/apis", acceptAggregated).Items[3].Versions[0].Resources[0].Verbs; slices.Contains(verbs, "create") {
+		t.Errorf("verbs of a kind whose definition is being deleted: %v", verbs)
 	}
 	reg.Remove(api.Resource{Group: "other.example.com", Name: "widgets"})
 	if _, err := askDiscovery(t, d, "/apis/other.example.com", ""); err != ErrPage {

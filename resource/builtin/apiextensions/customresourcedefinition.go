@@ -35,7 +35,7 @@ func CustomResourceDefinitions() *resource.Definition {
 			Subresources: map[string]resource.Subresource{"status": {Verbs: []api.Verb{api.Get, api.Patch, api.Update}}},
 			// The name follows from the spec, so that it is checked with it.
 			ValidateName:    func(string, bool) []string { return nil },
-			PlainFinalizers: true, PinnedUpdate: true, StatusManager: "kube-apiserver", KeepsSpec: true,
+			PlainFinalizers: true, PinnedUpdate: true, StatusManager: "kube-apiserver", KeepsSpec: true, SettlesDependents: true,
 			Index: []resource.IndexField{{Name: api.IndexNamesConflict, Internal: true, Values: groupInConflict}},
 		},
 		Prepare:   prepare,
