@@ -85,11 +85,11 @@ func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
 	if u.structural, err = structuralschema.NewStructural(&props); err != nil && !loose {
 		return nil, fmt.Errorf("the schema is not structural: %w", err)
 	}
-	if u.validator, _, err = validation.NewSchemaValidator(&props); err != nil {
+	if u.validator, err = newWording(&props); err != nil {
 		return nil, fmt.Errorf("building the validator: %w", err)
 	}
 	if status, ok := props.Properties["status"]; ok {
-		if u.status, _, err = validation.NewSchemaValidator(&status); err != nil {
+		if u.status, err = newWording(&status); err != nil {
 			return nil, fmt.Errorf("building the validator of status: %w", err)
 		}
 	}

@@ -148,11 +148,11 @@ func upstreamSays(u *upstream, doc, old map[string]any, status bool) (errs, warn
 	}
 	switch s, ok := doc["status"]; {
 	case old == nil:
-		all = validation.ValidateCustomResource(nil, doc, u.validator)
+		all = validation.ValidateCustomResource(nil, doc, unworded(u.validator))
 	case !status:
-		all = validation.ValidateCustomResourceUpdate(nil, doc, old, u.validator, validation.WithRatcheting(c))
+		all = validation.ValidateCustomResourceUpdate(nil, doc, old, unworded(u.validator), validation.WithRatcheting(c))
 	case ok && u.status != nil:
-		all = validation.ValidateCustomResourceUpdate(field.NewPath("status"), s, old["status"], u.status, validation.WithRatcheting(c.Key("status")))
+		all = validation.ValidateCustomResourceUpdate(field.NewPath("status"), s, old["status"], unworded(u.status), validation.WithRatcheting(c.Key("status")))
 	}
 	if !status {
 		all = append(all, objectmeta.Validate(ctx, nil, doc, u.structural, false)...)

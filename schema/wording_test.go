@@ -1,0 +1,61 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+
+	"pintle.dev/object"
+)
+
+// unworded is upstream's own validator.
+func unworded(v validation.SchemaValidator) validation.SchemaValidator {
+	return validation.NewSchemaValidatorFromOpenAPI(v.(wording).schema)
+}
+
+// TestWordingOrder: errors of values stand in upstream's order, each text once, and those of members are counted where
+// alternatives are.
+func TestWordingOrder(t *testing.T) {
+	const item = `{"type":"object","required":["a"],"minProperties":3,"properties":{"a":{"type":"string","pattern":"^x"}},"allOf":[{"properties":{"a":{"pattern":"^x"}}},{"properties":{"a":{"maxLength":1}}}]}`
+	for _, source := range []string{
+		`{"type":"object","properties":{"l":{"type":"array","maxItems":1,"enum":[["q"]],"items":` + item + `}}}`,
+		`{"type":"object","properties":{"l":{"type":"array","items":` + item + `,"anyOf":[{"minItems":9},{"items":{"required":["b","c"]}}],"oneOf":[{"maxItems":9},{"maxItems":8}],"not":{"minItems":1}}}}`,
+		`{"type":"object","maxProperties":0,"properties":{"l":{"type":"array","items":{"type":"array","minItems":3,"items":{"type":"integer"}}}}}`,
+	} {
+		s := mustCompile(t, source)
+		u, err := s.upstream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, doc := range []string{`{"l":[{},{"a":"yy"},{"a":1,"b":2,"c":3},{"a":"x"}]}`, `{"l":[["a",1],[],[1,2,"b"]]}`, `{"l":{}}`, `{"l":[null]}`} {
+			v := mustParse(t, doc).ToAny().(map[string]any)
+			got, want := validation.ValidateCustomResource(nil, v, u.validator), validation.ValidateCustomResource(nil, v, unworded(u.validator))
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s by %s:\n%v\nwant\n%v", doc, source, got, want)
+			}
+		}
+	}
+}
+
+// TestManyErrors: a document of which everything is wrong is refused in time proportional to its length. By upstream's way
+// this test takes hours.
+func TestManyErrors(t *testing.T) {
+	const n = 50_000
+	s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":{"type":"object","properties":{"a":{"type":"string","pattern":"^x"}}}},"m":{"type":"object","additionalProperties":{"type":"integer","minimum":1}}}}`)
+	doc := object.NewMap()
+	doc.Set("l", *mustParse(t, "["+strings.Repeat(`{"a":"y"},`, n-1)+`{"a":"y"}]`))
+	var members strings.Builder
+	for i := range n {
+		fmt.Fprintf(&members, `"k%d":0,`, i)
+	}
+	doc.Set("m", *mustParse(t, "{"+strings.TrimSuffix(members.String(), ",")+"}"))
+	if errs := s.Validate(t.Context(), Check{New: &doc}); len(errs) != 2*n {
+		t.Errorf("%d errors, want %d", len(errs), 2*n)
+	}
+	// None is new in what is as it was.
+	if errs := s.Validate(t.Context(), Check{New: &doc, Old: &doc}); len(errs) != 0 {
+		t.Errorf("%d errors when nothing changes", len(errs))
+	}
+}
