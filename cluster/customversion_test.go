@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,5 +49,71 @@ func TestVersionsDifferInSubresources(t *testing.T) {
 		if got := p.Header.Values("Warning"); p.StatusCode != c.code || !slices.Equal(got, c.warnings) {
 			t.Errorf("%s %s: %d %q, want %d %q", c.method, c.path, p.StatusCode, got, c.code, c.warnings)
 		}
+	}
+}
+
+// TestOwnersOutliveSchemas: who owns what is brought into line with the schema as it is now, by version. Where an object
+// does not fit the schema of a version that owners speak, nobody can tell whose fields are whose: an apply is refused,
+// another write forgets it.
+func TestOwnersOutliveSchemas(t *testing.T) {
+	const list, set = `{"type":"array","items":{"type":"string"}}`, `{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"}}`
+	definition := func(plural string, versions ...string) string {
+		var b strings.Builder
+		for i, properties := range versions {
+			if properties == "" {
+				continue
+			}
+			if b.Len() > 0 {
+				b.WriteString(",")
+			}
+			fmt.Fprintf(&b, `{"name":"v%d","served":true,"storage":%t,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{%s}}}}}}`, i+1, i == 0, properties)
+		}
+		return `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"` + plural + `.example.com"},"spec":{"group":"example.com",
+			"scope":"Cluster","names":{"plural":"` + plural + `","kind":"T` + plural + `"},"versions":[` + b.String() + `]}}`
+	}
+	sys := startTest(t, Config{NoControllers: true})
+	for i, c := range []struct {
+		name        string
+		was, is     []string // properties of v1 and v2
+		first       string   // what a applies in v2, or if there is none v1
+		method, doc string   // what b does then, in v1
+		code        int
+		want        []string
+	}{
+		{"a list becomes atomic", []string{`"l":` + set + `,"x":{"type":"string"}`}, []string{`"l":` + list + `,"x":{"type":"string"}`}, `{"l":["p"]}`,
+			"PATCH", `{"spec":{"x":"1"}}`, 200, []string{`{"manager":"a","operation":"Apply"`, `"fieldsV1":{"f:spec":{"f:l":{}}}`}},
+		{"nothing else changes", []string{`"l":` + set}, []string{`"l":` + list}, `{"l":["p"]}`,
+			"PATCH", `{}`, 200, []string{`"fieldsV1":{"f:spec":{"f:l":{}}}`}},
+		{"a list is atomic in the owner's version only", []string{`"l":` + set, `"l":` + list}, nil, `{"l":["p"]}`,
+			"PATCH", `{"spec":{"l":["p","q"]}}`, 200, []string{`!"manager":"a"`, `"f:l":{"v:\"q\"":{}}`}},
+		{"the owner's version has less", []string{`"x":{"type":"string"},"y":{"type":"string"}`, `"x":{"type":"string"}`}, nil, `{"x":"1"}`,
+			"APPLY", `{"y":"1"}`, 400, []string{`"failed to convert new object: .spec.y: field not declared in schema"`}},
+		{"the owner's version has less than is there", []string{`"x":{"type":"string"},"y":{"type":"string","default":"d"}`, `"x":{"type":"string"}`}, nil, `{"x":"1"}`,
+			"APPLY", `{"x":"1"}`, 400, []string{`".spec.y: field not declared in schema"`}},
+		{"an update that the owner's version cannot show", []string{`"x":{"type":"string"},"y":{"type":"string"}`, `"x":{"type":"string"}`}, nil, `{"x":"1"}`,
+			"PATCH", `{"spec":{"y":"1"}}`, 200, []string{`!managedFields`}},
+		{"another type", []string{`"x":{"type":"string"}`}, []string{`"x":{"type":"integer"}`}, `{"x":"1"}`,
+			"APPLY", `{}`, 400, []string{`failed to create typed live object (/o; example.com/v1, Kind=T`, `): .spec.x: expected numeric (int or float), got string"`}},
+		{"the owner's version is gone", []string{`"x":{"type":"string"}`, `"x":{"type":"string"}`}, []string{`"x":{"type":"string"}`, ""}, `{"x":"1"}`,
+			"APPLY", `{"x":"1"}`, 400, []string{`"request to convert CR to an invalid group/version: example.com/v2"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plural := fmt.Sprintf("t%ds", i)
+			want(t, sys, "POST", definitions, definition(plural, c.was...), 201)
+			path := func(version string) string { return "/apis/example.com/" + version + "/" + plural + "/o?fieldManager=" }
+			applied := func(version, spec string) string {
+				return `{"apiVersion":"example.com/` + version + `","kind":"T` + plural + `","metadata":{"name":"o"},"spec":` + spec + `}`
+			}
+			first := fmt.Sprintf("v%d", len(c.was))
+			want(t, sys, "APPLY", path(first)+"a", applied(first, c.first), 201)
+			if c.is != nil {
+				want(t, sys, "PATCH", definitions+"/"+plural+".example.com", definition(plural, c.is...), 200)
+			}
+			doc := c.doc
+			if c.method == "APPLY" {
+				doc = applied("v1", doc)
+			}
+			want(t, sys, c.method, path("v1")+"b", doc, c.code, c.want...)
+		})
 	}
 }

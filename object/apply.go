@@ -64,7 +64,7 @@ func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, er
 	after := &merged
 	if !last.fields.Empty() {
 		if after, err = a.prune(after, last); err != nil {
-			return Applied{}, err
+			return Applied{}, fmt.Errorf("failed to prune fields: %w", err)
 		}
 	}
 	if err := a.take(after); err != nil {
@@ -159,11 +159,7 @@ func (a *apply) convert(v *Value, version string) (*Value, Shape, error) {
 	case known != nil && known.missing, a.by.Convert == nil:
 		return nil, nil, ErrNoVersion
 	}
-	c, s, err := a.by.Convert(v, version)
-	if err != nil && !errors.Is(err, ErrNoVersion) {
-		err = fmt.Errorf("converting to %s: %w", version, err)
-	}
-	return c, s, err
+	return a.by.Convert(v, version)
 }
 
 // prune takes away what the manager applied the last time and does not apply any more, unless another manager owns it.
@@ -173,15 +169,16 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 		return merged, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("failed to convert merged object to last applied version: %w", err)
 	}
-	if full == merged && a.self.fields.Contains(last.fields) {
+	versions := a.ownersVersions(last.APIVersion)
+	if full == merged && len(versions) == 1 && a.self.fields.Contains(last.fields) {
 		return merged, nil // all that was applied the last time is applied again
 	}
 	pruned := remove(full, namedTops(last.fields.nodes, s), s)
-	for _, version := range a.ownersVersions(last.APIVersion) {
+	for _, version := range versions {
 		if err := a.restore(full, &pruned, last.APIVersion, version); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("failed add back owned items: %w", err)
 		}
 	}
 	// Only what the manager applied goes: what came away with it is put back.
@@ -221,11 +218,11 @@ func (a *apply) restore(full, pruned *Value, from, version string) error {
 	if errors.Is(err, ErrNoVersion) {
 		return nil
 	} else if err != nil {
-		return err
+		return fmt.Errorf("failed to convert merged object at version %s: %w", version, err)
 	}
 	p, _, err := a.convert(pruned, version)
 	if err != nil {
-		return err
+		return fmt.Errorf("failed to convert pruned object at version %s: %w", version, err)
 	}
 	had, err := appliedFields(f, s, false)
 	if err != nil {
@@ -301,14 +298,14 @@ func (a *apply) compare(after *Value, version string) (*compared, error) {
 	}
 	c, _, err := a.convert(after, version)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("failed to convert new object: %w", err)
 	}
 	ch, err := Compare(v.live, c, v.shape)
 	if err != nil {
 		return nil, fmt.Errorf("failed to compare objects: %w", err)
 	}
 	v.compared = compared{true, ch.Removed, ch.Modified.Union(ch.Added)}
-	if version == a.by.APIVersion || !a.by.IgnoreHere {
+	if version == a.by.APIVersion || !a.by.Custom {
 		v.removed, v.changed = v.removed.Without(a.by.Ignore), v.changed.Without(a.by.Ignore)
 	}
 	return &v.compared, nil

@@ -188,7 +188,7 @@ func (p *pair) update(doc map[string]any, manager string) {
 		p.t.Fatal(err)
 	}
 	p.count()
-	p.owners = Own(p.owners, p.in(p.ours, p.version), &after, p.shape, Write{Owner: p.by(manager), Convert: p.convert})
+	p.owners = own(p.owners, p.in(p.ours, p.version), &after, p.shape, Write{Owner: p.by(manager), Convert: p.convert})
 	p.outcomes["updated"]++
 	p.check("update by "+manager, updated, &after)
 }
@@ -209,7 +209,7 @@ func (p *pair) apply(doc map[string]any, manager string, force bool) {
 	p.count()
 	owners, live := p.owners, p.in(p.ours, p.version)
 	if len(owners) == 0 {
-		owners = Own(nil, nil, live, p.shape, Write{Owner: p.by(BeforeFirstApply)})
+		owners = own(nil, nil, live, p.shape, Write{Owner: p.by(BeforeFirstApply)})
 	}
 	got, gotErr := Apply(live, owners, p.shape, Application{Write: Write{Owner: p.by(manager), Convert: p.convert}, Config: &config, Force: force})
 	var status apierrors.APIStatus

@@ -37,8 +37,8 @@ func TestParseDifferent(t *testing.T) {
 				t.Error("what was in the buffer is gone")
 			}
 			by := Write{Owner: api.Owner{Manager: "m", APIVersion: "v1", Time: 1}, Owned: true}
-			full := Own(nil, parsed(t, c.before), parsed(t, c.after), nil, by)
-			if part := Own(nil, before, after, nil, by); !slices.Equal(part, full) {
+			full := own(nil, parsed(t, c.before), parsed(t, c.after), nil, by)
+			if part := own(nil, before, after, nil, by); !slices.Equal(part, full) {
 				t.Errorf("owners %v, of the whole documents %v", part, full)
 			}
 		})

@@ -55,18 +55,18 @@ func FieldPaths(paths ...string) Fields {
 // custom resources. before and after are in the version that s describes. Changes in by.Ignore and below do not count:
 // what this endpoint does not let a client write.
 //
-// An existing object without owners gets none, and when a list has items without identity or the object cannot be
-// converted to an owner's version the owners stay as they are; both as upstream. The result shares memory with old.
-func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
+// An existing object without owners gets none, as on upstream. An error says why it cannot be told who owns what: a list
+// has items without identity, or the object cannot be converted to an owner's version. The result shares memory with old.
+func Own(old api.Owners, before, after *Value, s Shape, by Write) (api.Owners, error) {
 	if len(old) == 0 && !by.Owned && before.Path("metadata", "uid").Str() != "" {
-		return nil
+		return nil, nil
 	}
 	if before == nil {
 		before = &Value{kind: Map}
 	}
 	ch, err := Compare(before, after, s)
 	if err != nil {
-		return old
+		return nil, err
 	}
 	elsewhere := ch
 	if !by.Ignore.Empty() {
@@ -74,14 +74,15 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	}
 	taken := ch.Modified.Union(ch.Added)
 	own := taken.Difference(unowned)
-	if !by.IgnoreHere {
+	if !by.Custom {
 		elsewhere = ch
 	}
 	touched := func(o api.Owner) bool {
-		return o.Fields == "{}" || by.IgnoreHere && o.APIVersion != by.APIVersion && !elsewhere.all().Difference(unowned).Empty()
+		// Who owns something in another version is not asked about when nothing changed: that may take a webhook.
+		return o.Fields == "{}" || by.Custom && (o.APIVersion == by.APIVersion && outdated(o, s) || o.APIVersion != by.APIVersion && !elsewhere.all().Difference(unowned).Empty())
 	}
 	if own.Empty() && ch.Removed.Difference(unowned).Empty() && !slices.ContainsFunc(old, touched) {
-		return old
+		return old, nil
 	}
 	owners := make([]owned, 0, len(old)+1)
 	other := otherVersions{before: before, after: after, by: by, own: change{taken.Union(ch.Removed), s}, elsewhere: elsewhere}
@@ -91,9 +92,9 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 			continue // its version is gone, and so is it
 		}
 		if err != nil {
-			return old
+			return nil, err
 		}
-		if o, ok := lose(o, by.Owner, own, c); ok {
+		if o, ok := lose(o, by, own, c); ok {
 			owners = append(owners, o)
 		}
 	}
@@ -107,9 +108,19 @@ func Own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
 	}
 	sortOwners(out)
 	if slices.Equal(out, old) {
-		return old
+		return old, nil
 	}
-	return out
+	return out, nil
+}
+
+// outdated reports whether an owner has fields below what the schema has made atomic since.
+func outdated(o api.Owner, s Shape) bool {
+	f, err := readFields(o.Fields)
+	if err != nil {
+		return false
+	}
+	_, changed := reconcile(f.nodes, s)
+	return changed
 }
 
 // Write is what Own must know of a write.
@@ -118,14 +129,15 @@ type Write struct {
 	api.Owner
 	// Ignore are the fields that the endpoint resets.
 	Ignore Fields
-	// IgnoreHere says that Ignore is not known of other versions than the Write's: owners in those lose fields that are
-	// reset. So it is for custom resources, as on upstream.
-	IgnoreHere bool
+	// Custom says that it is a custom resource, whose schema may have changed since owners came to own what they do: they
+	// are brought into line with it. As on upstream, Ignore is not known of other versions than the Write's there: owners in
+	// those lose fields that are reset.
+	Custom bool
 	// Owned says that an existing object has owners even though none of them can be told in this version.
 	Owned bool
 	// Convert is a document in another version of its kind, and that version's shape. It fails with ErrNoVersion when
 	// there is no such version, whose owners are forgotten when something changes. Nil when fields go by the same names
-	// in all versions there are owners in.
+	// in all versions there are owners in, and are owned alike.
 	Convert func(v *Value, version string) (*Value, Shape, error)
 }
 
@@ -171,7 +183,7 @@ func (v *otherVersions) changeIn(version string) (change, error) {
 		v.others = make(map[string]change)
 	}
 	c := change{ch.all(), s}
-	if !v.by.IgnoreHere {
+	if !v.by.Custom {
 		c.gone = c.gone.Without(v.by.Ignore)
 	}
 	v.others[version] = c
@@ -199,7 +211,7 @@ func (o *owned) is(by api.Owner) bool {
 
 // lose takes fields away from an owner; false when nothing is left. The writer does not lose what it has and is about
 // to be given again, which spares the usual write, one of a field of its own, all the work.
-func lose(old, by api.Owner, own Fields, c change) (o owned, ok bool) {
+func lose(old api.Owner, by Write, own Fields, c change) (o owned, ok bool) {
 	gone := c.gone
 	o.Owner = old
 	var err error
@@ -207,14 +219,17 @@ func lose(old, by api.Owner, own Fields, c change) (o owned, ok bool) {
 		// Cannot happen to owners that DecodeOwners let in. What is not understood owns nothing.
 		return o, false
 	}
-	if o.is(writer(by)) {
+	if o.is(writer(by.Owner)) {
 		gone = gone.Difference(own)
 	}
 	// What is owned below a field that came or went stays, there or not, unless it was owned piecemeal before the schema
-	// made the field atomic.
-	if reaches(gone.nodes, o.fields.nodes) {
-		nodes, _ := reconcile(o.fields.nodes, c.s)
-		o.fields, o.changed = Fields{nodes}.Difference(gone), true
+	// made the field atomic. Those of built-in kinds do that so rarely that it is looked at only on occasion.
+	loses := reaches(gone.nodes, o.fields.nodes)
+	if loses || by.Custom {
+		o.fields.nodes, o.changed = reconcile(o.fields.nodes, c.s)
+	}
+	if loses || o.changed {
+		o.fields, o.changed = o.fields.Difference(gone), true
 	}
 	return o, !o.fields.Empty()
 }

@@ -339,7 +339,7 @@ func ownLikeUpstream(t *testing.T, converter managedfields.TypeConverter, shape 
 				if err != nil {
 					t.Fatal(err)
 				}
-				owners = Own(owners, before, &after, shape, Write{Owner: api.Owner{Manager: manager, APIVersion: "g/v1", Time: time.Now().Unix()}})
+				owners = own(owners, before, &after, shape, Write{Owner: api.Owner{Manager: manager, APIVersion: "g/v1", Time: time.Now().Unix()}})
 				want, got := show(t, updated.(*unstructured.Unstructured).GetManagedFields()), show(t, entries(owners))
 				if want != got {
 					t.Fatalf("step %d of round %d: %s\nwrites %s\nover   %s\ngives\n%swant\n%s", step, round, manager, text(&after), text(before), got, want)
@@ -490,7 +490,7 @@ func TestParseFields(t *testing.T) {
 func TestOwnIgnores(t *testing.T) {
 	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":1}}`), parsed(t, `{"metadata":{"uid":"u","labels":{"l":"m"}},"spec":{"a":2},"status":{"b":2}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{"f:spec":{"f:a":{}},"f:status":{"f:b":{}}}`, Time: 5}}
-	got := show(t, entries(Own(old, before, after, nil, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Subresource: "status", Time: 9}, Ignore: FieldPaths("spec", "metadata.labels")})))
+	got := show(t, entries(own(old, before, after, nil, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Subresource: "status", Time: 9}, Ignore: FieldPaths("spec", "metadata.labels")})))
 	want := "m Update v1 \"\" 5 {\"f:spec\":{\"f:a\":{}}}\nn Update v1 \"status\" 9 {\"f:status\":{\"f:b\":{}}}\n"
 	if got != want {
 		t.Errorf("owners\n%swant\n%s", got, want)
@@ -502,16 +502,16 @@ func TestOwnIgnoresHere(t *testing.T) {
 	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":1}}`), parsed(t, `{"metadata":{"uid":"u"},"spec":{"a":1},"status":{"b":2}}`)
 	status := `{"f:status":{"f:b":{}}}`
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: status, Time: 5}, {Manager: "m", Operation: "Update", APIVersion: "v2", Fields: status, Time: 5}}
-	write := Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}, Ignore: FieldPaths("status"), IgnoreHere: true}
-	if got, want := show(t, entries(Own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
+	write := Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}, Ignore: FieldPaths("status"), Custom: true}
+	if got, want := show(t, entries(own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
 		t.Errorf("owners\n%swant\n%s", got, want)
 	}
 	write.Convert = func(v *Value, _ string) (*Value, Shape, error) { return v, nil, nil }
-	if got, want := show(t, entries(Own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
+	if got, want := show(t, entries(own(old, before, after, nil, write))), "m Update v1 \"\" 5 "+status+"\n"; got != want {
 		t.Errorf("with a conversion, owners\n%swant\n%s", got, want)
 	}
-	write.IgnoreHere = false
-	if got := Own(old, before, after, nil, write); &got[0] != &old[0] {
+	write.Custom = false
+	if got := own(old, before, after, nil, write); &got[0] != &old[0] {
 		t.Errorf("where all versions ignore the field, owners\n%s", show(t, entries(got)))
 	}
 }
@@ -520,29 +520,29 @@ func TestOwnKeeps(t *testing.T) {
 	v := parsed(t, `{"metadata":{"uid":"u"},"l":[{"name":"a"}],"spec":{"a":1}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1beta1", Fields: `{"f:l":{},"f:spec":{"f:a":{}}}`, Time: 5}}
 	write := Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}}
-	if got := Own(old, v, v, nil, write); &got[0] != &old[0] {
+	if got := own(old, v, v, nil, write); &got[0] != &old[0] {
 		t.Error("a write that changes nothing makes new owners")
 	}
 	after := v.Clone()
 	after.Get("metadata").Set("generation", NewInt(7))
-	if got := Own(old, v, &after, nil, write); &got[0] != &old[0] {
+	if got := own(old, v, &after, nil, write); &got[0] != &old[0] {
 		t.Error("a change of what nobody owns makes new owners")
 	}
-	if got := Own(nil, v, &after, nil, write); got != nil {
+	if got := own(nil, v, &after, nil, write); got != nil {
 		t.Errorf("an object without owners gets %v", got)
 	}
 	after.Get("spec").Set("a", NewInt(2))
-	got := show(t, entries(Own(old, v, &after, nil, write)))
+	got := show(t, entries(own(old, v, &after, nil, write)))
 	if want := "m Update v1beta1 \"\" 5 {\"f:l\":{}}\nn Update v1 \"\" 9 {\"f:spec\":{\"f:a\":{}}}\n"; got != want {
 		t.Errorf("an owner in another version: %swant %s", got, want)
 	}
 	empty := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{}`}}
-	if got := Own(empty, v, v, nil, write); len(got) != 0 {
+	if got := own(empty, v, v, nil, write); len(got) != 0 {
 		t.Errorf("an owner of nothing stays: %v", got)
 	}
 	items := smdShape{&newWidgetConverter(t).Schema, widgetShape(t).(smdShape).ref}
 	bad := parsed(t, `{"metadata":{"uid":"u"},"spec":{"items":[{"value":"x"}]}}`)
-	if got := Own(old, v, bad, items, write); &got[0] != &old[0] {
+	if _, err := Own(old, v, bad, items, write); err == nil {
 		t.Error("an item without identity changes the owners")
 	}
 }
@@ -578,7 +578,7 @@ func TestOwnOfWhatIsNotThere(t *testing.T) {
 		{without, with, "hand Apply v1 \"\" - {\"f:metadata\":{\"f:labels\":{\"f:hand\":{}}}}\nn Update v1 \"\" 9 {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:a\":{}}}}\n"},
 		{with, without, "hand Apply v1 \"\" - {\"f:metadata\":{\"f:labels\":{\"f:hand\":{}}}}\n"},
 	} {
-		got := show(t, entries(Own(old, c.before, c.after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
+		got := show(t, entries(own(old, c.before, c.after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
 		if got != c.want {
 			t.Errorf("owners\n%swant\n%s", got, c.want)
 		}
@@ -588,7 +588,7 @@ func TestOwnOfWhatIsNotThere(t *testing.T) {
 func TestOwnOfWhatBecameAtomic(t *testing.T) {
 	before, after := parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"b"}}}`), parsed(t, `{"metadata":{"uid":"u"},"spec":{"replicas":1,"selector":{"a":"c"}}}`)
 	old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: `{"f:spec":{"f:replicas":{},"f:selector":{".":{},"f:a":{}}}}`, Time: 5}}
-	got := show(t, entries(Own(old, before, after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
+	got := show(t, entries(own(old, before, after, widgetShape(t), Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 9}})))
 	want := "m Update v1 \"\" 5 {\"f:spec\":{\"f:replicas\":{}}}\nn Update v1 \"\" 9 {\"f:spec\":{\"f:selector\":{}}}\n"
 	if got != want {
 		t.Errorf("owners\n%swant\n%s", got, want)
@@ -607,7 +607,7 @@ func TestOwnOnCreate(t *testing.T) {
 		{`{}`, `{"metadata":{"name":"c","generation":1},"spec":{"args":["x"]}}`, `{"f:spec":{".":{},"f:args":{}}}`},
 		{`{}`, `{"apiVersion":"v1","metadata":{"name":"c"}}`, ``},
 	} {
-		owners := Own(nil, parsed(t, c.before), parsed(t, c.after), widgetShape(t), Write{Owner: api.Owner{APIVersion: "v1", Time: 1}})
+		owners := own(nil, parsed(t, c.before), parsed(t, c.after), widgetShape(t), Write{Owner: api.Owner{APIVersion: "v1", Time: 1}})
 		want := ""
 		if c.want != "" {
 			want = `unknown Update v1 "" 1 ` + c.want + "\n"
@@ -694,11 +694,20 @@ func FuzzOwners(f *testing.F) {
 			return
 		}
 		old := api.Owners{{Manager: "m", Operation: "Update", APIVersion: "v1", Fields: fa.String()}}
-		owners := Own(old, v, w, shape, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 1}})
+		owners := own(old, v, w, shape, Write{Owner: api.Owner{Manager: "n", APIVersion: "v1", Time: 1}})
 		for _, o := range owners {
 			if _, err := ParseFields(o.Fields); err != nil {
 				t.Fatalf("owner %v: %v", o, err)
 			}
 		}
 	})
+}
+
+// own is Own where an error changes nothing.
+func own(old api.Owners, before, after *Value, s Shape, by Write) api.Owners {
+	owners, err := Own(old, before, after, s, by)
+	if err != nil {
+		return old
+	}
+	return owners
 }

@@ -84,7 +84,7 @@ func TestSkeletonDecides(t *testing.T) {
 	for range 20_000 {
 		doc := `{"apiVersion":"v1","kind":"Widget","metadata":{"name":"n"},"spec":` + randomSpec(r, 2) + `,"status":{}}`
 		by := Write{Owner: api.Owner{Manager: "m", APIVersion: "v1", Time: 1}}
-		got := fmt.Sprint(Own(nil, before, parsed(t, doc), shape, by))
+		got := fmt.Sprint(own(nil, before, parsed(t, doc), shape, by))
 		key := string(AppendSkeleton(nil, []byte(doc), shape))
 		if want, ok := seen[key]; !ok {
 			seen[key] = got

@@ -180,17 +180,14 @@ func (v *customVersion) Convert(os []*Object) ([]*Object, error) {
 	return out, nil
 }
 
-// Relabel is conversion None of a whole document for those who decide who owns what: the apiVersion is exchanged, and what
-// the version does not declare is dropped. Nulls stay and nothing is defaulted, as an apply that takes a map's last member
-// away sees the map as null. False when the version is not that of a custom kind, or a webhook converts it.
+// Relabel is conversion None of a whole document for those who decide who owns what: the apiVersion is exchanged and all
+// else stays, as on upstream. False when a webhook converts to the version.
 func Relabel(to *Version, doc *object.Value) (*object.Value, bool) {
-	v, ok := to.Codec.(*customVersion)
-	if !ok || v.kind.webhook != nil {
+	if to.Converted {
 		return nil, false
 	}
 	c := doc.Clone()
-	c.Set("apiVersion", object.NewString(v.apiVersion))
-	v.prune(&c)
+	c.Set("apiVersion", object.NewString(to.APIVersion()))
 	return &c, true
 }
 

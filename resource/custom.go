@@ -111,8 +111,9 @@ type customVersion struct {
 	kind       *customKind
 	spec       apiextensionsv1.CustomResourceDefinitionVersion // without its schema
 	apiVersion string
-	source     atomic.Pointer[[]byte] // of the schema, JSON
-	structure  [sha256.Size]byte      // of the part of it that decides what becomes of an object that is read
+	source     atomic.Pointer[[]byte]   // of the schema, JSON
+	structure  [sha256.Size]byte        // of the part of it that decides what becomes of an object that is read
+	ownership  func() [sha256.Size]byte // of the part of it that decides whose fields are whose
 	compiled   func() (*schema.Schema, error)
 	columns    []column
 	cellFields func() *object.Pick // what they look at, and the name
@@ -122,6 +123,7 @@ func newCustomVersion(spec *apiextensionsv1.CustomResourceDefinitionVersion, sou
 	v := &customVersion{spec: *spec}
 	v.spec.Schema = nil
 	v.source.Store(&source)
+	v.ownership = sync.OnceValue(func() [sha256.Size]byte { return sha256.Sum256(schema.Ownership(v.text())) })
 	v.compiled = sync.OnceValues(func() (*schema.Schema, error) {
 		if v.kind.loose {
 			return schema.CompileLoose(v.text())

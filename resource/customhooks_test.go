@@ -121,7 +121,7 @@ func TestConvertsByExchangingTheVersion(t *testing.T) {
 	}
 }
 
-// TestRelabel: what is converted for field ownership keeps its nulls and gets no defaults, and loses what is not declared.
+// TestRelabel: what is converted for field ownership stays as it is, with nulls, without defaults, declared or not.
 func TestRelabel(t *testing.T) {
 	d := established(t, []byte(gadgets))
 	doc, err := object.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x","labels":{}},"spec":{"color":"red","replicas":null},"status":null}`))
@@ -132,7 +132,7 @@ func TestRelabel(t *testing.T) {
 	if !ok {
 		t.Fatal("conversion None converts nothing")
 	}
-	want := `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"labels":{},"name":"x"},"spec":{"replicas":null},"status":null}`
+	want := `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"labels":{},"name":"x"},"spec":{"color":"red","replicas":null},"status":null}`
 	if got := string(object.AppendJSON(nil, got)); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}

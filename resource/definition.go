@@ -219,9 +219,16 @@ func (v *Version) APIVersion() string {
 	return v.Group + "/" + v.Name
 }
 
-// Alike reports whether the fields of the version go by the names they have in the store, so that what is said of fields
-// in one such version holds in all of them.
-func (v *Version) Alike() bool { return v.Storage || v.AsStored }
+// Alike reports whether fields go by the same names in two versions of a kind and are merged alike, so that what is said
+// of whose fields are whose in the one holds in the other.
+func (v *Version) Alike(o *Version) bool {
+	a, custom := v.Codec.(*customVersion)
+	if !custom {
+		return (v.Storage || v.AsStored) && (o.Storage || o.AsStored)
+	}
+	b, _ := o.Codec.(*customVersion)
+	return a == b || !v.Converted && a.ownership() == b.ownership()
+}
 
 // MessageCodec is a Codec of a built-in version whose objects in flight are of another version's type. NewMessage returns
 // an empty object of the version's own type, which knows its protobuf encoding.

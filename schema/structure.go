@@ -11,15 +11,26 @@ import (
 // object alike, however they describe it and whatever values they allow. It is the schema itself when it cannot be told
 // apart.
 func Structure(source []byte) []byte {
-	w := structureWriter{in: source, out: make([]byte, 0, len(source)/4)}
-	if end := w.schema(0); end != len(source) || w.odd {
-		return source
+	return structure(structureWriter{in: source})
+}
+
+// Ownership is what of a structural schema's JSON, which must be compact, decides whose fields are whose in an object: its
+// Structure, and how lists and maps are merged.
+func Ownership(source []byte) []byte {
+	return structure(structureWriter{in: source, merging: true})
+}
+
+func structure(w structureWriter) []byte {
+	w.out = make([]byte, 0, len(w.in)/4)
+	if end := w.schema(0); end != len(w.in) || w.odd {
+		return w.in
 	}
 	return w.out
 }
 
 type structureWriter struct {
 	in, out []byte
+	merging bool // what says how lists and maps are merged matters as well
 	odd     bool // something is not as in a structural schema
 }
 
@@ -31,6 +42,10 @@ func (w *structureWriter) schema(at int) int {
 		switch string(name) {
 		case "type", "nullable", "default", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string":
 			return w.value(at)
+		case "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type":
+			if w.merging {
+				return w.value(at)
+			}
 		case "properties":
 			return w.members(at, func(property []byte, at int) int {
 				w.name(property)

@@ -112,7 +112,16 @@ func (q *request) applyBase(rec *api.Record) (*object.Value, api.Owners, error) 
 		}
 		empty = e.value
 	}
-	return live, object.Own(nil, empty, live, q.v.Shape, q.owner(object.BeforeFirstApply, q.Subresource)), nil
+	if q.d.Custom {
+		if err := q.mistyped(q.v, live); err != nil {
+			return nil, nil, api.BadRequest("failed to create manager for existing fields: failed to convert new object (%s) to smd typed: %s", described(live), err)
+		}
+	}
+	owners, err := object.Own(nil, empty, live, q.v.Shape, q.owner(object.BeforeFirstApply, q.Subresource))
+	if err != nil {
+		return nil, nil, api.BadRequest("failed to create manager for existing fields: failed to update ManagedFields (%s): %s", described(live), err)
+	}
+	return live, owners, nil
 }
 
 // configuration reads the body of an apply: a YAML document of the given kind.
@@ -169,6 +178,11 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 	if q.d.Custom && !q.fitsSchema(config) {
 		if err := q.misfit(config); err != nil {
 			return nil, err
+		}
+	}
+	if q.d.Custom {
+		if err := q.mistyped(q.v, live); err != nil {
+			return nil, api.BadRequest("failed to create typed live object (%s): %s", described(live), err)
 		}
 	}
 	by := object.Application{
@@ -257,23 +271,56 @@ func (q *request) judgeConfiguration() error {
 
 // convertDocument is a document of the request's kind in another of its versions.
 func (q *request) convertDocument(doc *object.Value, version string) (*object.Value, object.Shape, error) {
+	if q.d.Custom {
+		return q.convertCustom(doc, version)
+	}
 	from, to := q.d.Version(doc.Get("apiVersion").Str()), q.d.Version(version)
 	if from == nil || to == nil {
 		return nil, nil, object.ErrNoVersion
 	}
-	if c, ok := resource.Relabel(to, doc); ok {
-		return c, to.Shape, nil
-	}
-	o, _, err := from.Codec.Decode(object.AppendJSON(nil, doc), true)
+	converted, err := recode(from, to, doc)
+	return converted, to.Shape, err
+}
+
+// convertCustom is convertDocument for a custom kind. As on upstream it fails for what is no version of the kind, and for
+// a document that does not fit the schema of the version: conversion None leaves in it what that does not declare.
+func (q *request) convertCustom(doc *object.Value, version string) (converted *object.Value, s object.Shape, err error) {
+	gv, err := schema.ParseGroupVersion(version)
 	if err != nil {
 		return nil, nil, err
+	}
+	from, to := q.d.Version(doc.Get("apiVersion").Str()), q.d.Version(version)
+	switch {
+	case gv.Group != q.v.Group:
+		return nil, nil, fmt.Errorf("%v is unstructured and is not suitable for converting to %q", statedKind(doc), version)
+	case to == nil:
+		return nil, nil, fmt.Errorf("request to convert CR to an invalid group/version: %s", version)
+	case from == nil:
+		return nil, nil, fmt.Errorf("request to convert CR from an invalid group/version: %s", doc.Get("apiVersion").Str())
+	}
+	converted, ok := resource.Relabel(to, doc)
+	if !ok {
+		if converted, err = recode(from, to, doc); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := q.mistyped(to, converted); err != nil {
+		return nil, nil, err
+	}
+	return converted, to.Shape, nil
+}
+
+// recode is a document in another version, as the codecs convert it.
+func recode(from, to *resource.Version, doc *object.Value) (*object.Value, error) {
+	o, _, err := from.Codec.Decode(object.AppendJSON(nil, doc), true)
+	if err != nil {
+		return nil, err
 	}
 	data, err := to.Codec.Encode(nil, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	converted, err := object.Parse(data)
-	return converted, to.Shape, err
+	return object.Parse(data)
 }
 
 // applyError is the answer for an apply that failed: what is wrong with the configuration, or conflictError.

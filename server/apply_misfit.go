@@ -64,19 +64,20 @@ func misfitOf(t typed.ParseableType, config *object.Value) error {
 	return nil
 }
 
-// mistyped reports whether a document of a custom kind has values of other types than a version's schema declares, or
-// members that it does not: what a write of the status says of the rest, what a list may be where a string has a format,
-// what another version's schema declares. Upstream cannot tell whose fields are whose then, and forgets it for good.
-func (q *request) mistyped(v *resource.Version, doc *object.Value) bool {
+// mistyped says what of a document of a custom kind has another type than a version's schema declares, or is not declared:
+// what a write of the status says of the rest, what a list may be where a string has a format, what another version's
+// schema declares, what the schema declared when it was stored. Upstream cannot tell whose fields are whose then: an apply
+// fails, another write forgets it for good.
+func (q *request) mistyped(v *resource.Version, doc *object.Value) error {
 	if resource.AdmitsBesides(v, doc) {
-		return false
+		return nil
 	}
 	t, err := typedModel(q.d, v)
 	if err != nil {
-		return false // there is no schema to compare with
+		return nil //nolint:nilerr // there is no schema to compare with
 	}
 	_, err = t.FromUnstructured(doc.ToAny(), typed.AllowDuplicates)
-	return err != nil
+	return err
 }
 
 // typedModels holds what was built of the built-in models: at most as many as there are kinds.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -73,44 +74,44 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 		owners = object.SentOwners(owners, sent)
 	}
 	by.Owned = rec != nil && len(owners) > 0
-	if s.owners = q.sameGroup(owners); q.Subresource == "" && sent != nil {
-		s.owners = slices.DeleteFunc(s.owners, func(o api.Owner) bool {
+	owners = q.sameGroup(owners)
+	if q.Subresource == "" && sent != nil && !q.d.Custom {
+		owners = slices.DeleteFunc(owners, func(o api.Owner) bool {
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
 		})
 	}
-	mistyped := false
 	if rec != nil {
-		by.Convert = q.converter(s.owners)
-	}
-	if convert := by.Convert; convert != nil && q.d.Custom {
-		by.Convert = func(doc *object.Value, version string) (*object.Value, object.Shape, error) {
-			converted, shape, err := convert(doc, version)
-			if v := q.d.Version(version); err == nil && !mistyped {
-				seen := doc // upstream's conversion None leaves in what the version does not declare
-				if v.Converted {
-					seen = converted
-				}
-				mistyped = q.mistyped(v, seen)
-			}
-			return converted, shape, err
-		}
+		by.Convert = q.converter(owners)
 	}
 	before, after, err := s.parsed(rec, by.Convert != nil)
 	if err != nil {
 		return err
 	}
-	if q.d.Custom && (q.mistyped(q.v, after) || before != nil && q.mistyped(q.v, before)) {
-		s.owners = nil
-		return nil
-	}
-	s.owners = object.Own(s.owners, before, after, q.v.Shape, by)
-	if mistyped {
-		s.owners = nil
+	if s.owners, err = q.owned(owners, before, after, by); err != nil {
+		// Nobody can tell whose fields are whose now, and upstream forgets it for good. A webhook that fails is no reason.
+		if s.owners = nil; rec != nil && errors.As(err, new(*api.Error)) {
+			s.owners = rec.Owners()
+		}
 	}
 	if sent != nil {
 		q.unfit = unfit(s.owners)
 	}
 	return nil
+}
+
+// owned is object.Own for a document that may not fit the schema, which only those of custom kinds can fail to do.
+func (q *request) owned(owners api.Owners, before, after *object.Value, by object.Write) (api.Owners, error) {
+	if q.d.Custom {
+		if err := q.mistyped(q.v, after); err != nil {
+			return nil, err
+		}
+		if before != nil {
+			if err := q.mistyped(q.v, before); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return object.Own(owners, before, after, q.v.Shape, by)
 }
 
 // unfit are the owners as validation sees managedFields, if it has anything against their names.
@@ -172,7 +173,9 @@ func (s *sealed) create(by object.Write) error {
 	if err := s.parse(); err != nil {
 		return err
 	}
-	s.owners = object.Own(nil, e.value, s.after, q.v.Shape, by)
+	if s.owners, err = object.Own(nil, e.value, s.after, q.v.Shape, by); err != nil {
+		return nil //nolint:nilerr // what cannot be told belongs to nobody
+	}
 	switch {
 	case !e.regular || len(s.owners) > 1:
 	case len(s.owners) == 0:
@@ -238,7 +241,7 @@ func (q *request) resetsIgnored(w *resource.Write) bool {
 // forgets them.
 func (q *request) sameGroup(owners api.Owners) api.Owners {
 	owners = object.LastEntries(owners)
-	if len(q.d.Versions) == 1 {
+	if len(q.d.Versions) == 1 || q.d.Custom {
 		return owners
 	}
 	return slices.DeleteFunc(owners, func(o api.Owner) bool {
@@ -250,18 +253,18 @@ func (q *request) sameGroup(owners api.Owners) api.Owners {
 			return false
 		}
 		v := q.d.Version(o.APIVersion)
-		return v == nil || !v.Alike() || !q.v.Alike()
+		return v == nil || !v.Alike(q.v)
 	})
 }
 
 // converter is what object.Own needs to look at a write in the versions of others; nil when fields go by the same names in
-// all of them.
+// all of them, and are owned alike.
 func (q *request) converter(owners api.Owners) func(*object.Value, string) (*object.Value, object.Shape, error) {
 	for _, o := range owners {
 		if o.APIVersion == q.v.APIVersion() {
 			continue
 		}
-		if v := q.d.Version(o.APIVersion); v == nil || !v.Alike() || !q.v.Alike() {
+		if v := q.d.Version(o.APIVersion); v == nil || !v.Alike(q.v) {
 			return q.convertDocument
 		}
 	}
@@ -270,7 +273,7 @@ func (q *request) converter(owners api.Owners) func(*object.Value, string) (*obj
 
 // owner is who writes, and what this endpoint does not let them write.
 func (q *request) owner(manager, subresource string) object.Write {
-	w := object.Write{IgnoreHere: q.d.Custom, Owner: api.Owner{
+	w := object.Write{Custom: q.d.Custom, Owner: api.Owner{
 		Manager: manager, APIVersion: q.v.APIVersion(), Subresource: subresource, Time: now().Unix(),
 	}}
 	switch _, status := q.d.Subresource(q.v, "status"); {
@@ -409,7 +412,9 @@ func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.owners = object.Own(s.owners, claimed, final, s.q.v.Shape, s.q.owner(manager, "status"))
+		if owners, err := object.Own(s.owners, claimed, final, s.q.v.Shape, s.q.owner(manager, "status")); err == nil {
+			s.owners = owners
+		}
 	}
 	return resource.SealJSON(s.q.d, s.stored, json, s.owners)
 }

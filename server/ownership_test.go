@@ -58,7 +58,10 @@ func TestCreators(t *testing.T) {
 			if err := got.parse(); err != nil {
 				t.Fatal(err)
 			}
-			want := object.Own(nil, e.value, got.after, v.Shape, q.owner("tester", ""))
+			want, err := object.Own(nil, e.value, got.after, v.Shape, q.owner("tester", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i := range want {
 				want[i].Time = got.owners[i].Time
 			}

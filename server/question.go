@@ -110,7 +110,11 @@ func (q *request) ownQuestion(asked Question, apiVersion string) error {
 		Owner:  api.Owner{Manager: q.options.manager, APIVersion: apiVersion, Subresource: q.Subresource, Time: now().Unix()},
 		Ignore: ignoreAnswer,
 	}
-	asked.SetManagedFields(resource.ManagedFields(object.Own(nil, before, after, nil, by)))
+	owners, err := object.Own(nil, before, after, nil, by)
+	if err != nil {
+		return err
+	}
+	asked.SetManagedFields(resource.ManagedFields(owners))
 	return nil
 }
 

@@ -224,7 +224,9 @@ func (q *request) appliedScale(rec *api.Record, have *autoscalingv1.Scale, sub *
 	inScale := object.ScaleOwners(owners, q.replicasPath)
 	shape := schemas.Shape(scaleModel)
 	if len(inScale) == 0 {
-		inScale = object.Own(nil, emptyScale(), live, shape, by)
+		if inScale, err = object.Own(nil, emptyScale(), live, shape, by); err != nil {
+			return nil, nil, fmt.Errorf("finding who owns a Scale: %w", err)
+		}
 	}
 	by.Manager = q.options.manager
 	done, err := object.Apply(live, inScale, shape, object.Application{
