@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pintle.dev/api"
 	"pintle.dev/auth"
 	"pintle.dev/client"
 	"pintle.dev/controller"
@@ -22,7 +23,7 @@ import (
 func (s *System) startControllers(_, run context.Context) error {
 	// What ends custom resource definitions is part of the API server, as upstream has it.
 	server := s.Client("kube-apiserver", auth.UserServer, auth.GroupMasters)
-	s.work(run, "custom resource definitions", controller.NewSet(server, crd.New(server, s.catalog)).Run)
+	s.work(run, "custom resource definitions", controller.NewSet(server, crd.New(server, s.builtin)).Run)
 	if s.config.NoControllers {
 		return nil
 	}
@@ -82,10 +83,16 @@ func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 		}
 		v := d.Storage()
 		kinds = append(kinds, controller.Kind{
-			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Custom: d.Custom, Groups: otherGroups(d),
+			Resource: d.Resource, Version: v.Name, Kind: d.Kind, Namespaced: d.Namespaced, Groups: otherGroups(d),
 		})
 	}
 	return kinds, snapshot.Changed()
+}
+
+// builtin reports whether a resource is built in.
+func (s *System) builtin(r api.Resource) bool {
+	d := s.registry.ByResource(r)
+	return d != nil && !d.Custom
 }
 
 // otherGroups are the API groups that versions of d belong to, but for its own.

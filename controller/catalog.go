@@ -8,7 +8,6 @@ type Kind struct {
 	Version    string // preferred
 	Kind       string
 	Namespaced bool
-	Custom     bool     // declared by a CustomResourceDefinition, not built in
 	Groups     []string // other API groups it is served under, whose names references to it may have
 }
 

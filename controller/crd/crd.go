@@ -28,12 +28,12 @@ const again = 200 * time.Millisecond
 
 type reconciler struct {
 	client  client.Client
-	catalog controller.Catalog
+	builtin func(api.Resource) bool
 }
 
-// New returns the controller. It learns from catalog which resources are built in.
-func New(c client.Client, catalog controller.Catalog) *controller.Controller {
-	r := &reconciler{controller.Fresh(c), catalog}
+// New returns the controller. builtin reports whether a resource is built in, which must not cost what there is of others.
+func New(c client.Client, builtin func(api.Resource) bool) *controller.Controller {
+	r := &reconciler{controller.Fresh(c), builtin}
 	return controller.New("customresourcedefinition", r).For(api.CustomResourceDefinitions)
 }
 
@@ -119,8 +119,7 @@ func (d *definition) resource() api.Resource {
 
 // spared says why a definition has no objects that go with it; nil when it may have some.
 func (r *reconciler) spared(d *definition) *condition {
-	kinds, _ := r.catalog()
-	if slices.ContainsFunc(kinds, func(k controller.Kind) bool { return k.Resource == d.resource() && !k.Custom }) {
+	if r.builtin(d.resource()) {
 		return &overlapping
 	}
 	established := func(c condition) bool {

@@ -36,9 +36,7 @@ func instance(name string, finalizers ...string) *corev1.ConfigMap {
 
 func reconcile(t *testing.T, a *controllertest.API, name string) controller.Result {
 	t.Helper()
-	r := &reconciler{a, func() ([]controller.Kind, <-chan struct{}) {
-		return []controller.Kind{{Resource: api.Leases}, {Resource: api.ConfigMaps, Custom: true}}, nil
-	}}
+	r := &reconciler{a, func(r api.Resource) bool { return r == api.Leases }}
 	res, err := r.Reconcile(context.Background(), controller.Request{Key: api.Key{Name: name}})
 	if err != nil {
 		t.Fatal(err)
