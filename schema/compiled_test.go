@@ -128,6 +128,8 @@ var compiledRules = []string{
 	`self.?o.optFlatMap(o, o.?z).optFlatMap(z, z.?x).orValue('') == 'zx' && self.?o.optFlatMap(o, o.?w).hasValue() == false && self.?map.optFlatMap(m, m[?'k']).orValue('') == 'v' && self.?o.optMap(o, o.z).value().x == 'zx'`,
 	`self.items.all(i, i.?extra.optMap(e, e + 'x').orValue(i.name + 'y') == i.name + 'y' && i.?o.optMap(o, o.x + o.x).orValue('').size() == 2) && self.ints.all(n, self.items.all(i, i.?value.optMap(v, n > 1 ? v : 'x').or(optional.of('b')).hasValue()))`,
 	`self.ints.all(n, self.items.all(i, i.?value.optMap(v, (n > 1 || v != 'q') && (v + 'x').size() > 1 && self.strs.all(s, s + v != v)).orValue(true)))`, `self.?o.w.x.or(self.?t).orValue('') == 'x' && self.?o.w.x.or(optional.none()).or(optional.of('z')).value() == 'z' && (self.b ? optional.of(self.n) : optional.none()).orValue(1) == 3 && (self.b ? self.?t : optional.none()).hasValue() && !optional.none().hasValue()`,
+	`optional.ofNonZeroValue(self.t).orValue('y') == 'x' && !optional.ofNonZeroValue(self.n - 3).hasValue() && !optional.ofNonZeroValue(self.strs.filter(x, x == 'z')).hasValue() && optional.ofNonZeroValue(self.strs).hasValue() && optional.ofNonZeroValue(self.map).value().k == 'v' && !optional.ofNonZeroValue(self.d * 0.0).hasValue() && !optional.ofNonZeroValue(!self.b).hasValue() && !optional.ofNonZeroValue('').hasValue() && optional.ofNonZeroValue(self.o).hasValue()`,
+	`self.strs.first().value() == 'a' && self.ints.last().orValue(0) == 3 && !self.strs.filter(x, x == 'z').first().hasValue() && self.items.last().hasValue() && self.s.split(' ').last().value() == 'words' && self.items.map(i, i.name).first().optMap(n, n + 'x').orValue('') == 'ax'`,
 	`self.?strs.optMap(l, (l + ['z']).size() + l.size()).orValue(9) == 7`,
 	`url(self.url).getQuery()['b'][0] == 'c' && url(self.url).getQuery().size() == 1 && 'b' in url(self.url).getQuery() && url(self.url).getQuery().all(k, k == 'b') && url(self.url).getQuery() == {'b': ['c']}`, `(self.ints + [7]).exists(n, n == 7) && (self.nums + self.nums)[3] == 2.5 && (self.ints + self.ints).filter(n, n > 1).size() == 4`,
 	// of values of several types
@@ -422,7 +424,13 @@ func (w *writer) optional(kind string, depth int) string {
 		return pick(w.Rand, "optional.none()", map[string]string{"int": "self.?n", "string": "self.?t", "item": "self.items[?1]", "strs": "self.?strs"}[kind])
 	}
 	from := pick(w.Rand, "int", "string", "item", "strs")
-	switch w.IntN(7) {
+	switch w.IntN(9) {
+	case 7:
+		return "optional.ofNonZeroValue(" + w.expr(kind, depth-1) + ")"
+	case 8:
+		if list := map[string]string{"int": "ints", "string": "strs", "item": "items"}[kind]; list != "" {
+			return w.expr(list, depth-1) + pick(w.Rand, ".first()", ".last()")
+		}
 	case 0:
 		return "optional.of(" + w.expr(kind, depth-1) + ")"
 	case 1:

@@ -385,7 +385,11 @@ func (c *compiler) call(e ast.Expr) term {
 	case "optional.none":
 		return none()
 	case "optional.of":
-		return c.optionalOf(args[0])
+		return c.optionalOf(args[0], false)
+	case "optional.ofNonZeroValue":
+		return c.optionalOf(args[0], true)
+	case "first", "last":
+		return c.end(args[0], name == "last")
 	case operators.Conditional:
 		return c.conditional(args[0], args[1], args[2])
 	case operators.Index:

@@ -21,22 +21,63 @@ func none() term {
 	return t
 }
 
-// optionalOf is an optional of a value that is there.
-func (c *compiler) optionalOf(of term) term {
+// optionalOf is an optional of a value that is there; when nonZero is set, not of one that is its type's zero value.
+func (c *compiler) optionalOf(of term, nonZero bool) term {
 	box := of.boxed()
-	if box == nil {
+	if box == nil || nonZero && of.typ.mixed() {
 		return c.no()
 	}
-	slot := c.slots
+	slot, typ := c.slots, of.typ
 	c.slots++
-	t := optional(of.typ, func(f *frame) *object.Value {
+	t := optional(typ, func(f *frame) *object.Value {
 		v := &f.vars[slot]
 		v.made = box(f)
 		f.cost++
-		if f.erred {
+		if f.erred || nonZero && typ.zero(&v.made) {
 			return nil
 		}
 		return &v.made
+	})
+	t.attribute = false
+	return t
+}
+
+// zero reports whether v is what CEL takes for nothing. A list or map of a document never is.
+func (t *Type) zero(v *object.Value) bool {
+	switch t.kind {
+	case boolKind:
+		return !v.Bool()
+	case intKind:
+		return intOf(v) == 0
+	case doubleKind:
+		return v.Float() == 0
+	case stringKind:
+		return v.Str() == ""
+	}
+	return t.schema == nil && v.Len() == 0
+}
+
+// end is an optional of the first or last item of a list.
+func (c *compiler) end(list term, last bool) term {
+	if list.kind() != listKind || list.typ.elem == nil {
+		return c.no()
+	}
+	elem := list.typ.elem
+	t := optional(elem, func(f *frame) *object.Value {
+		l := list.value(f)
+		f.cost++
+		if f.erred || l.Len() == 0 {
+			return nil
+		}
+		at := 0
+		if last {
+			at = l.Len() - 1
+		}
+		v := l.Index(at)
+		if v.IsNull() || !elem.admits(v) {
+			f.fail()
+		}
+		return v
 	})
 	t.attribute = false
 	return t
