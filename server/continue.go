@@ -56,7 +56,8 @@ func decodeContinue(token, namespace string, namespaced bool) (t continueToken, 
 		return invalid("%v", err)
 	}
 	if err := json.Unmarshal(data, &t); err != nil {
-		return invalid("%v", err)
+		// The library names the type, which is another package's upstream.
+		return invalid("%s", strings.Replace(err.Error(), "server.continueToken", "storage.continueToken", 1))
 	}
 	switch {
 	case t.Version != tokenVersion:

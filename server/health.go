@@ -125,10 +125,7 @@ func (x *exchange) path(user *api.User) error {
 		return x.serveHealth(head, rest)
 	}
 	if r.Method != http.MethodGet && !s.documents.AnyMethod(p) {
-		if x.s.knownPath(p) {
-			return errMethod()
-		}
-		return errPage
+		return x.unread(head)
 	}
 	switch head {
 	case "metrics":
@@ -186,13 +183,32 @@ func (s *Server) paths() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-func (s *Server) knownPath(p string) bool {
-	if p == "/" {
-		return true
+// unread is the answer to another method where a path below head is only read: that of a GET, where it has found nothing.
+func (x *exchange) unread(head string) error {
+	switch head {
+	case "api", "apis":
+		get := x.r.Clone(x.r.Context())
+		get.Method = http.MethodGet
+		get.Header.Del("Accept")
+		switch err := x.s.documents.Serve(discarded{}, get); err {
+		case errPage:
+			return err
+		case describe.ErrVersion:
+			return errNoResource()
+		}
+		return errMethod()
+	case "version", "metrics":
+		return errMethod()
 	}
-	switch head, _, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/"); head {
-	case "api", "apis", "version", "healthz", "livez", "readyz", "metrics":
-		return true
+	if x.r.URL.Path == "/" {
+		return errMethod()
 	}
-	return false
+	return errPage
 }
+
+// discarded takes an answer that nobody gets.
+type discarded struct{}
+
+func (discarded) Header() http.Header         { return http.Header{} }
+func (discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (discarded) WriteHeader(int)             {}

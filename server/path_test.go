@@ -63,6 +63,20 @@ func TestPathsBelow(t *testing.T) {
 	}
 }
 
+// TestOtherMethods: what is not there is not there by any method.
+func TestOtherMethods(t *testing.T) {
+	s := open(t)
+	for _, method := range []string{"HEAD", "POST", "OPTIONS"} {
+		for path, want := range map[string]int{
+			"/api": 405, "/api/v1": 405, "/api/v2": 404, "/apis/x": 404, "/apis/x/v1": 404, "/apis/apps/v1": 405, "/apis/apps/v9": 404, "/version": 405, "/nope": 404,
+		} {
+			if a := ask(t, s, method+" "+path, ""); a.code != want {
+				t.Errorf("%s %s: %d %s, want %d", method, path, a.code, a.body, want)
+			}
+		}
+	}
+}
+
 // TestOpenAPIByAnyMethod: upstream does not look at the method there, which lets clients ask by HEAD.
 func TestOpenAPIByAnyMethod(t *testing.T) {
 	s := open(t)

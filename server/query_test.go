@@ -13,6 +13,7 @@ func TestRefusedParameters(t *testing.T) {
 		{"DELETE " + path + "/c?gracePeriodSeconds=", ``, nil, 400, []string{`strconv.ParseInt: parsing \"\": invalid syntax`}, nil},
 		{"GET " + path + "/c?timeout=x", ``, nil, 400, []string{`invalid timeout specified in the request URL - time: invalid duration \"x\"`}, nil},
 		{"GET " + path + "/c?timeout=1s", ``, nil, 200, nil, nil},
+		{"GET " + path + "?continue=W10", ``, nil, 400, []string{"json: cannot unmarshal array into Go value of type storage.continueToken"}, nil},
 		{"GET " + path + "?continue=x&resourceVersion=1", ``, nil, 400, []string{"invalid continue token"}, nil},
 		{"GET " + path + "?watch=true&timeoutSeconds=1", ``, []string{"Accept: application/json;q=0.1,application/yaml"}, 406, []string{"application/json;stream=watch"}, nil},
 		{"DELETE " + path + "/c", `{}`, []string{"Content-Type: application/xml"}, 415, []string{badType}, nil},

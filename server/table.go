@@ -60,7 +60,12 @@ func (s *Server) appendTableEvent(dst []byte, q *request, f form, e *api.Event, 
 
 func appendTableHead(dst []byte, q *request, f form, l *api.RecordList, columns bool) []byte {
 	dst = append(append(append(dst, `{"kind":"Table","apiVersion":"meta.k8s.io/`...), f.version...), `","metadata":`...)
-	dst = append(appendListMeta(dst, l, false), `,"columnDefinitions":`...)
+	if l.Revision == 0 { // of an object that has not been stored
+		dst = append(dst, "{}"...)
+	} else {
+		dst = appendListMeta(dst, l, false)
+	}
+	dst = append(dst, `,"columnDefinitions":`...)
 	if columns {
 		dst = appendColumns(dst, tableColumns(q.d, q.v))
 	} else {

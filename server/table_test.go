@@ -24,6 +24,15 @@ func tableFrom(t *testing.T, a answer) metav1.Table {
 	return table
 }
 
+// TestTableOfDryRun: what has not been stored has no revision, as a Table neither.
+func TestTableOfDryRun(t *testing.T) {
+	s := open(t)
+	a := ask(t, s, "POST /api/v1/namespaces/default/configmaps?dryRun=All", configMap("c"), "Accept: application/json;as=Table;v=v1;g=meta.k8s.io")
+	if a.code != 201 || !strings.Contains(a.body, `"apiVersion":"meta.k8s.io/v1","metadata":{},"columnDefinitions"`) {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+}
+
 func TestTable(t *testing.T) {
 	s := open(t)
 	for _, n := range []string{"a", "b", "c"} {
