@@ -15,6 +15,7 @@ import (
 
 	weighted "golang.org/x/sync/semaphore"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -108,12 +109,15 @@ func (x *exchange) readBody(q *request) (release func(), err error) {
 		release()
 		return nil, errTooLarge()
 	}
-	q.Body = readable(b.Bytes())
+	q.Body = b.Bytes()
+	if q.ContentType != accept.TypeYAML && q.ContentType != string(types.ApplyYAMLPatchType) {
+		q.Body = readable(q.Body)
+	}
 	return release, nil
 }
 
-// readable is a JSON text with U+FFFD for each byte that is not UTF-8, as upstream's decoder reads it. What is no JSON, or
-// a YAML document, stays as it is.
+// readable is a JSON text with U+FFFD for each byte that is not UTF-8, as upstream's decoder reads it; its decoder of YAML
+// refuses them. What is no JSON stays as it is.
 func readable(text []byte) []byte {
 	if utf8.Valid(text) || !json.Valid(text) {
 		return text

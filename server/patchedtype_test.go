@@ -49,6 +49,8 @@ func TestUnreadableBytes(t *testing.T) {
 		{"PATCH " + path + "/c", `[{"op":"add","path":"/data/k","value":"` + "\xff" + `"}]`, []string{jsonPatch}, 200, []string{`"k":"�"`}, nil},
 		{"PATCH " + path + "/c", `{"data":{"l` + "\xff" + `":"x"}}`, []string{mergePatch}, 422, []string{"data[l�]: Invalid value"}, nil},
 		{"PATCH " + path + "/c", `{"data":{"l":"` + "\xff", []string{mergePatch}, 400, nil, nil},
+		{"POST " + path, `{"metadata":{"name":"d"},"data":{"k":"` + "\xff" + `"}}`, []string{"Content-Type: application/yaml"}, 400, nil, nil},
+		{"PATCH " + path + "/d?fieldManager=m", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"d"},"data":{"k":"` + "\xff" + `"}}`, []string{applyPatch}, 400, nil, nil},
 	})
 }
 
