@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"strings"
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
@@ -16,10 +17,17 @@ func (s *System) startCustom(ctx context.Context) error {
 }
 
 // committed brings into force what was just written, before its writer is answered: a CustomResourceDefinition is
-// served when its create returns.
-func (s *System) committed(ctx context.Context, d *resource.Definition, rec *api.Record, _ bool) error {
+// served when its create returns. Of one that is gone nothing is kept.
+func (s *System) committed(ctx context.Context, d *resource.Definition, rec *api.Record, deleted bool) error {
 	if d.Resource != api.CustomResourceDefinitions {
 		return nil
 	}
-	return s.custom.Sync(ctx, rec.Name())
+	if err := s.custom.Sync(ctx, rec.Name()); err != nil {
+		return err
+	}
+	plural, group, _ := strings.Cut(rec.Name(), ".")
+	if r := (api.Resource{Group: group, Name: plural}); deleted && s.registry.ByResource(r) == nil {
+		s.server.Forget(r)
+	}
+	return nil
 }

@@ -96,3 +96,17 @@ func (m *metrics) observe(q *request, code int, took time.Duration) {
 		s.duration.Observe(took.Seconds())
 	}
 }
+
+// Forget drops what was counted of a resource that is no longer served. Definitions come and go under ever new names,
+// whose series would stay for ever.
+func (s *Server) Forget(r api.Resource) {
+	m := s.metrics
+	m.cache.Range(func(k, _ any) bool {
+		if key := k.(seriesKey); key.resource == r {
+			m.cache.Delete(k)
+			m.requests.DeleteLabelValues(string(key.verb), r.Group, key.version, r.Name, key.subresource, strconv.Itoa(key.code))
+			m.duration.DeleteLabelValues(string(key.verb), r.Group, key.version, r.Name, key.subresource)
+		}
+		return true
+	})
+}
