@@ -1,11 +1,14 @@
 package schema
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apiserver/pkg/cel/common"
+	openapierrors "k8s.io/kube-openapi/pkg/validation/errors"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
@@ -57,7 +60,7 @@ type foldedErrors struct {
 }
 
 // Error is a text that is no other error's.
-func (f *foldedErrors) Error() string { return "\x00" + f.path }
+func (f *foldedErrors) Error() string { return fmt.Sprintf("\x00%p", f) }
 
 // unfold appends errs, with those that are folded in them, to all. Of errors with one text it takes the first.
 func unfold(errs, all []error, seen map[string]bool) []error {
@@ -75,9 +78,19 @@ func unfold(errs, all []error, seen map[string]bool) []error {
 // Validate implements validate.ValueValidator.
 func (n *wordedNode) Validate(value any) *validate.Result {
 	n.below.path = n.path
-	found := validate.NewSchemaValidator(n.schema, n.root, n.path, strfmt.Default, func(o *validate.SchemaValidatorOptions) {
+	alone, s := n.schema, n.schema
+	alternatives := len(s.AllOf) > 0 || len(s.AnyOf) > 0 || len(s.OneOf) > 0 || s.Not != nil
+	if alternatives {
+		without := *s
+		without.AllOf, without.AnyOf, without.OneOf, without.Not = nil, nil, nil, nil
+		alone = &without
+	}
+	found := validate.NewSchemaValidator(alone, n.root, n.path, strfmt.Default, func(o *validate.SchemaValidatorOptions) {
 		o.NewValidatorForField, o.NewValidatorForIndex = n.field, n.index
 	}).Validate(value)
+	if alternatives && value != nil {
+		n.addAlternatives(found, value)
+	}
 	out := &validate.Result{MatchCount: found.MatchCount}
 	switch {
 	case found.IsValid(), n.correlated.CachedDeepEqual():
@@ -90,6 +103,81 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 		n.around.below.errs = append(n.around.below.errs, found.Errors...)
 	}
 	return out
+}
+
+// addAlternatives adds what allOf, anyOf, oneOf and not have against a value, where upstream has it: after its type.
+func (n *wordedNode) addAlternatives(found *validate.Result, value any) {
+	more := new(validate.Result)
+	if all := n.schema.AnyOf; len(all) > 0 {
+		valid, best := n.tryAlternatives(all, value, true)
+		if valid == 0 {
+			more.AddErrors(fmt.Errorf(validate.MustValidateAtLeastOneSchemaError, n.path))
+		}
+		more.Merge(best)
+	}
+	if all := n.schema.OneOf; len(all) > 0 {
+		valid, best := n.tryAlternatives(all, value, false)
+		switch {
+		case valid == 0:
+			more.AddErrors(fmt.Errorf(validate.MustValidateOnlyOneSchemaError, n.path, "Found none valid"))
+			more.Merge(best)
+		case valid > 1:
+			more.AddErrors(fmt.Errorf(validate.MustValidateOnlyOneSchemaError, n.path, fmt.Sprintf("Found %d valid alternatives", valid)))
+		default:
+			more.Merge(best)
+		}
+	}
+	if all := n.schema.AllOf; len(all) > 0 {
+		valid := 0
+		for i := range all {
+			r := n.alternative(&all[i], value)
+			if r.IsValid() {
+				valid++
+			}
+			more.Merge(r)
+		}
+		switch {
+		case valid == 0:
+			more.AddErrors(fmt.Errorf(validate.MustValidateAllSchemasError, n.path, ". None validated"))
+		case valid < len(all):
+			more.AddErrors(fmt.Errorf(validate.MustValidateAllSchemasError, n.path, ""))
+		}
+	}
+	if not := n.schema.Not; not != nil && n.alternative(not, value).IsValid() {
+		more.AddErrors(fmt.Errorf(validate.MustNotValidateSchemaError, n.path))
+	}
+	at := 0
+	if len(found.Errors) > 0 {
+		if err, ok := found.Errors[0].(*openapierrors.Validation); ok && err.Code() == openapierrors.InvalidTypeCode {
+			at = 1
+		}
+	}
+	found.Errors = slices.Insert(found.Errors, at, more.Errors...)
+	found.MatchCount += more.MatchCount
+}
+
+// tryAlternatives counts those that are valid, or stops at the first. best is the result of the first of them or, when there
+// is none, the one with the most that matches.
+func (n *wordedNode) tryAlternatives(all []spec.Schema, value any, stop bool) (valid int, best *validate.Result) {
+	for i := range all {
+		r := n.alternative(&all[i], value)
+		if r.IsValid() {
+			if valid++; valid == 1 {
+				best = r
+			}
+			if stop {
+				break
+			}
+		} else if valid == 0 && (best == nil || r.MatchCount > best.MatchCount) {
+			best = r
+		}
+	}
+	return valid, best
+}
+
+// alternative validates the value by another schema. Nothing is forgiven there.
+func (n *wordedNode) alternative(s *spec.Schema, value any) *validate.Result {
+	return (&wordedNode{schema: s, root: n.root, path: n.path}).Validate(value)
 }
 
 // field is the validator of a member of a map.
