@@ -117,3 +117,27 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 		})
 	}
 }
+
+// TestAppliesOfNothingChangeNothing: an apply that asks for nothing that is not so leaves the object as it is, though
+// another version's schema would fill something in. What its endpoint ignores asks for nothing.
+func TestAppliesOfNothingChangeNothing(t *testing.T) {
+	const base, body = "/apis/example.com/v2/namespaces/default/counts/c", `{"apiVersion":"example.com/v2","kind":"Count","metadata":{"name":"c"}`
+	schema := func(x string) string {
+		return `"subresources":{"status":{}},"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"n":{"type":"integer"},"x":` + x + `}},
+			"status":{"type":"object","properties":{"n":{"type":"integer"}}}}}}`
+	}
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"counts.example.com"},
+		"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"counts","kind":"Count"},"versions":[
+		{"name":"v1","served":true,"storage":true,`+schema(`{"type":"string"}`)+`},{"name":"v2","served":true,"storage":false,`+schema(`{"type":"string","default":"d"}`)+`}]}}`, 201)
+	v1 := func(s string) string { return strings.Replace(s, "v2", "v1", 1) }
+	was := want(t, sys, "APPLY", v1(base)+"?fieldManager=a", v1(body)+`,"spec":{"n":1}}`, 201, `"generation":1`, `!"x"`)
+	want(t, sys, "APPLY", base+"?fieldManager=b", body+`}`, 200, `"generation":1`, `!"x"`)
+	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"status":{"n":2}}`, 200, `"generation":1`, `!"x"`)
+	want(t, sys, "APPLY", v1(base)+"?fieldManager=a", v1(body)+`,"spec":{"n":1},"status":{"n":2}}`, 200)
+	if now := want(t, sys, "GET", v1(base), "", 200); now != was {
+		t.Errorf("the object is\n%s\nand was\n%s", now, was)
+	}
+	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"spec":{"n":1}}`, 200, `"generation":1`, `!"x":`, `{"manager":"b","operation":"Apply","apiVersion":"example.com/v2","fieldsType"`)
+	want(t, sys, "APPLY", base+"?fieldManager=b&force=true", body+`,"spec":{"n":2}}`, 200, `"generation":2`, `"x":"d"`)
+}

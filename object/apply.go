@@ -31,7 +31,8 @@ type Application struct {
 
 // Applied is what an apply made of an object.
 type Applied struct {
-	// Value shares memory with the live document and the configuration; none may be changed any more.
+	// Value shares memory with the live document and the configuration; none may be changed any more. It is the live
+	// document itself when nothing changes that Ignore does not name: nor does the order of items then.
 	Value  *Value
 	Owners api.Owners
 }
@@ -43,7 +44,7 @@ type Applied struct {
 //
 // An object that exists and has no owners is to be given some by Own in the name of BeforeFirstApply before.
 func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, error) {
-	a := apply{by: &by, versions: map[string]*versioned{by.APIVersion: {shape: s}}}
+	a := apply{by: &by, versions: map[string]*versioned{by.APIVersion: {shape: s, live: live}}}
 	a.by.Owner = writer(by.Owner)
 	a.by.Operation = opApply
 	if err := a.read(owners, live); err != nil {
@@ -70,9 +71,12 @@ func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, er
 	if err := a.take(after); err != nil {
 		return Applied{}, err
 	}
-	a.self.Time = last.Time
-	if !Equal(live, after) {
-		a.self.Time = by.Time
+	changes, err := a.compare(after, by.APIVersion)
+	if err != nil {
+		return Applied{}, err
+	}
+	if a.self.Time = by.Time; changes.removed.Empty() && changes.changed.Empty() {
+		after, a.self.Time = live, last.Time
 	}
 	if a.self.fields = own.Difference(unowned); !a.self.fields.Empty() {
 		a.others = append(a.others, a.self)

@@ -57,7 +57,9 @@ func (k *customKind) prepare(_ context.Context, w *Write) {
 		}
 	}
 	// What the client left out for the schema to fill in must not count as a change.
-	k.fillDefaults(w.New)
+	if !w.Unchanged {
+		k.fillDefaults(w.New)
+	}
 	w.New.Meta.Generation = w.Old.Meta.Generation
 	if !object.Same(doc, old) {
 		w.New.Meta.Generation++

@@ -299,6 +299,8 @@ type Write struct {
 	Old         *Object // nil on create; must not be changed; of custom kinds, on updates, in Version
 	New         *Object // nil on delete
 	OldRecord   *api.Record
+	// Unchanged says of a custom resource that an apply found nothing to change in Old, which New is: nothing is filled in.
+	Unchanged bool
 	// Guards are checked in the commit that stores New: admission adds what must still hold then (the namespace is
 	// alive).
 	Guards []store.Write

@@ -224,7 +224,7 @@ func (q *request) applied(config, live *object.Value, owners api.Owners) (*resou
 	if err := q.judgeConfiguration(); err != nil {
 		return nil, err
 	}
-	q.decided = &done.Owners
+	q.decided, q.unchanged = &done.Owners, q.d.Custom && done.Value == live
 	return o, nil
 }
 

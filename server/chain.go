@@ -183,6 +183,8 @@ type request struct {
 	scaling bool
 	// decided are the owners that an apply or a write of a Scale decided on; nil when the write is none.
 	decided *api.Owners
+	// unchanged says that an apply found nothing to change in a custom resource.
+	unchanged bool
 	// reset says that all but the metadata and the status of what is written has been taken back to what is stored.
 	reset bool
 	// unfit are managedFields that the client wrote with names that validation is to refuse; nil mostly.

@@ -216,11 +216,13 @@ func (q *request) replace(ctx context.Context, rec *api.Record, old, o *resource
 
 // prepareUpdate takes an object from its defaults to its verdict.
 func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *resource.Object) (*resource.Write, *sealed, error) {
-	q.setDefaults(o)
+	if !q.unchanged {
+		q.setDefaults(o)
+	}
 	q.dropDuplicateOwners(o.Meta)
 	w := &resource.Write{
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
-		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun,
+		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun, Unchanged: q.unchanged,
 	}
 	if q.reset = q.resetsIgnored(w); q.reset {
 		w.New.Meta.ResourceVersion = blank
