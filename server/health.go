@@ -100,6 +100,7 @@ func (x *exchange) text(code int, s string) error {
 // servePath answers what is no resource: health, metrics, version, discovery, OpenAPI.
 func (x *exchange) servePath(user *api.User) {
 	if err := x.path(user); err != nil {
+		x.form = statusForm(x.r.Header.Get("Accept"))
 		x.fail(err)
 	}
 }

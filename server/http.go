@@ -147,8 +147,7 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	f, err := negotiate(r.Header.Get("Accept"), e)
 	if err != nil {
-		// The refusal itself still takes a form the client understands, if there is one.
-		x.form, _ = negotiate(r.Header.Get("Accept"), endpoint{list: e.list})
+		x.form = statusForm(r.Header.Get("Accept"))
 		return q.deprecated(err)
 	}
 	if f.shape == asTable {

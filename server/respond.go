@@ -177,7 +177,8 @@ func (x *exchange) writeRecord(q *request, code int, rec *api.Record) error {
 	return x.send(code, buf)
 }
 
-// send writes an answer that is complete, in JSON, converting it to YAML or indenting it if that is asked for.
+// send writes an answer that is complete, in JSON, converting it to YAML or indenting it if that is asked for. As on
+// upstream a line ends JSON unless it is indented.
 func (x *exchange) send(code int, buf *[]byte) error {
 	b := *buf
 	switch {
@@ -192,7 +193,10 @@ func (x *exchange) send(code int, buf *[]byte) error {
 		if err := json.Indent(&out, b, "", "  "); err != nil {
 			return fmt.Errorf("indenting JSON: %w", err)
 		}
-		b = append(out.Bytes(), '\n')
+		b = out.Bytes()
+	case x.form.media == accept.JSON:
+		b = append(b, '\n')
+		*buf = b
 	}
 	out := x.newBody(code, buf)
 	out.buf = b
@@ -247,6 +251,7 @@ func (x *exchange) writeList(q *request, code int, l *api.RecordList) error {
 		x.s.Log.Error("list broken off", "path", x.r.URL.Path, "err", err)
 		panic(http.ErrAbortHandler)
 	}
+	out.buf = append(out.buf, '\n')
 	err = out.close()
 	*buf = out.buf
 	return err
@@ -379,12 +384,21 @@ func (x *exchange) fail(err error) {
 		code = http.StatusInternalServerError
 	}
 	if x.form.shape != asObject {
-		// A Status has no other shape: it goes out as if only that had been asked for.
-		x.form, _ = negotiate(x.r.Header.Get("Accept"), endpoint{})
+		x.form = statusForm(x.r.Header.Get("Accept"))
 	}
 	if err := x.writeObject(code, &st); err != nil {
 		x.s.Log.Debug("error not delivered", "path", x.r.URL.Path, "err", err)
 	}
+}
+
+// statusForm is the form of a Status, which has one shape: it goes out as if only that had been asked for, and where the
+// client takes no such thing, as JSON indented for whoever looks into that.
+func statusForm(header string) form {
+	f, err := negotiate(header, endpoint{})
+	if err != nil {
+		f.pretty = true
+	}
+	return f
 }
 
 // The bounds of upstream's warning recorder, in runes: of all warnings, and of each once they are too long together.

@@ -117,7 +117,7 @@ func writeForm(w http.ResponseWriter, r *http.Request, f discoveryForm, body []b
 	case accept.JSON:
 		if accept.Pretty(r) {
 			var out bytes.Buffer
-			err = json.Indent(&out, body, "", "  ")
+			err = json.Indent(&out, bytes.TrimSuffix(body, []byte("\n")), "", "  ")
 			body = out.Bytes()
 		}
 	}
