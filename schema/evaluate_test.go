@@ -126,6 +126,31 @@ func TestRulesOfMetadata(t *testing.T) {
 	}
 }
 
+// TestMessagesAsUpstream: what is said of a rule that does not hold, what it costs, and what is forgiven of it.
+func TestMessagesAsUpstream(t *testing.T) {
+	member := func(rules string) string {
+		return `{"type":"object","properties":{"a":{"type":"string"},"n":{"type":"integer"}},"x-kubernetes-validations":[` + rules + `]}`
+	}
+	s := mustCompile(t, `{"type":"object","properties":{
+		"new":`+member(`{"rule":"self.n > 3","messageExpression":"oldSelf.a","message":"m"},{"rule":"self.n > 4","messageExpression":"self.a","fieldPath":".n"}`)+`,
+		"was":`+member(`{"rule":"self == oldSelf","messageExpression":"oldSelf.a + '>' + self.a"},{"rule":"self.n > 3","messageExpression":"oldSelf.a"}`)+`,
+		"may":`+member(`{"rule":"oldSelf.hasValue() && self == oldSelf.value()","optionalOldSelf":true,"messageExpression":"oldSelf.orValue(self).a"},
+			{"rule":"oldSelf.orValue(self).n > 3","optionalOldSelf":true,"messageExpression":"self.a","reason":"FieldValueRequired"}`)+`,
+		"items":{"type":"array","items":{"type":"integer","x-kubernetes-validations":[{"rule":"self < 2","messageExpression":"string(self) + ' of ' + string(1 / (self - 3))"}]}}}}`)
+	var docs []*object.Value
+	for _, a := range []string{`"x"`, `" y "`, `"z\nz"`, `" "`, `"` + strings.Repeat("x", 5<<10+1) + `"`} {
+		m := `{"a":` + a + `,"n":1}`
+		docs = append(docs, mustParse(t, `{"new":`+m+`,"was":`+m+`,"may":`+m+`,"items":[1,2,3,4]}`), mustParse(t, `{"new":`+m+`,"items":[4,3]}`))
+	}
+	docs = append(docs, mustParse(t, `{"was":{"n":1},"may":{"n":5},"items":[1,2,3,4]}`), mustParse(t, `{"may":{"a":"x"}}`))
+	for _, doc := range docs {
+		agreeOn(t, s, doc, nil)
+		for _, was := range docs {
+			agreeOn(t, s, doc, was)
+		}
+	}
+}
+
 // TestRulesOutOfBudget: documents whose rules cost too much together are refused in upstream's words.
 func TestRulesOutOfBudget(t *testing.T) {
 	s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":{"type":"string","x-kubernetes-validations":[{"rule":"!self.matches('^(a|b|c|d)*x$')"},{"rule":"!self.matches('^(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s)*x$')"}]}}}}`)
