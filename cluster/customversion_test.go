@@ -96,6 +96,11 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 			"APPLY", `{}`, 400, []string{`failed to create typed live object (/o; example.com/v1, Kind=T`, `): .spec.x: expected numeric (int or float), got string"`}},
 		{"the owner's version is gone", []string{`"x":{"type":"string"}`, `"x":{"type":"string"}`}, []string{`"x":{"type":"string"}`, ""}, `{"x":"1"}`,
 			"APPLY", `{"x":"1"}`, 400, []string{`"request to convert CR to an invalid group/version: example.com/v2"`}},
+		{"the owner's version is gone and nothing changes", []string{`"x":{"type":"string"}`, `"x":{"type":"string"}`}, []string{`"x":{"type":"string"}`, ""}, `{"x":"1"}`,
+			"PATCH", `{}`, 200, []string{`!managedFields`}},
+		{"an owner in no version of the kind is sent", []string{`"x":{"type":"string"}`}, nil, `{"x":"1"}`, "PATCH",
+			`{"metadata":{"managedFields":[{"manager":"c","operation":"Apply","apiVersion":"example.com/v9","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:x":{}}}}]}}`,
+			200, []string{`!managedFields`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plural := fmt.Sprintf("t%ds", i)

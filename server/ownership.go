@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -99,9 +100,15 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	return nil
 }
 
-// owned is object.Own for a document that may not fit the schema, which only those of custom kinds can fail to do.
+// owned is object.Own for a document that may not fit the schema, or whose owners may speak versions that are none of the
+// kind's, which only custom kinds come to. The latter cannot be looked at, so even a write that changes nothing fails.
 func (q *request) owned(owners api.Owners, before, after *object.Value, by object.Write) (api.Owners, error) {
 	if q.d.Custom {
+		for _, o := range owners {
+			if q.d.Version(o.APIVersion) == nil {
+				return nil, fmt.Errorf("the kind has no version %q, which %q owns fields in", o.APIVersion, o.Manager)
+			}
+		}
 		if err := q.mistyped(q.v, after); err != nil {
 			return nil, err
 		}
