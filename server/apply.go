@@ -265,7 +265,7 @@ func (q *request) judgeConfiguration() error {
 	if q.options.validation == metav1.FieldValidationStrict {
 		return api.BadRequest("error strict decoding YAML: error converting YAML to JSON: %s", err)
 	}
-	q.warn("error converting YAML to JSON: %s", err)
+	q.warnOf(err.Error())
 	return nil
 }
 

@@ -118,9 +118,23 @@ func (q *request) judge(problems []string) error {
 		return api.BadRequest("%s in version %q cannot be handled as a %s: strict decoding error: %s",
 			q.kind(), q.v.Name, q.kind(), strings.Join(problems, ", "))
 	case metav1.FieldValidationWarn:
-		q.warnings = append(q.warnings, problems...)
+		for _, problem := range problems {
+			q.warnOf(problem)
+		}
 	}
 	return nil
+}
+
+// warnOf warns of a problem: as upstream, of each that the YAML library lists below a heading, for a warning is one line.
+func (q *request) warnOf(problem string) {
+	list, ok := strings.CutPrefix(problem, "yaml: unmarshal errors:\n")
+	if !ok {
+		q.warnings = append(q.warnings, problem)
+		return
+	}
+	for line := range strings.SplitSeq(list, "\n") {
+		q.warnings = append(q.warnings, strings.TrimSpace(line))
+	}
 }
 
 // givenObject copies the object of a caller in process.
