@@ -121,6 +121,20 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 			want(t, sys, c.method, path("v1")+"b", doc, c.code, c.want...)
 		})
 	}
+	// What a manager applies anew is pruned in all versions that owners speak, whatever it leaves out.
+	want(t, sys, "POST", definitions, definition("prunes", `"x":{"type":"string"},"y":{"type":"string"}`, `"x":{"type":"string"}`), 201)
+	for _, c := range []struct {
+		version, manager, spec string
+		code                   int
+		want                   string
+	}{
+		{"v1", "b", `{"x":"1"}`, 201, ""},
+		{"v2", "a", `{"x":"1"}`, 200, ""},
+		{"v1", "b", `{"x":"1","y":"1"}`, 400, `"failed to prune fields: failed add back owned items: failed to convert merged object at version example.com/v2: .spec.y: field not declared in schema"`},
+	} {
+		want(t, sys, "APPLY", "/apis/example.com/"+c.version+"/prunes/o?fieldManager="+c.manager,
+			`{"apiVersion":"example.com/`+c.version+`","kind":"Tprunes","metadata":{"name":"o"},"spec":`+c.spec+`}`, c.code, c.want)
+	}
 }
 
 // TestAppliesOfNothingChangeNothing: an apply that asks for nothing that is not so leaves the object as it is, though
