@@ -27,6 +27,29 @@ func Gzip(header string) bool {
 	return false
 }
 
+// GzipWeighed reports whether a client takes compressed OpenAPI documents. Another part of upstream than that of all other
+// answers compresses them, which reads weights and takes "gzip" in any case; a weight that is no number is 0.
+func GzipWeighed(header string) bool {
+	takes := false
+	for encoding := range strings.SplitSeq(header, ",") {
+		coding, rest, _ := strings.Cut(encoding, ";")
+		if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			continue
+		}
+		weight := 1.0
+		for parameter := range strings.SplitSeq(rest, ";") {
+			if q, ok := strings.CutPrefix(strings.TrimSpace(parameter), "q="); ok {
+				var err error
+				if weight, err = strconv.ParseFloat(q, 64); err != nil {
+					weight = 0
+				}
+			}
+		}
+		takes = weight > 0
+	}
+	return takes
+}
+
 // Media is how an answer is encoded.
 type Media uint8
 

@@ -57,6 +57,17 @@ func TestGzip(t *testing.T) {
 	}
 }
 
+func TestGzipWeighed(t *testing.T) {
+	for header, want := range map[string]bool{
+		"gzip": true, "deflate;q=1, gzip;q=0.1": true, " GZIP ; q=1": true, "gzip;q=0": false, "gzip;q=0.0": false, "gzip;q=x": false,
+		"gzip;q=-1": false, "gzip, gzip;q=0": false, "": false, "*": false, "identity": false, "xgzip": false,
+	} {
+		if got := GzipWeighed(header); got != want {
+			t.Errorf("%q: %t", header, got)
+		}
+	}
+}
+
 func TestPretty(t *testing.T) {
 	for _, tc := range []struct {
 		query, agent string

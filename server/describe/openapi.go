@@ -140,7 +140,7 @@ func listKind(def *resource.Definition, v *resource.Version) string {
 	return def.ListKind
 }
 
-// paths describes the operations of the document, but those of custom kinds.
+// paths describes the operations of a document that is not of custom kinds only.
 func (d *openAPIDocument) paths() (*openAPIPaths, error) {
 	p := newOpenAPIPaths(d.group, d.version)
 	if len(d.kinds) == 0 {
@@ -149,9 +149,7 @@ func (d *openAPIDocument) paths() (*openAPIPaths, error) {
 		p.addRoot()
 	}
 	for _, k := range d.kinds {
-		if !d.custom() {
-			p.add(k.def, k.version)
-		}
+		p.add(k.def, k.version)
 	}
 	return p, p.finish()
 }
@@ -189,15 +187,10 @@ func (d *openAPIDocument) pack(form openAPIForm) (kindPieces, error) {
 			definitions[name] = doc
 		}
 	}
-	for _, kind := range optionKinds {
-		if doc := definitions[metaModel+kind]; doc != nil {
-			definitions[metaModel+kind] = withKind(doc, d.group, d.version, kind)
-		}
-	}
-	return packV3(form, true, p, definitions)
+	return packV3(form, p, definitions)
 }
 
-func packV3(form openAPIForm, first bool, p *openAPIPaths, definitions entries) (kindPieces, error) {
+func packV3(form openAPIForm, p *openAPIPaths, definitions entries) (kindPieces, error) {
 	items := entries{}
 	for path, item := range p.items {
 		b, err := json.Marshal(item)
@@ -206,11 +199,11 @@ func packV3(form openAPIForm, first bool, p *openAPIPaths, definitions entries) 
 		}
 		items[path] = b
 	}
-	paths, err := items.pack(form, first, 1, protoV3().pathItem)
+	paths, err := items.pack(form, true, 1, protoV3().pathItem)
 	if err != nil {
 		return kindPieces{}, err
 	}
-	d, err := definitions.pack(form, first, 1, protoV3().schema)
+	d, err := definitions.pack(form, true, 1, protoV3().schema)
 	return kindPieces{paths, d}, err
 }
 
@@ -225,22 +218,7 @@ func (k *openAPIKind) packV3(form openAPIForm) (kindPieces, error) {
 	if err != nil {
 		return kindPieces{}, err
 	}
-	return packV3(form, false, p, definitions)
-}
-
-// packShared is what the document of custom kinds has beside them: the list of its resources, and DeleteOptions, which
-// names the group and version.
-func (d *openAPIDocument) packShared(form openAPIForm) (kindPieces, error) {
-	p, err := d.paths()
-	if err != nil {
-		return kindPieces{}, err
-	}
-	docs, err := schemas.Closure(deleteOptionsModel)
-	if err != nil {
-		return kindPieces{}, err
-	}
-	options := withKind(docs[deleteOptionsModel], d.group, d.version, "DeleteOptions")
-	return packV3(form, true, p, entries{deleteOptionsModel: options})
+	return packV3(form, p, definitions)
 }
 
 // sharedClosure are the schemas that custom kinds refer to, without scale or with it.
@@ -250,12 +228,33 @@ var sharedClosure = [2]func(openAPIForm) (piece, error){
 }
 
 func packClosure(form openAPIForm, models []string) (piece, error) {
-	docs, err := schemas.Closure(append(slices.Clone(models), metaModel+"APIResourceList")...)
+	docs, err := schemas.Closure(models...)
 	if err != nil {
 		return piece{}, err
 	}
-	delete(docs, deleteOptionsModel)
-	return entries(docs).pack(form, false, 1, protoV3().schema)
+	if docs[deleteOptionsModel], err = ofClients(docs[deleteOptionsModel]); err != nil {
+		return piece{}, err
+	}
+	return entries(docs).pack(form, true, 1, protoV3().schema)
+}
+
+// serverGroups are the groups that client-go does not know. Upstream describes custom kinds with client-go's scheme.
+var serverGroups = []string{"admission.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "imagepolicy.k8s.io"}
+
+// ofClients is the schema of a kind that every group has, without the groups that client-go does not know.
+func ofClients(doc []byte) ([]byte, error) {
+	s, err := object.Parse(doc)
+	if err != nil {
+		return nil, fmt.Errorf("schema of a kind of every group: %w", err)
+	}
+	var known []object.Value
+	for _, k := range s.Get(kindExtension).Items() {
+		if !slices.Contains(serverGroups, k.Get("group").Str()) {
+			known = append(known, *k)
+		}
+	}
+	s.Set(kindExtension, object.NewList(known...))
+	return object.AppendJSON(nil, s), nil
 }
 
 // piecesV3 strings a document together.
@@ -267,12 +266,7 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 		}
 		return assembleV3(form, "Kubernetes", infoVersion(), []kindPieces{whole})
 	}
-	shared, err := d.packShared(form)
-	if err != nil {
-		return nil, err
-	}
-	parts := make([]kindPieces, 0, 2+len(d.kinds))
-	parts = append(parts, shared, kindPieces{})
+	parts := make([]kindPieces, 1, 1+len(d.kinds))
 	scale := 0
 	for _, k := range d.kinds {
 		p, err := o.pieces.get(pieceKey{k, "v3", form}, k.packV3)
@@ -284,7 +278,8 @@ func (o *OpenAPI) piecesV3(d *openAPIDocument, form openAPIForm) ([]piece, error
 			scale = 1
 		}
 	}
-	if parts[1].definitions, err = sharedClosure[scale](form); err != nil {
+	var err error
+	if parts[0].definitions, err = sharedClosure[scale](form); err != nil {
 		return nil, err
 	}
 	return assembleV3(form, "Kubernetes CRD Swagger", "v0.1.0", parts) // what upstream calls those of custom kinds
@@ -295,9 +290,9 @@ func infoVersion() string { return Version().EmulationMajor + "." + Version().Em
 
 // assembleV3 strings parts together to a document of a title and version.
 func assembleV3(form openAPIForm, title, version string, parts []kindPieces) ([]piece, error) {
-	paths, definitions, size := make([]piece, 0, 2*len(parts)+4), make([]piece, 0, len(parts)), [2]int{}
+	paths, definitions, size := make([]piece, 0, 4*len(parts)+4), make([]piece, 0, 2*len(parts)), [2]int{}
 	for _, p := range parts {
-		paths, definitions = append(paths, p.paths), append(definitions, p.definitions)
+		paths, definitions = appendPart(paths, form, p.paths), appendPart(definitions, form, p.definitions)
 		size[0] += p.paths.size
 		size[1] += p.definitions.size
 	}
@@ -324,6 +319,19 @@ func assembleV3(form openAPIForm, title, version string, parts []kindPieces) ([]
 	pieces = append(append(pieces, storedPiece(texts[1])), definitions...)
 	return append(pieces, storedPiece(texts[2])), nil
 }
+
+// appendPart appends a piece of what stands in one JSON object or protobuf message with the pieces before it.
+func appendPart(to []piece, form openAPIForm, p piece) []piece {
+	if p.size == 0 {
+		return to
+	}
+	if form == openAPIJSON && len(to) > 0 {
+		to = append(to, comma)
+	}
+	return append(to, p)
+}
+
+var comma = storedPiece([]byte{','})
 
 // pieceCache keeps the pieces of custom kinds that were asked for last, as many as fit into its budget.
 type pieceCache struct {
@@ -397,16 +405,4 @@ func (c *pieceCache) drop(k *openAPIKind) {
 			}
 		}
 	}
-}
-
-// optionKinds are kinds of meta/v1 that go with every group and version, and are named for it beside their own.
-var optionKinds = []string{"DeleteOptions", "WatchEvent"}
-
-// withKind adds the extension that says of which kind one of these is in a document.
-func withKind(doc []byte, group, version, kind string) []byte {
-	own := ""
-	if group != "" {
-		own = fmt.Sprintf(`,{"group":%q,"kind":%q,"version":%q}`, group, kind, version)
-	}
-	return fmt.Appendf(slices.Clone(doc[:len(doc)-1]), `,"x-kubernetes-group-version-kind":[{"group":"","kind":%q,"version":"v1"}%s]}`, kind, own)
 }

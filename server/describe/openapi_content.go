@@ -84,7 +84,7 @@ func servePieces(w http.ResponseWriter, r *http.Request, made time.Time, pieces 
 			return err
 		}
 		http.ServeContent(w, r, "", made, bytes.NewReader(whole))
-	case accept.Gzip(r.Header.Get("Accept-Encoding")):
+	case accept.GzipWeighed(r.Header.Get("Accept-Encoding")):
 		h.Set("Content-Encoding", "gzip")
 		http.ServeContent(w, r, "", made, zipped(pieces))
 	default:

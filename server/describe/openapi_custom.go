@@ -91,13 +91,16 @@ func describedRef(model, description, prefix string) object.Value {
 	return r
 }
 
+// kindExtension is the member of a schema that says of which kinds it is.
+const kindExtension = "x-kubernetes-group-version-kind"
+
 // extend says of which kind a schema is, and which fields the kind's objects can be selected by.
 func extend(s *object.Value, v *resource.Version, kind string) {
 	k := object.NewMap()
 	k.Set("group", object.NewString(v.Group))
 	k.Set("version", object.NewString(v.Name))
 	k.Set("kind", object.NewString(kind))
-	s.Set("x-kubernetes-group-version-kind", object.NewList(k))
+	s.Set(kindExtension, object.NewList(k))
 	var fields []object.Value
 	for _, path := range resource.SelectableFields(v) {
 		f := object.NewMap()

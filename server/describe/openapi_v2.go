@@ -469,7 +469,6 @@ func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV
 	shared.body(p.patchBody())
 	paths, definitions = entries{}, entries{}
 	models := slices.Clone(sharedModels)
-	kinds := map[string][]any{}
 	for _, d := range b.documents {
 		p, err := d.paths()
 		if err != nil {
@@ -486,11 +485,6 @@ func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV
 		}
 		maps.Copy(paths, rewritePaths(p.items, shared, false))
 		models = slices.AppendSeq(models, maps.Keys(p.models))
-		for _, kind := range optionKinds {
-			if len(d.kinds) > 0 {
-				kinds[metaModel+kind] = append(kinds[metaModel+kind], map[string]any{"group": d.group, "version": d.version, "kind": kind})
-			}
-		}
 	}
 	models = slices.DeleteFunc(models, func(m string) bool { return definitions[m] != nil })
 	docs, err := schemas.Closure(models...)
@@ -503,13 +497,6 @@ func (b *openAPIBase) describe() (paths, definitions entries, shared parametersV
 			return nil, nil, nil, fmt.Errorf("schema of %s: %w", name, err)
 		}
 		rewriteBuiltin(v)
-		if list := kinds[name]; list != nil {
-			ext, err := object.FromAny(list)
-			if err != nil {
-				return nil, nil, nil, err
-			}
-			v.Set("x-kubernetes-group-version-kind", ext)
-		}
 		definitions[name] = object.AppendJSON(nil, v)
 	}
 	return paths, definitions, shared, nil

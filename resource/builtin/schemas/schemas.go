@@ -29,6 +29,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -272,6 +273,7 @@ func Docs(pkg string) (iter.Seq2[string, []byte], error) {
 
 // Closure collects the schemas of the named types and of all they refer to, by name.
 func Closure(names ...string) (map[string][]byte, error) {
+	names = slices.Clone(names) // which is worked off in place
 	loaded := map[string]map[string][]byte{}
 	out := map[string][]byte{}
 	for len(names) > 0 {

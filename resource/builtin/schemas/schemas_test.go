@@ -206,9 +206,13 @@ func TestShapes(t *testing.T) {
 }
 
 func TestClosure(t *testing.T) {
-	docs, err := Closure("io.k8s.api.core.v1.Pod", "io.k8s.api.apps.v1.Deployment")
+	asked := []string{"io.k8s.api.core.v1.Pod", "io.k8s.api.apps.v1.Deployment", "io.k8s.api.core.v1.Node"}
+	docs, err := Closure(asked[:2]...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"io.k8s.api.core.v1.Pod", "io.k8s.api.apps.v1.Deployment", "io.k8s.api.core.v1.Node"}; !slices.Equal(asked, want) {
+		t.Errorf("the caller's names have become %q", asked)
 	}
 	for name, doc := range docs {
 		for _, r := range References(doc) {

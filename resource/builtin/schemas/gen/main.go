@@ -4,7 +4,8 @@
 //
 // It reads source rather than reflecting on types because field documentation, list types, defaults and enums exist
 // only as comments. The rules by which comments become schemas are those of k8s.io/kube-openapi's generator, so that
-// the outcome equals what upstream serves. Data flows source.go (parse) -> model.go (schemas) and shape.go (shapes).
+// the outcome equals what upstream serves. Data flows source.go (parse) -> model.go (schemas) and shape.go (shapes); scheme.go finds
+// the versions of the API.
 package main
 
 import (
@@ -47,6 +48,9 @@ func run(dir string) error {
 	src.findEnums()
 	types := reachable(src, roots)
 	findKeys(types)
+	if err := src.findVersions(); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ var gone = map[string]string{"k8s.io/api/scheduling/v1alpha1": "k8s.io/api/sched
 // packages lists the packages whose kinds are served or will be: every stable version of k8s.io/api, the older ones, both
 // versions of apiextensions, and the metadata they share.
 func packages(src *source) ([]string, error) {
-	for _, m := range []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver"} {
+	for _, m := range []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver", "k8s.io/client-go"} {
 		out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", m).Output()
 		if err != nil {
 			return nil, fmt.Errorf("finding module %s: %w", m, err)

@@ -88,8 +88,8 @@ func (d *decl) schema() (schema, error) {
 		s["x-kubernetes-unions"] = []schema{u}
 	}
 	switch {
-	case d.path == metaPath && d.name == "DeleteOptions":
-		// A kind of every group: who serves it says of which.
+	case d.path == metaPath && (d.name == "DeleteOptions" || d.name == "WatchEvent"):
+		s["x-kubernetes-group-version-kind"] = d.src.kindsOfAll(d.name)
 	case d.path == metaPath && d.isKind():
 		// Registered as unversioned kinds of the core group, wherever they are served.
 		s["x-kubernetes-group-version-kind"] = []schema{{"group": "", "version": "v1", "kind": d.name}}

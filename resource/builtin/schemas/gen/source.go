@@ -19,6 +19,8 @@ type source struct {
 	fset    *token.FileSet
 	modules map[string]string // module path to directory
 	pkgs    map[string]*pkg
+
+	versions []groupVersion // set by findVersions
 }
 
 type pkg struct {
