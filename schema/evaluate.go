@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -89,7 +91,7 @@ func compileRuled(s *structuralschema.Structural, shape *celShape, t *apiserverc
 			return nil, false
 		}
 	}
-	for name := range s.Properties {
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) { // so that errors come in the same order each time
 		p := s.Properties[name]
 		of := memberType(name, &p, t)
 		if of == nil {
