@@ -74,7 +74,7 @@ func (q *request) mistyped(v *resource.Version, doc *object.Value) error {
 	}
 	t, err := typedModel(q.d, v)
 	if err != nil {
-		return nil //nolint:nilerr // there is no schema to compare with
+		return nil // there is no schema to compare with
 	}
 	_, err = t.FromUnstructured(doc.ToAny(), typed.AllowDuplicates)
 	return err

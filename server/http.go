@@ -130,7 +130,11 @@ func (x *exchange) route(q *request, p resourcePath, ok bool) error {
 	}
 	if p.Subresource != "" {
 		if _, known := q.d.Subresource(q.v, p.Subresource); !known {
-			return q.noSubresource()
+			err := noSubresource(q.d, p.Name)
+			if q.d.Custom {
+				err = q.deprecated(err) // whose handler warns before it looks at the path
+			}
+			return err
 		}
 	}
 	if !routed && q.d.Custom {

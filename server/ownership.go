@@ -181,7 +181,7 @@ func (s *sealed) create(by object.Write) error {
 		return err
 	}
 	if s.owners, err = object.Own(nil, e.value, s.after, q.v.Shape, by); err != nil {
-		return nil //nolint:nilerr // what cannot be told belongs to nobody
+		return nil // what cannot be told belongs to nobody
 	}
 	switch {
 	case !e.regular || len(s.owners) > 1:
@@ -421,7 +421,7 @@ func (s *sealed) record(w *resource.Write, json []byte) (*api.Record, error) {
 		}
 		if owners, err := object.Own(s.owners, claimed, final, s.q.v.Shape, s.q.owner(manager, "status")); err == nil {
 			s.owners = owners
-		}
+		} // else it cannot be told what of it is the manager's
 	}
 	return resource.SealJSON(s.q.d, s.stored, json, s.owners)
 }

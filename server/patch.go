@@ -133,12 +133,13 @@ func (q *request) patchTarget(rec *api.Record) (*object.Value, error) {
 // names. mismatch is the answer if that is not the request's, for a custom resource.
 func (q *request) decodePatched(rec *api.Record, target *object.Value, said *resource.Version) (o *resource.Object, unknown []string, mismatch, err error) {
 	if q.d.Custom {
+		q.decided = nil // which restoreType may have set in an earlier attempt
 		if mismatch = q.customPatchMismatch(target); mismatch != nil {
 			unknown = q.takeUndeclared(target)
-		}
-		if q.Subresource == "status" && mismatch != nil {
-			q.restoreType(target)
-			mismatch = nil
+			if q.Subresource == "status" {
+				q.restoreType(target)
+				mismatch = nil
+			}
 		}
 	}
 	// What a JSON patch made may be deeper than documents may be, which shows when it is parsed.

@@ -92,7 +92,6 @@ func (q *request) customPatchedType(rec *api.Record, t typeMeta, apiVersion *obj
 // restoreType gives a patched custom resource its type back in a write of its status, which does not change it: so that
 // nobody misses it, but upstream cannot tell who owns what of such an object, and forgets it for good.
 func (q *request) restoreType(target *object.Value) {
-	q.decided = nil // which an earlier attempt may have set
 	if target.Get("kind").Str() != q.kind() || q.d.Version(target.Get("apiVersion").Str()) == nil {
 		q.decided = new(api.Owners)
 	}

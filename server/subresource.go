@@ -16,11 +16,11 @@ import (
 
 // subresource answers a request for a part of an object, or for something that is done with it.
 func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.Definition, v *resource.Version) (*api.Response, error) {
-	q := &request{s: s, Request: r, d: d, v: v}
 	sub, ok := d.Subresource(v, r.Subresource)
 	if !ok {
-		return nil, q.noSubresource()
+		return nil, noSubresource(d, r.Key.Name)
 	}
+	q := &request{s: s, Request: r, d: d, v: v}
 	if connect := s.Connect[d.Resource.Name+"/"+r.Subresource]; connect != nil {
 		return connect(ctx, r)
 	}
@@ -51,9 +51,9 @@ func (s *Server) subresource(ctx context.Context, r *api.Request, d *resource.De
 
 // noSubresource is the 404 for a path below an object that leads nowhere. Upstream serves custom resources by a handler of
 // their own, which has other words for it.
-func (q *request) noSubresource() error {
-	if q.d.Custom {
-		return q.deprecated(api.NotFound(q.d.Resource, q.Key.Name))
+func noSubresource(d *resource.Definition, name string) error {
+	if d.Custom {
+		return api.NotFound(d.Resource, name)
 	}
 	return errNoResource()
 }

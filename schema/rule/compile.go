@@ -9,9 +9,9 @@ import (
 	"pintle.dev/object"
 )
 
-// Compile compiles a checked expression, a rule or the message of one, whose self is of the given type. So is oldSelf, or an optional of it. It returns
-// nil when there is something in the expression that only cel-go knows. Functions are those of the environment it was
-// checked in.
+// Compile compiles a checked expression, a rule or the message of one, whose self is of the given type. So is oldSelf, or
+// an optional of it. It returns nil when there is something in the expression that only cel-go knows. Functions are those
+// of the environment it was checked in.
 func Compile(checked *ast.AST, self *Type, functions Functions) *Rule {
 	c := &compiler{checked: checked, self: self, functions: functions}
 	t := c.expr(checked.Expr())
