@@ -33,12 +33,13 @@ const graph = `
 	server:         api object schema store client resource/... auth admission server/...
 	server/accept:  api
 	server/describe: api object resource/... server/accept
+	server/http2:   -
 
 	controller/...: api object client
 	scheduler/...:  api object client controller
 	node/...:       api object client
 
-	cluster:        api object schema store/... client resource/... auth admission server controller/... scheduler/... node/...
+	cluster:        api object schema store/... client resource/... auth admission server server/http2 controller/... scheduler/... node/...
 	bench:          auth
 	cli:            api auth bench client cluster node/... server/... store/...
 	cmd/...:        cli

@@ -26,6 +26,7 @@ import (
 	"pintle.dev/resource/builtin"
 	"pintle.dev/resource/builtin/core"
 	"pintle.dev/server"
+	"pintle.dev/server/http2"
 	"pintle.dev/store"
 	"pintle.dev/store/pebble"
 )
@@ -187,6 +188,7 @@ func (s *System) startServer(ctx, _ context.Context) error {
 		IdleTimeout:       3 * time.Minute,
 		ErrorLog:          log.New(connectionErrors{s.log}, "", 0),
 	}
+	http2.Configure(s.http)
 	s.running.Go(func() {
 		if err := s.http.ServeTLS(s.listener, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("serving on %s: %w", s.listener.Addr(), err))

@@ -16,6 +16,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/resource"
+	"pintle.dev/server/http2"
 )
 
 // The benchmarks compare the server with the floor: a bare net/http handler that answers with constant bytes of the
@@ -25,6 +26,9 @@ import (
 func overTLS(b *testing.B, h http.Handler) (*http.Client, string) {
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
+	if _, floor := h.(http.HandlerFunc); !floor {
+		http2.Configure(s.Config)
+	}
 	s.StartTLS()
 	b.Cleanup(s.Close)
 	return s.Client(), s.URL
@@ -216,6 +220,9 @@ func fanOut(b *testing.B, h http.Handler, path string, change func(i int)) {
 	var got atomic.Int64
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
+	if _, floor := h.(http.HandlerFunc); !floor {
+		http2.Configure(s.Config)
+	}
 	s.StartTLS()
 	defer s.Close()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -16,6 +16,7 @@ import (
 
 	"pintle.dev/api"
 	"pintle.dev/server/accept"
+	"pintle.dev/server/http2"
 )
 
 // TestSlowBody: a client that stops in the middle of a body gets an answer and holds nothing, over either protocol.
@@ -25,6 +26,9 @@ func TestSlowBody(t *testing.T) {
 		s.bodyPatience = 50 * time.Millisecond
 		srv := httptest.NewUnstartedServer(s)
 		srv.EnableHTTP2 = protocol == 2
+		if protocol == 2 {
+			http2.Configure(srv.Config)
+		}
 		srv.StartTLS()
 		defer srv.Close()
 		pr, pw := io.Pipe()
@@ -219,6 +223,7 @@ func TestSlowReader(t *testing.T) {
 	s.bodyPatience = 200 * time.Millisecond // not before: the bodies above may take their time
 	srv := httptest.NewUnstartedServer(s)
 	srv.EnableHTTP2 = true
+	http2.Configure(srv.Config)
 	srv.StartTLS()
 	defer srv.Close()
 	q, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+base, nil)
