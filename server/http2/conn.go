@@ -159,6 +159,8 @@ func (c *conn) take(f http2.Frame) error {
 		}
 		if st := c.streams[f.StreamID]; st != nil {
 			st.end(http2.StreamError{StreamID: f.StreamID, Code: f.ErrCode, Cause: errClientReset})
+		} else if i := slices.Index(c.cut[:], f.StreamID); i >= 0 {
+			c.cut[i] = 0 // the client knows now
 		}
 	case *http2.PriorityFrame:
 		if f.StreamDep == f.StreamID {
