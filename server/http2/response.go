@@ -62,7 +62,7 @@ func (w *response) complete() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !w.sent && w.length < 0 && bodyAllowed(w.status) && w.trailer == nil && (w.written > 0 || w.request.Method != http.MethodHead) {
+	if !w.sent && w.length < 0 && bodyAllowed(w.status) && (w.written > 0 || w.request.Method != http.MethodHead) {
 		w.fields = append(w.fields, hpack.HeaderField{Name: "content-length", Value: strconv.FormatInt(w.written, 10)})
 	}
 	w.send(nil, true) // an error would be that there is nobody to tell
@@ -214,10 +214,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.length >= 0 && w.written > w.length {
 		return 0, http.ErrContentLength
 	}
-	if w.request.Method == http.MethodHead {
-		return len(p), nil
-	}
-	if w.small == nil && len(p) < pieceMost {
+	if w.small == nil && len(p) <= pieceMost {
 		w.small = pieces.Get().(*[]byte)
 	}
 	if w.small != nil && len(*w.small)+len(p) <= pieceMost {
@@ -280,11 +277,15 @@ func (w *response) send(p []byte, end bool) error {
 	end = end && trailer == nil
 	if !w.sent {
 		w.sent = true
-		if first := small; !w.typed && len(small)+len(p) > 0 {
-			if first = small; len(first) == 0 {
+		if !w.typed && len(small)+len(p) > 0 {
+			first := small
+			if len(first) == 0 {
 				first = p
 			}
 			w.fields = append(w.fields, hpack.HeaderField{Name: "content-type", Value: http.DetectContentType(first)})
+		}
+		if w.request.Method == http.MethodHead { // what would follow has been looked at
+			small, p, trailer, end = nil, nil, nil, true
 		}
 		if end && len(small)+len(p) == 0 {
 			st.sentEnd = true
