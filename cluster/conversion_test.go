@@ -261,6 +261,19 @@ func TestConversionOwners(t *testing.T) {
 	want(t, sys, "APPLY", gadgetsV2+"/g?fieldManager=a", `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"g"},"spec":{"size":4}}`, 200,
 		owns("a", "Apply", "v2"), `"size":4`, `!"hue":"red"`, `!"color"`)
 
+	// What the webhook leaves in an object that the version it makes does not declare cannot be told whose it is.
+	stray := func(review map[string]any) any {
+		for _, o := range review["response"].(map[string]any)["convertedObjects"].([]any) {
+			o.(map[string]any)["spec"].(map[string]any)["stray"] = "x"
+		}
+		return review
+	}
+	want(t, sys, "APPLY", gadgetsV1+"/s?fieldManager=a", strings.Replace(config("v1", "color", "red"), `"g"`, `"s"`, 1), 201)
+	c.lie(stray)
+	want(t, sys, "APPLY", gadgetsV2+"/s?fieldManager=b", strings.Replace(config("v2", "hue", "red"), `"g"`, `"s"`, 1), 400, `"message":".spec.stray: field not declared in schema"`)
+	want(t, sys, "PATCH", gadgetsV2+"/s?fieldManager=u", `{"spec":{"hue":"blue"}}`, 200, `!managedFields`, `!stray`)
+	c.lie(nil)
+
 	// A webhook that fails fails the apply, but no other write: who owned fields goes on owning them, as on upstream.
 	want(t, sys, "PATCH", gadgetsV2+"/g?fieldManager=u", `{"spec":{"hue":"blue"}}`, 200)
 	want(t, sys, "APPLY", gadgetsV1+"/g?fieldManager=c", `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"g"},"spec":{"size":4}}`, 200, owns("c", "Apply", "v1"))

@@ -71,6 +71,10 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 		return `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"` + plural + `.example.com"},"spec":{"group":"example.com",
 			"scope":"Cluster","names":{"plural":"` + plural + `","kind":"T` + plural + `"},"versions":[` + b.String() + `]}}`
 	}
+	items := func(keys ...string) string {
+		return `"x":{"type":"string"},"l":{"type":"array","x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["` + strings.Join(keys, `","`) + `"],"items":{"type":"object",
+			"required":["k","v"],"properties":{"k":{"type":"string"},"v":{"type":"integer"}}}}`
+	}
 	sys := startTest(t, Config{NoControllers: true})
 	for i, c := range []struct {
 		name        string
@@ -92,6 +96,8 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 			"APPLY", `{"x":"1"}`, 400, []string{`".spec.y: field not declared in schema"`}},
 		{"an update that the owner's version cannot show", []string{`"x":{"type":"string"},"y":{"type":"string"}`, `"x":{"type":"string"}`}, nil, `{"x":"1"}`,
 			"PATCH", `{"spec":{"y":"1"}}`, 200, []string{`!managedFields`}},
+		{"items that the owner's version cannot tell apart", []string{items("k", "v"), items("k")}, nil, `{"x":"1"}`,
+			"APPLY", `{"l":[{"k":"a","v":1},{"k":"a","v":2}]}`, 400, []string{`"failed to convert new object: .spec.l: duplicate entries for key [k=\"a\"]"`}},
 		{"another type", []string{`"x":{"type":"string"}`}, []string{`"x":{"type":"integer"}`}, `{"x":"1"}`,
 			"APPLY", `{}`, 400, []string{`failed to create typed live object (/o; example.com/v1, Kind=T`, `): .spec.x: expected numeric (int or float), got string"`}},
 		{"the owner's version is gone", []string{`"x":{"type":"string"}`, `"x":{"type":"string"}`}, []string{`"x":{"type":"string"}`, ""}, `{"x":"1"}`,
@@ -159,4 +165,20 @@ func TestAppliesOfNothingChangeNothing(t *testing.T) {
 	}
 	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"spec":{"n":1}}`, 200, `"generation":1`, `!"x":`, `{"manager":"b","operation":"Apply","apiVersion":"example.com/v2","fieldsType"`)
 	want(t, sys, "APPLY", base+"?fieldManager=b&force=true", body+`,"spec":{"n":2}}`, 200, `"generation":2`, `"x":"d"`)
+}
+
+// TestPrunedRaisesGeneration: what an apply or a Scale sets where the schema declares nothing is dropped before it is stored,
+// and yet the object counts as changed each time.
+func TestPrunedRaisesGeneration(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"loose.example.com"},"spec":{"group":"example.com",
+		"scope":"Cluster","names":{"plural":"loose","kind":"Loose"},"versions":[{"name":"v1","served":true,"storage":true,
+		"subresources":{"scale":{"specReplicasPath":".spec.n","statusReplicasPath":".status.n"}},
+		"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"x":{"type":"object"}}}}}}}]}}`, 201)
+	const path, doc = "/apis/example.com/v1/loose/o", `{"apiVersion":"example.com/v1","kind":"Loose","metadata":{"name":"o"},"spec":{"x":{"y":"1"}}}`
+	for generation, code := range []int{201, 200} {
+		want(t, sys, "APPLY", path+"?fieldManager=a", doc, code, fmt.Sprintf(`"generation":%d`, generation+1), `"f:x":{"f:y":{}}`, `"spec":{"x":{}}`)
+	}
+	want(t, sys, "PATCH", path+"/scale", `{"spec":{"replicas":3}}`, 200)
+	want(t, sys, "GET", path, "", 200, `"generation":3`, `"spec":{"x":{}}`)
 }

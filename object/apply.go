@@ -179,14 +179,18 @@ func (a *apply) prune(merged *Value, last owned) (*Value, error) {
 	if full == merged && len(versions) == 1 && a.self.fields.Contains(last.fields) {
 		return merged, nil // all that was applied the last time is applied again
 	}
-	pruned := remove(full, namedTops(last.fields.nodes, s), s)
+	removed := remove(full, namedTops(last.fields.nodes, s), s)
+	whole, pruned := full, &removed
 	for _, version := range versions {
-		if err := a.restore(full, &pruned, last.APIVersion, version); err != nil {
+		if whole, pruned, err = a.restore(whole, pruned, version); err != nil {
 			return nil, fmt.Errorf("failed add back owned items: %w", err)
 		}
 	}
 	// Only what the manager applied goes: what came away with it is put back.
-	has, err := appliedFields(&pruned, s, false)
+	if pruned, _, err = a.convert(pruned, last.APIVersion); err != nil {
+		return nil, fmt.Errorf("failed add back dangling items: failed to convert pruned object to last applied version: %w", err)
+	}
+	has, err := appliedFields(pruned, s, false)
 	if err != nil {
 		return nil, err
 	}
@@ -215,35 +219,29 @@ func (a *apply) ownersVersions(first string) []string {
 	return versions
 }
 
-// restore puts back into pruned what owners in a version own of full. Both are in the version from.
-func (a *apply) restore(full, pruned *Value, from, version string) error {
-	owned := a.ownedIn(version)
+// restore puts back into pruned what owners in a version own of full. It gives both in that version, which is what the next
+// restores: as on upstream, what conversion loses on the way is lost.
+func (a *apply) restore(full, pruned *Value, version string) (f, p *Value, err error) {
 	f, s, err := a.convert(full, version)
 	if errors.Is(err, ErrNoVersion) {
-		return nil
+		return full, pruned, nil
 	} else if err != nil {
-		return fmt.Errorf("failed to convert merged object at version %s: %w", version, err)
+		return nil, nil, fmt.Errorf("failed to convert merged object at version %s: %w", version, err)
 	}
-	p, _, err := a.convert(pruned, version)
-	if err != nil {
-		return fmt.Errorf("failed to convert pruned object at version %s: %w", version, err)
+	if p, _, err = a.convert(pruned, version); err != nil {
+		return nil, nil, fmt.Errorf("failed to convert pruned object at version %s: %w", version, err)
 	}
 	had, err := appliedFields(f, s, false)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	has, err := appliedFields(p, s, false)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	gone := had.namedDifference(has.Union(owned), s)
-	out := remove(f, gone.nodes, s)
-	back, _, err := a.convert(&out, from)
-	if err != nil {
-		return err
-	}
-	*pruned = *back
-	return nil
+	gone := had.namedDifference(has.Union(a.ownedIn(version)), s)
+	back := remove(f, gone.nodes, s)
+	return f, &back, nil
 }
 
 // ownedIn is what is owned by anybody in a version, the manager's new fields included.

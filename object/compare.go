@@ -37,6 +37,15 @@ func FieldsOf(v *Value, s Shape) (Fields, error) {
 	return c.Added, err
 }
 
+// Distinct reports whether the items of all lists that tell theirs apart have an identity each, and none that of another.
+func Distinct(v *Value, s Shape) bool {
+	d := diffs.Get().(*diff)
+	err := d.identifiable(v, s, true)
+	d.reset()
+	diffs.Put(d)
+	return err == nil
+}
+
 // diff walks two documents. The nodes found so far at the open paths lie on three stacks; closing a path moves what is
 // below it into the slab.
 type diff struct {

@@ -175,35 +175,60 @@ func (v *customVersion) Convert(os []*Object) ([]*Object, error) {
 		if err != nil {
 			return nil, conversionError(err)
 		}
+		for _, place := range foreign[:n] {
+			if err := v.fit(documentOf(out[place])); err != nil {
+				return nil, conversionError(err)
+			}
+		}
 		foreign = foreign[n:]
 	}
 	return out, nil
 }
 
-// Relabel is conversion None of a whole document for those who decide who owns what: the apiVersion is exchanged and all
-// else stays, as on upstream. False when a webhook converts to the version.
-func Relabel(to *Version, doc *object.Value) (*object.Value, bool) {
-	if to.Converted {
-		return nil, false
+// Reversion is a whole document of a custom kind in another version, for those who decide who owns what. As on upstream it
+// is what the conversion made of it: the version's schema drops nothing of it and adds no defaults.
+func Reversion(to *Version, doc *object.Value) (*object.Value, error) {
+	v, ok := to.Codec.(*customVersion)
+	if !ok {
+		return nil, fmt.Errorf("converting to %s: it is no version of a custom kind", to.APIVersion())
 	}
-	c := doc.Clone()
-	c.Set("apiVersion", object.NewString(to.APIVersion()))
-	return &c, true
+	if v.kind.webhook == nil || doc.Len() == 2 && doc.Get("kind") != nil && doc.Get("apiVersion") != nil { // what is empty is not sent
+		c := doc.Clone()
+		c.Set("apiVersion", object.NewString(v.apiVersion))
+		return &c, nil
+	}
+	o, err := v.DecodeStored(doc)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*Object, 1)
+	if _, err := v.review([]*Object{o}, out, []int{0}); err != nil {
+		return nil, conversionError(err)
+	}
+	return withMeta(documentOf(out[0]), out[0].Meta)
 }
 
-// relabel is conversion None: the apiVersion is exchanged and what the version does not know is dropped. The storage
-// version also fills in its defaults, as upstream does whenever it reads what is stored.
+// fit drops what the version does not know from a document that was converted to it. The storage version also fills in its
+// defaults, as upstream does whenever it reads what is stored.
+func (v *customVersion) fit(doc *object.Value) error {
+	if _, err := v.normalize(doc, true); err != nil {
+		return err
+	}
+	if v == v.kind.storage {
+		v.schema().Default(doc)
+	}
+	return nil
+}
+
+// relabel is conversion None: the apiVersion is exchanged and what the version does not know is dropped.
 func (v *customVersion) relabel(o *Object) (*Object, error) {
 	doc := documentOf(o)
 	alike := v.alike(v.kind.version(o))
 	c := doc.Clone()
 	c.Set("apiVersion", object.NewString(v.apiVersion))
 	if !alike {
-		if _, err := v.normalize(&c, true); err != nil {
+		if err := v.fit(&c); err != nil {
 			return nil, fmt.Errorf("converting %s %s to %s: %w", v.kind.names.Kind, o.Meta.Name, v.apiVersion, err)
-		}
-		if v == v.kind.storage {
-			v.schema().Default(&c)
 		}
 	}
 	meta := o.Meta
@@ -356,7 +381,7 @@ func (e *misconverted) of(i, n int) error {
 }
 
 // converted checks what a webhook made of an object: all but labels and annotations of its metadata is kept from the
-// object.
+// object. The version's schema has not seen it yet.
 func (v *customVersion) converted(from *Object, to *object.Value) (*Object, *misconverted) {
 	if to.Kind() != object.Map {
 		return nil, &misconverted{error: fmt.Errorf("it is a %s, not a map", to.Kind())}
@@ -385,9 +410,6 @@ func (v *customVersion) converted(from *Object, to *object.Value) (*Object, *mis
 	}
 	doc := to.Clone()
 	doc.Remove("metadata")
-	if _, err := v.normalize(&doc, true); err != nil {
-		return nil, &misconverted{error: err}
-	}
 	return &Object{Meta: &kept, Value: &doc}, nil
 }
 

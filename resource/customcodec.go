@@ -82,7 +82,6 @@ func (v *customVersion) DecodeApplied(doc *object.Value) (*Object, error) {
 		return nil, err
 	}
 	doc.Remove("metadata")
-	v.prune(doc)
 	return &Object{Meta: meta, Value: doc}, nil
 }
 

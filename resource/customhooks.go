@@ -27,6 +27,9 @@ import (
 // what it has decoded.
 func (k *customKind) prepare(_ context.Context, w *Write) {
 	v := k.requested(w)
+	if w.Unpruned {
+		defer func() { v.prune(documentOf(w.New)) }()
+	}
 	doc := documentOf(w.New)
 	if w.Creating() {
 		if v.hasStatus() {
@@ -224,8 +227,7 @@ func (v *customVersion) setSpecReplicas(o *Object, n int32) {
 		}
 		at = next
 	}
-	at.Set(names[len(names)-1], object.NewInt(int64(n)))
-	v.prune(documentOf(o)) // the path need not be declared
+	at.Set(names[len(names)-1], object.NewInt(int64(n))) // the path need not be declared: see Write.Unpruned
 }
 
 func (v *customVersion) selector(o *Object) string {

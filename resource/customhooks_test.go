@@ -16,6 +16,7 @@ import (
 	"pintle.dev/api"
 	"pintle.dev/object"
 	"pintle.dev/store"
+	"pintle.dev/webhook"
 )
 
 // gadgets has a stored v2 with the status and scale subresources and a v1 without status.
@@ -121,16 +122,16 @@ func TestConvertsByExchangingTheVersion(t *testing.T) {
 	}
 }
 
-// TestRelabel: what is converted for field ownership stays as it is, with nulls, without defaults, declared or not.
-func TestRelabel(t *testing.T) {
+// TestReversion: what is converted for field ownership stays as it is, with nulls, without defaults, declared or not.
+func TestReversion(t *testing.T) {
 	d := established(t, []byte(gadgets))
 	doc, err := object.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x","labels":{}},"spec":{"color":"red","replicas":null},"status":null}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, ok := Relabel(versionOf(t, d, "v2"), doc)
-	if !ok {
-		t.Fatal("conversion None converts nothing")
+	got, err := Reversion(versionOf(t, d, "v2"), doc)
+	if err != nil {
+		t.Fatal(err)
 	}
 	want := `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"labels":{},"name":"x"},"spec":{"color":"red","replicas":null},"status":null}`
 	if got := string(object.AppendJSON(nil, got)); got != want {
@@ -139,9 +140,46 @@ func TestRelabel(t *testing.T) {
 	if doc.Path("spec", "color").Str() != "red" {
 		t.Error("converting changed the document")
 	}
-	d = established(t, []byte(strings.Replace(gadgets, `"scope":`, `"conversion":{"strategy":"Webhook"},"scope":`, 1)))
-	if _, ok := Relabel(versionOf(t, d, "v2"), doc); ok {
-		t.Error("what a webhook converts is relabelled")
+}
+
+// TestReversionByWebhook: what a webhook makes of a document is not brought into line with the schema for field ownership,
+// and nothing is not sent to it.
+func TestReversionByWebhook(t *testing.T) {
+	d := established(t, []byte(strings.Replace(gadgets, `"scope":`, `"conversion":{"strategy":"Webhook","webhook":{"conversionReviewVersions":["v1"]}},"scope":`, 1)))
+	v2 := versionOf(t, d, "v2")
+	called := 0
+	v2.Codec.(*customVersion).kind.webhook.call = func(_ context.Context, _ webhook.Client, body []byte, _ time.Duration) ([]byte, error) {
+		called++
+		review, err := object.Parse(body)
+		if err != nil {
+			return nil, err
+		}
+		return fmt.Appendf(nil, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview","response":{"uid":%q,"result":{"status":"Success"},"convertedObjects":[
+			{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x","labels":{"a":"b"}},"spec":{"color":"blue","replicas":null}}]}}`, review.Path("request", "uid").Str()), nil
+	}
+	doc, err := object.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x","generation":3},"spec":{"color":"red"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Reversion(v2, doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"generation":3,"labels":{"a":"b"},"name":"x"},"spec":{"color":"blue","replicas":null}}`
+	if got := string(object.AppendJSON(nil, got)); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	empty, err := object.Parse([]byte(`{"apiVersion":"example.com/v1","kind":"Gadget"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Reversion(v2, empty); err != nil || called != 1 || string(object.AppendJSON(nil, got)) != `{"apiVersion":"example.com/v2","kind":"Gadget"}` {
+		t.Errorf("of nothing: %s, %v, after %d calls", object.AppendJSON(nil, got), err, called)
+	}
+	// What is stored fits the schema and has the defaults.
+	o := decode(t, versionOf(t, d, "v1"), `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"x"},"spec":{"color":"red"}}`)
+	if got, want := encode(t, v2, o), `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x","labels":{"a":"b"}},"spec":{"size":3}}`; got != want {
+		t.Errorf("stored %s\nwant   %s", got, want)
 	}
 }
 
@@ -201,6 +239,26 @@ func TestPrepareUpdate(t *testing.T) {
 				t.Errorf("Old was changed: %s", after)
 			}
 		})
+	}
+}
+
+// TestPrepareUnpruned: what an apply or a Scale sets and the schema does not declare is dropped, but raises the generation.
+func TestPrepareUnpruned(t *testing.T) {
+	d := established(t, []byte(gadgets))
+	v := versionOf(t, d, "v2")
+	old := decode(t, v, `{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x","generation":5},"spec":{"replicas":1,"size":3}}`)
+	doc, err := object.Parse([]byte(`{"apiVersion":"example.com/v2","kind":"Gadget","metadata":{"name":"x"},"spec":{"replicas":1,"size":3,"stray":true}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, err := v.Codec.(DocumentCodec).DecodeApplied(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Write{Definition: d, Version: v, Old: old, New: applied, Unpruned: true}
+	d.Hooks.Prepare(context.Background(), w)
+	if got := encode(t, v, w.New); !strings.Contains(got, `"generation":6`) || strings.Contains(got, "stray") {
+		t.Errorf("got %s", got)
 	}
 }
 

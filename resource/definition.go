@@ -301,6 +301,9 @@ type Write struct {
 	OldRecord   *api.Record
 	// Unchanged says of a custom resource that an apply found nothing to change in Old, which New is: nothing is filled in.
 	Unchanged bool
+	// Unpruned says of a custom resource that New may have members that the schema does not declare: what is applied may
+	// set some, and a Scale. Prepare drops them once it has decided on the generation, which they raise, as on upstream.
+	Unpruned bool
 	// Guards are checked in the commit that stores New: admission adds what must still hold then (the namespace is
 	// alive).
 	Guards []store.Write

@@ -282,8 +282,9 @@ func (q *request) convertDocument(doc *object.Value, version string) (*object.Va
 	return converted, to.Shape, err
 }
 
-// convertCustom is convertDocument for a custom kind. As on upstream it fails for what is no version of the kind, and for
-// a document that does not fit the schema of the version: conversion None leaves in it what that does not declare.
+// convertCustom is convertDocument for a custom kind. As on upstream it goes by way of the version of the request, and fails
+// for what is no version of the kind, and for a document that does not fit the schema of the version: conversion leaves in it
+// what that does not declare.
 func (q *request) convertCustom(doc *object.Value, version string) (converted *object.Value, s object.Shape, err error) {
 	gv, err := schema.ParseGroupVersion(version)
 	if err != nil {
@@ -298,13 +299,15 @@ func (q *request) convertCustom(doc *object.Value, version string) (converted *o
 	case from == nil:
 		return nil, nil, fmt.Errorf("request to convert CR from an invalid group/version: %s", doc.Get("apiVersion").Str())
 	}
-	converted, ok := resource.Relabel(to, doc)
-	if !ok {
-		if converted, err = recode(from, to, doc); err != nil {
+	if converted = doc; from != q.v && to != q.v {
+		if converted, err = resource.Reversion(q.v, doc); err != nil {
 			return nil, nil, err
 		}
 	}
-	if err := q.mistyped(to, converted); err != nil {
+	if converted, err = resource.Reversion(to, converted); err != nil {
+		return nil, nil, err
+	}
+	if err := q.misread(to, converted); err != nil {
 		return nil, nil, err
 	}
 	return converted, to.Shape, nil
@@ -337,8 +340,10 @@ func (q *request) applyError(config *object.Value, err error) error {
 func conflictError(err error) error {
 	var conflicts object.Conflicts
 	if !errors.As(err, &conflicts) {
-		if own := (*api.Error)(nil); errors.As(err, &own) {
-			return err // of a conversion
+		if own := (*api.Error)(nil); errors.As(err, &own) { // of a conversion
+			status := own.Status
+			status.Message = err.Error()
+			return &api.Error{Status: status}
 		}
 		return api.BadRequest("%s", err)
 	}

@@ -72,11 +72,24 @@ func (q *request) mistyped(v *resource.Version, doc *object.Value) error {
 	if resource.AdmitsBesides(v, doc) {
 		return nil
 	}
+	return q.wordMisfit(v, doc, typed.AllowDuplicates)
+}
+
+// misread is mistyped for a document in another version than the request's, where upstream does not tolerate that a list
+// which tells its items apart has two of one identity.
+func (q *request) misread(v *resource.Version, doc *object.Value) error {
+	if resource.AdmitsBesides(v, doc) && object.Distinct(doc, v.Shape) {
+		return nil
+	}
+	return q.wordMisfit(v, doc)
+}
+
+func (q *request) wordMisfit(v *resource.Version, doc *object.Value, opts ...typed.ValidationOptions) error {
 	t, err := typedModel(q.d, v)
 	if err != nil {
 		return nil // there is no schema to compare with
 	}
-	_, err = t.FromUnstructured(doc.ToAny(), typed.AllowDuplicates)
+	_, err = t.FromUnstructured(doc.ToAny(), opts...)
 	return err
 }
 

@@ -46,7 +46,8 @@ func (q *request) createObject(ctx context.Context, o *resource.Object) (*api.Re
 	q.Key.Name = m.Name
 	defer func() { q.Key = before }()
 
-	w := &resource.Write{Definition: q.d, Version: q.v, Request: q.Request, New: o, DryRun: q.options.dryRun, Generated: generated}
+	w := &resource.Write{Definition: q.d, Version: q.v, Request: q.Request, New: o, DryRun: q.options.dryRun, Generated: generated,
+		Unpruned: q.decided != nil}
 	owned, err := q.own(nil, o)
 	if err != nil {
 		return nil, err

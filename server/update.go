@@ -223,6 +223,7 @@ func (q *request) prepareUpdate(ctx context.Context, rec *api.Record, old, o *re
 	w := &resource.Write{
 		Definition: q.d, Version: q.v, Request: q.Request, Subresource: q.Subresource,
 		Old: old, New: o, OldRecord: rec, DryRun: q.options.dryRun, Unchanged: q.unchanged,
+		Unpruned: q.decided != nil,
 	}
 	if q.reset = q.resetsIgnored(w); q.reset {
 		w.New.Meta.ResourceVersion = blank
