@@ -60,6 +60,12 @@ func newConn(v *server, tc *tls.Conn, h http.Handler, base context.Context) *con
 	c.frames.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
 	c.frames.MaxHeaderListSize = headerMost
 	c.output.init()
+	c.out = appendSettings(nil, // before anything else, GOAWAY too
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: headerMost})
+	c.out = appendWindowUpdate(c.out, 0, window-initialWindow)
+	c.settings++
 	return c
 }
 
@@ -83,15 +89,10 @@ func (c *conn) serve() {
 // greet sends our SETTINGS and reads the client's preface.
 func (c *conn) greet() error {
 	c.mu.Lock()
-	c.out = appendSettings(c.out,
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: headerMost})
-	c.out = appendWindowUpdate(c.out, 0, window-initialWindow)
-	c.settings++
 	c.flushAside()
+	err := c.allow(time.Now().Add(prefaceWait))
 	c.mu.Unlock()
-	if err := c.tls.SetReadDeadline(time.Now().Add(prefaceWait)); err != nil {
+	if err != nil {
 		return err
 	}
 	var preface [len(http2.ClientPreface)]byte
@@ -104,18 +105,33 @@ func (c *conn) greet() error {
 	return nil
 }
 
+// allow lets the client take until t to send more, or as long as it likes if t is zero. A connection that is being left
+// has a limit of its own.
+func (c *conn) allow(t time.Time) error {
+	if c.leaving {
+		return nil
+	}
+	return c.tls.SetReadDeadline(t)
+}
+
 // next reads one frame. Errors are those that end the connection.
 func (c *conn) next() error {
 	f, err := c.frames.ReadFrame()
+	if se, ok := errors.AsType[http2.StreamError](err); ok && se.Cause == nil {
+		// Only what is wrong with a header block that has been decoded has a cause. After a frame that could not even be
+		// parsed, the two sides may differ on the state of compression.
+		err = http2.ConnectionError(se.Code)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.failed != nil {
+		return c.failed // no stream begins that nobody would end
+	}
 	if err == nil {
 		err = c.take(f)
 	}
 	if se, ok := errors.AsType[http2.StreamError](err); ok {
-		c.last = max(c.last, se.StreamID)
-		c.reset(se.StreamID, se.Code)
-		err = nil
+		err = c.refuse(se)
 	}
 	if err == nil && len(c.out) > controlMost {
 		// Others wait for room long before: these are answers to a client that asks and does not read.
@@ -136,9 +152,12 @@ func (c *conn) take(f http2.Frame) error {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
 		c.greeted = true
-		if err := c.tls.SetReadDeadline(time.Time{}); err != nil {
+		if err := c.allow(time.Time{}); err != nil {
 			return err
 		}
+	}
+	if _, data := f.(*http2.DataFrame); c.beyond(f.Header().StreamID) && !data {
+		return nil
 	}
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
@@ -164,7 +183,7 @@ func (c *conn) take(f http2.Frame) error {
 		}
 	case *http2.PriorityFrame:
 		if f.StreamDep == f.StreamID {
-			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
+			return http2.ConnectionError(http2.ErrCodeProtocol) // the stream may not have begun
 		}
 	case *http2.GoAwayFrame:
 		c.goAway(http2.ErrCodeNo)
@@ -187,6 +206,7 @@ func (c *conn) takeSettings(f *http2.SettingsFrame) error {
 	if f.NumSettings() > settingsMost {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
+	initial := c.streamWindow
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
@@ -197,17 +217,19 @@ func (c *conn) takeSettings(f *http2.SettingsFrame) error {
 		case http2.SettingMaxFrameSize:
 			c.maxFrame = int(min(s.Val, outMost/2)) // larger ones would only keep others waiting
 		case http2.SettingInitialWindowSize:
-			more := int64(s.Val) - c.streamWindow
-			c.streamWindow = int64(s.Val)
-			for _, st := range c.streams {
-				if st.sendWindow += more; st.sendWindow > maxWindow {
-					return http2.ConnectionError(http2.ErrCodeFlowControl)
-				}
-			}
-			c.wakeWriters()
+			initial = int64(s.Val)
 		}
 		return nil
 	})
+	if more := initial - c.streamWindow; err == nil && more != 0 { // once, however often it is said: it is work for each stream
+		c.streamWindow = initial
+		for _, st := range c.streams {
+			if st.sendWindow += more; st.sendWindow > maxWindow {
+				return http2.ConnectionError(http2.ErrCodeFlowControl)
+			}
+		}
+		c.wakeWriters()
+	}
 	c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
 	return err
 }
@@ -244,16 +266,14 @@ func (c *conn) takeHeaders(f *http2.MetaHeadersFrame) error {
 	switch {
 	case id%2 == 0:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case id > c.last:
+		c.last = id
 	case c.wasCut(id):
 		return nil
 	case id == c.last:
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
-	case id < c.last:
+	default:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	}
-	c.last = id
-	if c.retiring {
-		return nil // the client has been told that it will not be answered
 	}
 	if f.HasPriority() && f.Priority.StreamDep == id {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
@@ -292,7 +312,8 @@ func headerTooLarge(w http.ResponseWriter, _ *http.Request) {
 func (c *conn) takeData(f *http2.DataFrame) error {
 	size := int64(f.Length) // with its padding, as windows count
 	st := c.streams[f.StreamID]
-	if st == nil && f.StreamID > c.last {
+	beyond := c.beyond(f.StreamID)
+	if f.StreamID > c.last && !beyond {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	if size > c.receiveWindow {
@@ -301,7 +322,7 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 	c.receiveWindow -= size
 	if st == nil || st.received {
 		c.giveBack(size)
-		if c.wasCut(f.StreamID) {
+		if beyond || c.wasCut(f.StreamID) {
 			return nil
 		}
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
@@ -309,26 +330,43 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 	return st.takeData(f)
 }
 
-// giveBack lets the client send as much more as has been read, once it is worth a frame.
+// giveBack lets the client send as much more as has been read, once it is worth a frame: when that is as much as the
+// client may still send. Half of the window would not do, as a handler that does not read may hold the other half.
 func (c *conn) giveBack(n int64) {
-	if c.consumed += n; c.consumed >= window/2 {
+	if c.consumed += n; c.consumed > 0 && c.consumed >= c.receiveWindow {
 		c.out = appendWindowUpdate(c.out, 0, uint32(c.consumed))
 		c.receiveWindow += c.consumed
 		c.consumed = 0
 	}
 }
 
-// reset ends a stream, if there is one, and tells the client why.
-func (c *conn) reset(id uint32, code http2.ErrCode) {
-	if st := c.streams[id]; st != nil {
-		st.cut(code, http2.StreamError{StreamID: id, Code: code})
-	} else {
-		c.out = appendReset(c.out, id, code)
+// refuse ends a stream that the client has made a mistake with, whether it has begun or not, and tells the client.
+func (c *conn) refuse(se http2.StreamError) error {
+	id := se.StreamID
+	switch st := c.streams[id]; {
+	case !c.greeted || id%2 == 0:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case st != nil:
+		st.cut(se.Code, se)
+	case !c.beyond(id):
+		c.last = max(c.last, id)
+		c.out = appendReset(c.out, id, se.Code)
+		c.noteCut(id)
 	}
+	return nil
+}
+
+// noteCut notes that we have ended a stream, which the client may not know yet.
+func (c *conn) noteCut(id uint32) {
+	c.cut[c.cuts%len(c.cut)] = id
+	c.cuts++
 }
 
 // wasCut reports whether the client may not know yet that a stream has ended, so that what it still sends is passed over.
 func (c *conn) wasCut(id uint32) bool { return slices.Contains(c.cut[:], id) }
+
+// beyond reports whether a stream is none that GOAWAY has promised to answer: what comes for it is passed over.
+func (c *conn) beyond(id uint32) bool { return c.retiring && id > c.last }
 
 // goAway tells the client to open no more streams.
 func (c *conn) goAway(code http2.ErrCode) {
@@ -347,15 +385,15 @@ func (c *conn) retire() {
 	c.leave()
 }
 
-// leave ends a retiring connection that has nothing more to do: what is to be sent is sent, and the client has a moment
-// to read it and close, as closing under unread frames of its own would take back what it has not read.
+// leave ends a retiring connection that has nothing more to do: what is to be sent is sent, and then the client has a
+// moment to read it and close, see farewell.
 func (c *conn) leave() {
 	if c.retiring && c.handlers == 0 && c.failed == nil && !c.leaving {
 		c.leaving = true
-		c.flushAside()
-		if err := c.tls.SetReadDeadline(time.Now().Add(lingerWait)); err != nil {
+		if err := c.tls.SetDeadline(time.Now().Add(leaveWait)); err != nil {
 			c.fail(err)
 		}
+		c.flushAside()
 	}
 }
 
@@ -408,7 +446,7 @@ func (c *conn) finish(err error) {
 
 // drain passes over what a client still sends, so that closing does not take back the frame that says why.
 func (c *conn) drain() {
-	if c.tls.SetReadDeadline(time.Now().Add(lingerWait)) == nil {
+	if c.tls.SetDeadline(time.Now().Add(lingerWait)) == nil { // reading may have to answer, see TLS's KeyUpdate
 		io.Copy(io.Discard, c.tls) // until the client closes or the time is over: nothing is to be learnt from which
 	}
 }

@@ -21,5 +21,6 @@
 //   - H4 The order of header blocks in the output is the order in which they were compressed.
 //   - H5 A handler that waits for its client, for a body, a window or room in the output, ends its wait when the stream
 //     is reset, the connection ends or its deadline passes. Only one can be writing to the socket; it waits for TCP, and
-//     when its deadline passes, the connection is closed, as nothing can follow a record half written.
+//     when it still does writeWait after its deadline, the connection is closed, as nothing can follow a record half
+//     written.
 package http2

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -35,7 +36,8 @@ func (o *output) gather() {
 	}
 }
 
-// flush has what has gathered written: by the caller, st's handler, unless somebody is at it, who then takes it along.
+// flush has what has gathered written: by the caller, unless somebody is at it, who then takes it along. The caller is
+// st's handler, whose deadline holds for it, or st is nil.
 // What others add meanwhile is written by a goroutine of its own, so that nobody is kept for the sake of others.
 func (c *conn) flush(st *stream) {
 	if c.flushing || len(c.out) == 0 || c.failed != nil || c.left {
@@ -100,6 +102,10 @@ func (c *conn) farewell() {
 	c.left = true
 	c.mu.Unlock()
 	err := c.tls.CloseWrite()
+	if err == nil {
+		// Closing under unread frames of the client would take back what it has not read.
+		err = c.tls.SetReadDeadline(time.Now().Add(lingerWait))
+	}
 	c.mu.Lock()
 	if err != nil {
 		c.fail(err)

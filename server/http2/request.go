@@ -37,6 +37,9 @@ func (st *stream) request(f *http2.MetaHeadersFrame) (*http.Request, error) {
 		host = header.Get("Host")
 	}
 	delete(header, "Host")
+	if strings.Contains(host, "@") {
+		return nil, malformed // no user is to be named there
+	}
 
 	r := &http.Request{
 		Method: method, Proto: "HTTP/2.0", ProtoMajor: 2, Header: header, Host: host,
@@ -53,6 +56,8 @@ func (st *stream) request(f *http2.MetaHeadersFrame) (*http.Request, error) {
 			return nil, malformed
 		}
 		r.URL = &url.URL{Path: "/"} // the rest of the header is unknown; see headerTooLarge
+	case path[0] != '/' && (path != "*" || method != http.MethodOptions):
+		return nil, malformed // a URL, for one, whose host would not be Host's
 	default:
 		var err error
 		if r.URL, err = url.ParseRequestURI(path); err != nil {
@@ -88,27 +93,30 @@ func requestHeader(f *http2.MetaHeadersFrame) (http.Header, bool) {
 	header := make(http.Header, len(fields))
 	values := make([]string, len(fields)) // each key's first, in one allocation
 	for i, field := range fields {
-		switch field.Name {
-		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-			return nil, false // these are of HTTP/1
-		case "te":
-			if field.Value != "trailers" {
-				return nil, false
-			}
+		if ofHTTP1(field.Name) || field.Name == "te" && field.Value != "trailers" {
+			return nil, false
 		}
 		k := http.CanonicalHeaderKey(field.Name)
-		old := header[k]
-		switch {
-		case old == nil:
-			values[i] = field.Value
-			header[k] = values[i : i+1 : i+1]
-		case k == "Cookie":
-			old[0] += "; " + field.Value
-		default:
+		if old := header[k]; old != nil {
 			header[k] = append(old, field.Value)
+			continue
 		}
+		values[i] = field.Value
+		header[k] = values[i : i+1 : i+1]
+	}
+	if cookies := header["Cookie"]; len(cookies) > 1 {
+		header["Cookie"] = []string{strings.Join(cookies, "; ")} // which clients split to compress them better
 	}
 	return header, true
+}
+
+// ofHTTP1 reports whether a field says something of an HTTP/1 connection, which neither side may say in HTTP/2.
+func ofHTTP1(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		return true
+	}
+	return false
 }
 
 // announce takes up the names of trailers that r's header announces.

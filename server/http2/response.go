@@ -95,7 +95,7 @@ func (w *response) close() {
 		c.goAway(http2.ErrCodeNo)
 	}
 	c.leave()
-	c.flush(st)
+	c.flush(nil)
 }
 
 func (w *response) Header() http.Header { return w.header }
@@ -150,9 +150,6 @@ func (w *response) note(k string, vv []string) bool {
 		}
 	case "Connection":
 		w.closing = len(vv) > 0 && strings.EqualFold(vv[0], "close")
-		return false
-	case "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
-		return false // of HTTP/1
 	}
 	return true
 }
@@ -161,7 +158,7 @@ func (w *response) note(k string, vv []string) bool {
 func (w *response) inform(status int) {
 	fields := []hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}}
 	for k, vv := range w.header {
-		if k != "Content-Length" && k != "Transfer-Encoding" {
+		if k != "Content-Length" {
 			fields = appendFields(fields, k, vv)
 		}
 	}
@@ -177,10 +174,11 @@ func (w *response) inform(status int) {
 	}
 }
 
+// appendFields appends what k and its values are in HTTP/2, if they are anything there.
 func appendFields(fields []hpack.HeaderField, k string, vv []string) []hpack.HeaderField {
 	name, ok := lowered[k]
 	if !ok {
-		if name = strings.ToLower(k); !httpguts.ValidHeaderFieldName(name) {
+		if name = strings.ToLower(k); !httpguts.ValidHeaderFieldName(name) || ofHTTP1(name) {
 			return fields
 		}
 	}
@@ -276,7 +274,7 @@ func (w *response) send(p []byte, end bool) error {
 	}
 	end = end && trailer == nil
 	if !w.sent {
-		w.sent = true
+		w.sent, st.expects = true, false // a 100 after the header would be taken for trailers
 		if !w.typed && len(small)+len(p) > 0 {
 			first := small
 			if len(first) == 0 {

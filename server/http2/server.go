@@ -18,6 +18,8 @@ const (
 	controlMost  = 1 << 20
 	settingsMost = 100              // in one frame
 	prefaceWait  = 10 * time.Second // for a connection's first SETTINGS
+	writeWait    = time.Second      // for a write that is under way when its deadline passes
+	leaveWait    = 10 * time.Second // for the client to read what is left when a connection ends
 	lingerWait   = time.Second      // for the client to close after the last frame
 )
 

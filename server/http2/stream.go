@@ -59,8 +59,7 @@ func (st *stream) cut(code http2.ErrCode, err error) {
 	c := st.conn
 	c.out = appendReset(c.out, st.id, code)
 	if !st.received {
-		c.cut[c.cuts%len(c.cut)] = st.id
-		c.cuts++
+		c.noteCut(st.id)
 	}
 	st.end(err)
 }
@@ -90,18 +89,20 @@ func (st *stream) takeData(f *http2.DataFrame) error {
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
 	}
 	st.drop(int(size) - len(data)) // padding
-	if st.bodyErr == nil {
-		if st.body == nil && st.declared > 0 {
-			st.body = make([]byte, 0, min(st.declared, outMost))
+	switch {
+	case len(data) == 0:
+	case st.bodyErr != nil:
+		st.drop(len(data))
+	default:
+		if st.body == nil && st.declared > 0 { // in proportion to what has come: what is declared costs the client nothing
+			st.body = make([]byte, 0, min(int(st.declared), 4*len(data)))
 		}
 		st.body = append(st.body, data...)
-	} else {
-		st.drop(len(data))
+		st.changed.Broadcast()
 	}
 	if f.StreamEnded() {
 		return st.takeEnd()
 	}
-	st.changed.Broadcast()
 	return nil
 }
 
@@ -230,19 +231,28 @@ func (st *stream) limitRead(t time.Time) {
 	})
 }
 
-// limitWrite has the stream reset at t, or if t is zero, no more.
+// limitWrite has the stream reset at t, or if t is zero, no more. A handler that is writing to the socket has writeWait
+// to finish, whether its stream has ended by then or not: the connection is not to end for a client that is only slow.
 func (st *stream) limitWrite(t time.Time) {
+	c := st.conn
 	st.limit(&st.writeLimit, t, func() {
-		if st.conn.leader == st {
-			st.conn.fail(os.ErrDeadlineExceeded)
-			return
+		if st.ended == nil {
+			st.cut(http2.ErrCodeInternal, os.ErrDeadlineExceeded)
+			c.flushAside()
 		}
-		st.cut(http2.ErrCodeInternal, os.ErrDeadlineExceeded)
-		st.conn.flushAside()
+		if c.leader == st {
+			time.AfterFunc(writeWait, func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if c.leader == st {
+					c.fail(os.ErrDeadlineExceeded)
+				}
+			})
+		}
 	})
 }
 
-// limit has f called at t, or at once when that has passed, unless the stream has ended then.
+// limit has f called at t, or at once when that has passed.
 func (st *stream) limit(timer **time.Timer, t time.Time, f func()) {
 	mu := &st.conn.mu
 	mu.Lock()
@@ -251,7 +261,7 @@ func (st *stream) limit(timer **time.Timer, t time.Time, f func()) {
 		(*timer).Stop()
 		*timer = nil
 	}
-	if t.IsZero() || st.ended != nil {
+	if t.IsZero() {
 		return
 	}
 	left := time.Until(t)
@@ -263,7 +273,7 @@ func (st *stream) limit(timer **time.Timer, t time.Time, f func()) {
 	set = time.AfterFunc(left, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if *timer == set && st.ended == nil { // else another time has been set since
+		if *timer == set { // else another time has been set since
 			f()
 		}
 	})

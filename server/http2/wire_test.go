@@ -170,6 +170,12 @@ func (s *site) connect() *peer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.over(raw)
+}
+
+// over is connect once it has a connection.
+func (s *site) over(raw net.Conn) *peer {
+	s.t.Helper()
 	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err := conn.Handshake(); err != nil {
 		s.t.Fatal(err)
