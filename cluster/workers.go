@@ -89,11 +89,8 @@ func (s *System) catalog() ([]controller.Kind, <-chan struct{}) {
 	return kinds, snapshot.Changed()
 }
 
-// builtin reports whether a resource is built in.
-func (s *System) builtin(r api.Resource) bool {
-	d := s.registry.ByResource(r)
-	return d != nil && !d.Custom
-}
+// builtin reports whether a resource's group is built in, so that no definition has objects there.
+func (s *System) builtin(r api.Resource) bool { return s.registry.BuiltIn(r.Group) }
 
 // otherGroups are the API groups that versions of d belong to, but for its own.
 func otherGroups(d *resource.Definition) (groups []string) {

@@ -113,9 +113,11 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 	}
 	if d != nil {
 		d.Renew = func(ctx context.Context) error { return c.Sync(ctx, name) }
-		// A group and name that are built in stay what they are.
-		if old := c.registry.ByResource(d.Resource); old == nil || old.Custom {
+		if c.registry.BuiltIn(d.Resource.Group) {
+			d = nil
+		} else {
 			is.resource = d.Resource
+			old := c.registry.ByResource(d.Resource)
 			if old != nil && old.Declared == d.Declared {
 				// What changed is the definition's status or metadata: watches of the kind go on.
 				moveTo(d, old)
@@ -125,8 +127,6 @@ func (c *CustomResources) examine(ctx context.Context, rec *api.Record) (*Defini
 					d = nil
 				}
 			}
-		} else {
-			d = nil
 		}
 	}
 	c.seen[name] = is

@@ -174,20 +174,40 @@ func ending(t *testing.T, rec *api.Record) *api.Record {
 
 func TestSyncLeavesBuiltInsAlone(t *testing.T) {
 	s := open(t)
-	builtin := &resource.Definition{Resource: api.Leases, Kind: "Lease"}
+	builtin := &resource.Definition{
+		Resource: api.Leases, Kind: "Lease",
+		Versions: []resource.Version{{Group: api.Leases.Group, Name: "v1", Served: true}, {Group: "old.example.com", Name: "v1", Served: true}},
+	}
 	r := resource.NewRegistry(builtin)
 	c := resource.NewCustomResources(r, s)
-	rev := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, api.Leases.Group, api.Leases.Name, "Lease", "u", map[string]any{"type": "object"}), 0))
-	for range 2 {
-		if err := c.Sync(context.Background(), "leases."+api.Leases.Group); err != nil {
-			t.Fatal(err)
-		}
-		if r.ByResource(api.Leases) != builtin {
-			t.Fatal("a built-in was replaced")
-		}
-		if rev > 0 {
-			commit(t, s, store.Delete(api.CustomResourceDefinitions, api.Key{Name: "leases." + api.Leases.Group}, rev))
-			rev = 0
+	for _, tt := range []struct{ name, group, plural, kind string }{
+		{"the same resource", api.Leases.Group, api.Leases.Name, "Lease"},
+		{"the same kind", api.Leases.Group, "others", "Lease"},
+		{"the same plural where an older version is served", "old.example.com", api.Leases.Name, "Other"},
+		{"another kind of the group", api.Leases.Group, "others", "Other"},
+	} {
+		name := tt.plural + "." + tt.group
+		rev := commit(t, s, store.Put(api.CustomResourceDefinitions, seal(t, tt.group, tt.plural, tt.kind, "u", map[string]any{"type": "object"}), 0))
+		for range 2 {
+			if err := c.Sync(context.Background(), name); err != nil {
+				t.Fatal(err)
+			}
+			if d, _ := r.Lookup(api.Leases.Group, "v1", api.Leases.Name); d != builtin {
+				t.Errorf("%s: the path is another's", tt.name)
+			}
+			if d, _ := r.Lookup("old.example.com", "v1", api.Leases.Name); d != builtin {
+				t.Errorf("%s: the path of the older version is another's", tt.name)
+			}
+			if d, _ := r.ByKind(api.Leases.Group, "v1", "Lease"); d != builtin {
+				t.Errorf("%s: the kind is another's", tt.name)
+			}
+			if all := r.All(); len(all) != 1 || all[0] != builtin {
+				t.Errorf("%s: there is more than what is built in", tt.name)
+			}
+			if rev > 0 {
+				commit(t, s, store.Delete(api.CustomResourceDefinitions, api.Key{Name: name}, rev))
+				rev = 0
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 type Registry struct {
 	mu      sync.Mutex // serializes writers
 	current atomic.Pointer[Snapshot]
+	builtIn map[string]bool // the groups of what it was made of; never changed
 }
 
 // Snapshot is the Registry at one generation. What is alike in successive Snapshots is shared, group by group: a change of
@@ -62,11 +63,15 @@ type entry struct {
 
 // NewRegistry returns a Registry of the given Definitions, at generation 1.
 func NewRegistry(ds ...*Definition) *Registry {
-	r := new(Registry)
+	r := &Registry{builtIn: map[string]bool{}}
 	s := &Snapshot{generation: 1, groups: map[string]*Group{}}
 	for _, d := range ds {
 		if !d.Custom {
 			d.Generation = indexFingerprint(d.Index)
+			r.builtIn[d.Resource.Group] = true
+			for i := range d.Versions {
+				r.builtIn[d.Versions[i].Group] = true
+			}
 		}
 		s.add(d)
 	}
@@ -84,6 +89,10 @@ func (r *Registry) Lookup(group, version, name string) (*Definition, *Version) {
 
 // ByResource finds a Definition by its identity, whether or not any version is served; nil when there is none.
 func (r *Registry) ByResource(res api.Resource) *Definition { return r.Snapshot().ByResource(res) }
+
+// BuiltIn reports whether a group has kinds that are built in. All its paths and kinds are theirs, as upstream has it:
+// custom ones of that group are not served.
+func (r *Registry) BuiltIn(group string) bool { return r.builtIn[group] }
 
 // ByKind finds what serves a kind; nil, nil when nothing does.
 func (r *Registry) ByKind(group, version, kind string) (*Definition, *Version) {

@@ -1,6 +1,6 @@
 // Package crd ends CustomResourceDefinitions that are being deleted: it deletes the objects they define, which may have
 // finalizers of their own, and takes the definition's finalizer off when none is left. New objects are refused meanwhile
-// by the kind itself. Objects of a resource that is built in are not what a definition of that name defines: they stay. And
+// by the kind itself. Objects of a group that is built in are not what a definition in it defines: they stay. And
 // when a definition goes, or gives up a name, it has those looked at again that wanted the name: which names a definition
 // gets is decided in the write that stores it, so it is enough to write it once more.
 package crd
@@ -31,7 +31,7 @@ type reconciler struct {
 	builtin func(api.Resource) bool
 }
 
-// New returns the controller. builtin reports whether a resource is built in, which must not cost what there is of others.
+// New returns the controller. builtin reports whether a resource is of a group that is built in, which must not cost what there is of others.
 func New(c client.Client, builtin func(api.Resource) bool) *controller.Controller {
 	r := &reconciler{controller.Fresh(c), builtin}
 	return controller.New("customresourcedefinition", r).For(api.CustomResourceDefinitions)
