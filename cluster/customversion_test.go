@@ -144,7 +144,7 @@ func TestOwnersOutliveSchemas(t *testing.T) {
 }
 
 // TestAppliesOfNothingChangeNothing: an apply that asks for nothing that is not so leaves the object as it is, though
-// another version's schema would fill something in. What its endpoint ignores asks for nothing.
+// another version's schema would fill something in. What its endpoint ignores asks for something, as on upstream.
 func TestAppliesOfNothingChangeNothing(t *testing.T) {
 	const base, body = "/apis/example.com/v2/namespaces/default/counts/c", `{"apiVersion":"example.com/v2","kind":"Count","metadata":{"name":"c"}`
 	schema := func(x string) string {
@@ -158,13 +158,29 @@ func TestAppliesOfNothingChangeNothing(t *testing.T) {
 	v1 := func(s string) string { return strings.Replace(s, "v2", "v1", 1) }
 	was := want(t, sys, "APPLY", v1(base)+"?fieldManager=a", v1(body)+`,"spec":{"n":1}}`, 201, `"generation":1`, `!"x"`)
 	want(t, sys, "APPLY", base+"?fieldManager=b", body+`}`, 200, `"generation":1`, `!"x"`)
-	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"status":{"n":2}}`, 200, `"generation":1`, `!"x"`)
 	want(t, sys, "APPLY", v1(base)+"?fieldManager=a", v1(body)+`,"spec":{"n":1},"status":{"n":2}}`, 200)
 	if now := want(t, sys, "GET", v1(base), "", 200); now != was {
 		t.Errorf("the object is\n%s\nand was\n%s", now, was)
 	}
 	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"spec":{"n":1}}`, 200, `"generation":1`, `!"x":`, `{"manager":"b","operation":"Apply","apiVersion":"example.com/v2","fieldsType"`)
-	want(t, sys, "APPLY", base+"?fieldManager=b&force=true", body+`,"spec":{"n":2}}`, 200, `"generation":2`, `"x":"d"`)
+	want(t, sys, "APPLY", base+"?fieldManager=b", body+`,"status":{"n":2}}`, 200, `"generation":2`, `"x":"d"`, `!"status":{`)
+}
+
+// TestApplyReorders: items of a list that tells them apart go where the configuration has them, though nothing else changes.
+func TestApplyReorders(t *testing.T) {
+	sys := startTest(t, Config{NoControllers: true})
+	want(t, sys, "POST", definitions, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"lists.example.com"},"spec":{"group":"example.com",
+		"scope":"Cluster","names":{"plural":"lists","kind":"Listed"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{
+		"spec":{"type":"object","properties":{"s":{"type":"array","x-kubernetes-list-type":"set","items":{"type":"string"}}}}}}}}]}}`, 201)
+	apply := func(manager, items string, code, generation int, becomes string) {
+		t.Helper()
+		want(t, sys, "APPLY", "/apis/example.com/v1/lists/o?fieldManager="+manager, `{"apiVersion":"example.com/v1","kind":"Listed","metadata":{"name":"o"},"spec":{"s":`+items+`}}`,
+			code, fmt.Sprintf(`"generation":%d`, generation), `"s":`+becomes)
+	}
+	apply("a", `["x","y","z"]`, 201, 1, `["x","y","z"]`)
+	apply("a", `["x","y","z"]`, 200, 1, `["x","y","z"]`)
+	apply("b", `["z","x"]`, 200, 2, `["y","z","x"]`)
+	apply("a", `["z","y","x"]`, 200, 3, `["z","y","x"]`)
 }
 
 // TestPrunedRaisesGeneration: what an apply or a Scale sets where the schema declares nothing is dropped before it is stored,

@@ -32,7 +32,7 @@ type Application struct {
 // Applied is what an apply made of an object.
 type Applied struct {
 	// Value shares memory with the live document and the configuration; none may be changed any more. It is the live
-	// document itself when nothing changes that Ignore does not name: nor does the order of items then.
+	// document itself when nothing changes: not the order of items either, nor what Ignore names.
 	Value  *Value
 	Owners api.Owners
 }
@@ -71,11 +71,7 @@ func Apply(live *Value, owners api.Owners, s Shape, by Application) (Applied, er
 	if err := a.take(after); err != nil {
 		return Applied{}, err
 	}
-	changes, err := a.compare(after, by.APIVersion)
-	if err != nil {
-		return Applied{}, err
-	}
-	if a.self.Time = by.Time; changes.removed.Empty() && changes.changed.Empty() {
+	if a.self.Time = by.Time; Equal(live, after) {
 		after, a.self.Time = live, last.Time
 	}
 	if a.self.fields = own.Difference(unowned); !a.self.fields.Empty() {
