@@ -236,13 +236,27 @@ func (p *peer) next() (http2.Frame, error) {
 	return p.ReadFrame()
 }
 
+// now is what the server says without being asked for more.
+func (p *peer) now() (all []string) {
+	for {
+		synctest.Wait()
+		p.must(p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		f, err := p.ReadFrame()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return all
+		}
+		if err != nil {
+			return append(all, err.Error())
+		}
+		all = append(all, text(f))
+	}
+}
+
 // quiet fails the test if the server says anything now.
 func (p *peer) quiet() {
 	p.t.Helper()
-	synctest.Wait()
-	p.must(p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)))
-	if f, err := p.ReadFrame(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		p.t.Errorf("it should say nothing: %s %v", text(f), err)
+	if all := p.now(); len(all) > 0 {
+		p.t.Errorf("it should say nothing: %q", all)
 	}
 }
 
