@@ -15,8 +15,8 @@
 //
 //   - H1 The goroutine that reads never waits for one that writes: a client that does not read is still heard.
 //   - H2 A connection holds at most window bytes of bodies that handlers have not read, and about outMost bytes of output
-//     beside what one frame's writer adds; frames that only answer others (PING, SETTINGS, resets) close a connection that
-//     lets more than controlMost bytes of them gather.
+//     beside what one frame's writer adds; headers, and frames that only answer others (PING, SETTINGS, resets), wait for
+//     no room, but close a connection that lets more than controlMost bytes of them gather.
 //   - H3 At most 2*maxStreams handlers run for a connection, however fast its client resets streams.
 //   - H4 The order of header blocks in the output is the order in which they were compressed.
 //   - H5 A handler that waits for its client, for a body, a window or room in the output, ends its wait when the stream

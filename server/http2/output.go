@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sync"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -92,24 +91,6 @@ func (c *conn) write() {
 		return
 	}
 	c.wakeWriters()
-}
-
-// farewell says that there will be no more, once all has been sent.
-func (c *conn) farewell() {
-	if !c.leaving || c.left || c.failed != nil {
-		return
-	}
-	c.left = true
-	c.mu.Unlock()
-	err := c.tls.CloseWrite()
-	if err == nil {
-		// Closing under unread frames of the client would take back what it has not read.
-		err = c.tls.SetReadDeadline(time.Now().Add(lingerWait))
-	}
-	c.mu.Lock()
-	if err != nil {
-		c.fail(err)
-	}
 }
 
 // wakeWriters lets those go on who wait for room or a window.

@@ -92,7 +92,7 @@ func (w *response) close() {
 		c.idle = time.Now()
 	}
 	if w.closing {
-		c.goAway(http2.ErrCodeNo)
+		c.goAway()
 	}
 	c.leave()
 	c.flush(nil)
