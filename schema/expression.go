@@ -142,6 +142,9 @@ var celFunctions = sync.OnceValue(func() map[string]*functions.Overload {
 			if readsQuantity(name) {
 				b.Unary, b.Function = guardedQuantities(b.Unary), nil
 			}
+			if bounded(f.Name()) {
+				bound(f.Name(), b)
+			}
 			all[b.Operator] = b
 		}
 	}
@@ -156,7 +159,7 @@ func storedExpressions() *celgo.Env {
 // newProgram is cel-go's program of an expression, which is guarded against huge quantities.
 func newProgram(env *celgo.Env, checked *celgo.Ast) (celgo.Program, error) {
 	return env.Program(checked, celgo.CostLimit(celconfig.PerCallLimit), celgo.CostTracking(&cellibrary.CostEstimator{}),
-		celgo.InterruptCheckFrequency(celconfig.CheckFrequency), celgo.CustomDecorator(guardQuantity))
+		celgo.InterruptCheckFrequency(celconfig.CheckFrequency), celgo.CustomDecorator(guardQuantity), celgo.CustomDecoratorV2(boundSizes))
 }
 
 // newUnmetered is what cel-go plans for a program of newProgram, but for the tracking of costs.

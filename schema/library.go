@@ -57,7 +57,7 @@ func (s *Schema) upstream() (*upstream, error) {
 	if u := o.weak.Value(); u != nil {
 		return u, nil
 	}
-	u, err := newUpstream(o.source, s.is(belowRules), o.loose)
+	u, err := newUpstream(o.source, s, o.loose)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,8 @@ func (s *Schema) upstream() (*upstream, error) {
 	return u, nil
 }
 
-func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
+// newUpstream makes them of the source of s, which is nil when it is loose.
+func newUpstream(source []byte, s *Schema, loose bool) (*upstream, error) {
 	var v1 apiextensionsv1.JSONSchemaProps
 	if len(source) > 0 {
 		if err := json.Unmarshal(source, &v1); err != nil {
@@ -85,15 +86,15 @@ func newUpstream(source []byte, rules, loose bool) (*upstream, error) {
 	if u.structural, err = structuralschema.NewStructural(&props); err != nil && !loose {
 		return nil, fmt.Errorf("the schema is not structural: %w", err)
 	}
-	if u.validator, err = newWording(&props); err != nil {
+	if u.validator, err = newWording(&props, s); err != nil {
 		return nil, fmt.Errorf("building the validator: %w", err)
 	}
 	if status, ok := props.Properties["status"]; ok {
-		if u.status, err = newWording(&status); err != nil {
+		if u.status, err = newWording(&status, s.property("status")); err != nil {
 			return nil, fmt.Errorf("building the validator of status: %w", err)
 		}
 	}
-	if rules {
+	if s.is(belowRules) {
 		u.cel = sync.OnceValue(func() *cel.Validator { return cel.NewValidator(u.structural, true, celconfig.PerCallLimit) })
 		var ok bool
 		if u.evaluator, ok = newEvaluator(u.structural); ok {

@@ -28,7 +28,8 @@ type rules struct {
 	minProperties, maxProperties *int64
 	unique                       bool
 	number                       *numberRules
-	enum                         []any // as upstream decodes them
+	enum                         []any               // as upstream decodes them
+	enumTexts                    map[string]struct{} // when all of many are strings: those
 	allOf, anyOf, oneOf          []*Schema
 	not                          *Schema
 }
@@ -68,6 +69,7 @@ func compileRules(p *apiextensionsv1.JSONSchemaProps, s *Schema) (*rules, error)
 		}
 		r.enum = append(r.enum, v)
 	}
+	r.enumTexts = textsOf(r.enum)
 	if err := r.compileJunctors(p, s); err != nil {
 		return nil, err
 	}
@@ -225,7 +227,9 @@ func (r *rules) validJunctors(v *object.Value) bool {
 		n := 0
 		for _, s := range r.oneOf {
 			if s.valid(v) {
-				n++
+				if n++; n > 1 {
+					return false
+				}
 			}
 		}
 		if n != 1 {
@@ -263,11 +267,31 @@ func distinct(v *object.Value) bool {
 	return true
 }
 
+// textsOf is the set of alternatives when there are many and they are strings; nil otherwise.
+func textsOf(enum []any) map[string]struct{} {
+	if len(enum) < 16 {
+		return nil
+	}
+	texts := make(map[string]struct{}, len(enum))
+	for _, e := range enum {
+		text, ok := e.(string)
+		if !ok {
+			return nil
+		}
+		texts[text] = struct{}{}
+	}
+	return texts
+}
+
 // validEnum follows upstream in converting the value to the Go type of each alternative before comparing, so that 1.5
 // matches the integer 1 and 65 the string "A".
 func (r *rules) validEnum(v *object.Value) bool {
 	if len(r.enum) == 0 {
 		return true
+	}
+	if v.Kind() == object.String && r.enumTexts != nil {
+		_, ok := r.enumTexts[v.Str()]
+		return ok
 	}
 	for _, e := range r.enum {
 		switch e := e.(type) {

@@ -124,7 +124,7 @@ func CompileJSON(source []byte) (*Schema, error) {
 // CompileLoose is CompileJSON for a schema that need not be structural, as those of apiextensions v1beta1. One that is not
 // only validates, in the way and at the cost of upstream's library: it prunes nothing, has no defaults and knows no field.
 func CompileLoose(source []byte) (*Schema, error) {
-	u, err := newUpstream(source, false, true)
+	u, err := newUpstream(source, nil, true)
 	if err != nil {
 		return nil, err
 	}

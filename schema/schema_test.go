@@ -219,7 +219,7 @@ func TestAgainstUpstream(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, source)
 		}
-		u, err := newUpstream(source, false, false)
+		u, err := s.upstream()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, source)
 		}

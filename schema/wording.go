@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,17 +13,41 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
+
+	"pintle.dev/object"
 )
 
 // wording is upstream's validator of values, which says the same in time proportional to what it says. Upstream compares
 // each error that it finds with all others, once for every list and map around it: 85,000 strings that do not match a
 // pattern take it minutes.
-type wording struct{ schema *spec.Schema }
-
-func newWording(p *apiextensions.JSONSchemaProps) (wording, error) {
-	_, s, err := validation.NewSchemaValidator(p)
-	return wording{s}, err
+//
+// It goes only where something is wrong, and has an end: see wordingBudget.
+type wording struct {
+	schema *spec.Schema
+	quick  *Schema // the same; nil when there is none
 }
+
+func newWording(p *apiextensions.JSONSchemaProps, quick *Schema) (wording, error) {
+	_, s, err := validation.NewSchemaValidator(p)
+	return wording{s, quick}, err
+}
+
+// wordingBudget is what may yet be spent on saying what is wrong with a document. A list of 3 MB may be wrong at each of
+// its items, an alternative for an alternative, and each time all values of an enum are told: hours and gigabytes, for an
+// answer of which nobody is told more than its beginning.
+type wordingBudget struct {
+	values int  // to be validated
+	text   int  // bytes of errors
+	spent  bool // so that there is more which is wrong
+}
+
+const (
+	maxWordedValues = 100_000
+	maxWordedText   = 4 << 20
+)
+
+// errMoreWrong stands for what there was no budget for.
+var errMoreWrong = errors.New("there is more wrong with the object than is told here: it was not looked at any further")
 
 // Validate implements validation.SchemaCreateValidator.
 func (w wording) Validate(value any, _ ...validation.ValidationOption) *validate.Result {
@@ -36,15 +61,20 @@ func (w wording) ValidateUpdate(value, _ any, options ...validation.ValidationOp
 }
 
 func (w wording) validate(value any, correlated *common.CorrelatedObject) *validate.Result {
-	n := &wordedNode{schema: w.schema, root: w.schema, correlated: correlated}
+	n := &wordedNode{schema: w.schema, quick: w.quick, root: w.schema, correlated: correlated, budget: &wordingBudget{values: maxWordedValues, text: maxWordedText}}
 	found := n.Validate(value)
-	seen := map[string]bool{}
-	return &validate.Result{Errors: unfold(found.Errors, nil, seen), MatchCount: found.MatchCount}
+	out := &validate.Result{Errors: unfold(found.Errors, nil, map[string]bool{}), MatchCount: found.MatchCount}
+	if n.budget.spent {
+		out.AddErrors(errMoreWrong)
+	}
+	return out
 }
 
 // wordedNode validates a value and those in it, of which it keeps the errors to itself.
 type wordedNode struct {
 	schema     *spec.Schema
+	quick      *Schema // nil where it is not known, and in alternatives, of which one is chosen by what is right with it
+	budget     *wordingBudget
 	root       any
 	path       string
 	correlated *common.CorrelatedObject // nil when there is nothing to compare with
@@ -77,6 +107,13 @@ func unfold(errs, all []error, seen map[string]bool) []error {
 
 // Validate implements validate.ValueValidator.
 func (n *wordedNode) Validate(value any) *validate.Result {
+	if n.budget.spent || n.around != nil && n.certainlyValid(value) {
+		return new(validate.Result)
+	}
+	if n.budget.values--; n.budget.values < 0 || n.budget.text < 0 {
+		n.budget.spent = true
+		return new(validate.Result)
+	}
 	n.below.path = n.path
 	alone, s := n.schema, n.schema
 	alternatives := len(s.AllOf) > 0 || len(s.AnyOf) > 0 || len(s.OneOf) > 0 || s.Not != nil
@@ -91,6 +128,14 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 	if alternatives && value != nil {
 		n.addAlternatives(found, value)
 	}
+	if n.budget.spent { // what is said of the value itself may come of what was not looked at
+		found.Errors = slices.DeleteFunc(found.Errors, func(err error) bool { _, folded := err.(*foldedErrors); return !folded })
+	}
+	for _, err := range found.Errors {
+		if _, folded := err.(*foldedErrors); !folded {
+			n.budget.text -= len(err.Error())
+		}
+	}
 	out := &validate.Result{MatchCount: found.MatchCount}
 	switch {
 	case found.IsValid(), n.correlated.CachedDeepEqual():
@@ -103,6 +148,15 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 		n.around.below.errs = append(n.around.below.errs, found.Errors...)
 	}
 	return out
+}
+
+// certainlyValid reports whether nothing is wrong with a value.
+func (n *wordedNode) certainlyValid(value any) bool {
+	if n.quick == nil {
+		return false
+	}
+	v, err := object.FromAny(value)
+	return err == nil && n.quick.valid(&v)
 }
 
 // addAlternatives adds what allOf, anyOf, oneOf and not have against a value, where upstream has it: after its type.
@@ -177,12 +231,12 @@ func (n *wordedNode) tryAlternatives(all []spec.Schema, value any, stop bool) (v
 
 // alternative validates the value by another schema. Nothing is forgiven there.
 func (n *wordedNode) alternative(s *spec.Schema, value any) *validate.Result {
-	return (&wordedNode{schema: s, root: n.root, path: n.path}).Validate(value)
+	return (&wordedNode{schema: s, budget: n.budget, root: n.root, path: n.path}).Validate(value)
 }
 
 // field is the validator of a member of a map.
 func (n *wordedNode) field(name string, s *spec.Schema, root any, path string, _ strfmt.Registry, _ ...validate.Option) validate.ValueValidator {
-	m := &wordedNode{schema: s, root: root, path: path, around: n}
+	m := &wordedNode{schema: s, quick: n.quick.member(name), budget: n.budget, root: root, path: path, around: n}
 	if n.path != "" || name != "apiVersion" && name != "kind" { // which documents are compared in one version of
 		m.correlated = n.correlated.Key(name)
 	}
@@ -191,7 +245,11 @@ func (n *wordedNode) field(name string, s *spec.Schema, root any, path string, _
 
 // index is the validator of an item of a list.
 func (n *wordedNode) index(i int, s *spec.Schema, root any, path string, _ strfmt.Registry, _ ...validate.Option) validate.ValueValidator {
-	return &wordedNode{schema: s, root: root, path: path, around: n, correlated: n.correlated.Index(i)}
+	m := &wordedNode{schema: s, budget: n.budget, root: root, path: path, around: n, correlated: n.correlated.Index(i)}
+	if n.quick != nil {
+		m.quick = n.quick.items
+	}
+	return m
 }
 
 // SetPath implements validate.ValueValidator. Upstream does not call it.

@@ -62,3 +62,35 @@ func TestManyErrors(t *testing.T) {
 		t.Errorf("%d errors when nothing changes", len(errs))
 	}
 }
+
+// TestWordingEnds: however much is wrong with a document, what is said of it is bounded, and so is the time it takes.
+func TestWordingEnds(t *testing.T) {
+	values := make([]string, 5000)
+	for i := range values {
+		values[i] = fmt.Sprintf(`"v%d"`, i)
+	}
+	enum := `{"type":"string","enum":[` + strings.Join(values, ",") + `]}`
+	either := `{"type":"integer","oneOf":[` + strings.Repeat(`{"anyOf":[`+strings.Repeat(`{"minimum":9},`, 9)+`{"minimum":9}],"not":{"minimum":1}},`, 9) + `{"minimum":9}]}`
+	for _, c := range []struct{ items, item string }{{enum, `"bad"`}, {either, `5`}} {
+		s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":`+c.items+`},"m":{"type":"integer"}}}`)
+		doc := mustParse(t, `{"l":[`+strings.Repeat(c.item+",", 50_000)+c.item+`],"m":"x"}`)
+		errs := s.Validate(t.Context(), Check{New: doc})
+		text := 0
+		for _, err := range errs {
+			text += len(err.Error())
+		}
+		if len(errs) < 10 || text > 2*maxWordedText || errs[len(errs)-1].Detail != errMoreWrong.Error() {
+			t.Errorf("%d errors of %d bytes, the last %.200v", len(errs), text, errs[len(errs)-1])
+		}
+	}
+}
+
+// TestWordingGoesWhereItIsWrong: values with which nothing is wrong do not count.
+func TestWordingGoesWhereItIsWrong(t *testing.T) {
+	s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":{"type":"array","items":{"type":"integer","oneOf":[{"minimum":5},{"maximum":3}]}}}}}`)
+	doc := mustParse(t, `{"l":[`+strings.Repeat(`[1,2],`, 2*maxWordedValues)+`[1,4]]}`)
+	errs := s.Validate(t.Context(), Check{New: doc})
+	if len(errs) != 2 || !strings.Contains(errs[0].Detail, fmt.Sprintf("l[%d][1]", 2*maxWordedValues)) {
+		t.Errorf("%v", errs)
+	}
+}

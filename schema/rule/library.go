@@ -68,7 +68,7 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 	if impl == nil {
 		impl = c.functions(function)
 	}
-	invoke := invocation(impl, len(args))
+	invoke := Invocation(impl, len(args))
 	if invoke == nil {
 		return c.no()
 	}
@@ -120,8 +120,8 @@ func (c *compiler) library(e ast.Expr, args []term) term {
 // maxArguments is how many arguments a function has at most, with the value that it is a member of.
 const maxArguments = 4
 
-// invocation calls an implementation as cel-go does for that number of arguments; nil when it does not.
-func invocation(impl *functions.Overload, args int) functions.FunctionOp {
+// Invocation calls an implementation as cel-go does for that number of arguments; nil when it does not.
+func Invocation(impl *functions.Overload, args int) functions.FunctionOp {
 	switch {
 	case impl == nil || impl.NonStrict:
 		return nil
