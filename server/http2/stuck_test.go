@@ -2,6 +2,7 @@ package http2
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,5 +66,24 @@ func TestSlowNotStuck(t *testing.T) {
 		if got := p.answer(3); !strings.Contains(got, "200") {
 			t.Error(got)
 		}
+	})(t)
+}
+
+// TestDeadlineAfterAnswer: a deadline that passes when all of an answer is said changes nothing.
+func TestDeadlineAfterAnswer(t *testing.T) {
+	inBubble(func(t *testing.T) {
+		p := open(t, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(2*pieceMost))
+			w.Write(make([]byte, 2*pieceMost)) // which is declared to be all
+			if err := http.NewResponseController(w).SetWriteDeadline(time.Now()); err != nil {
+				t.Error(err)
+			}
+			held(w, r)
+		})).greeted()
+		p.request(1, true, "GET", "/")
+		if got := p.answer(1); !strings.HasSuffix(got, ", end") {
+			t.Error(got)
+		}
+		p.quiet()
 	})(t)
 }
