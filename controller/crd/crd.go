@@ -142,14 +142,13 @@ func (d *definition) with(c condition) map[string]any {
 	return map[string]any{"conditions": crd.Status.Conditions}
 }
 
-// reconsider writes the other definitions of a group that wait for a name.
+// reconsider writes the definitions of a group that wait for a name: which changes nothing while it is taken. The one
+// that brought the controller here may be among them, as the name may have become free while it was stored, or before the
+// controller was there to see it.
 func (r *reconciler) reconsider(ctx context.Context, v client.View, name string) error {
 	_, group, _ := strings.Cut(name, ".")
 	var errs []error
 	for rec := range v.ByIndex(api.CustomResourceDefinitions, api.Index{Name: api.IndexNamesConflict, Value: group}) {
-		if rec.Name() == name {
-			continue
-		}
 		_, err := r.client.Commit(ctx, client.Change{
 			Verb: api.Patch, Resource: api.CustomResourceDefinitions, Subresource: "status", Key: rec.Key(), Patch: []byte("{}"), PatchType: types.MergePatchType,
 		})
