@@ -197,6 +197,7 @@ func frames(send func(p *peer)) func(*notes, *site) {
 var requests = []exchange{
 	{name: "get", handle: say, path: "/a%2Fb/c?d=e%20f&g", pairs: []string{"X-One", "1", "X-Two", "a", "X-Two", "b", "X-Empty", ""}},
 	{name: "head", method: "HEAD", handle: say},
+	{name: "head by frames", method: "HEAD", handle: write(0, nil, "hello", "flush", "hello"), ask: frames(func(p *peer) { p.request(1, true, "HEAD", "/") })},
 	{name: "delete", method: "DELETE", handle: say},
 	{name: "odd method", method: "FETCH", handle: say},
 	{name: "post", method: "POST", body: "payload", handle: say},
@@ -256,6 +257,10 @@ var requests = []exchange{
 	{name: "too much", handle: say, ask: frames(func(p *peer) {
 		p.request(1, false, "POST", "/", "content-length", "3")
 		p.data(1, true, "five5")
+	})},
+	{name: "too much before the end", handle: say, ask: frames(func(p *peer) {
+		p.request(1, false, "POST", "/", "content-length", "3")
+		p.data(1, false, "five5")
 	})},
 	{name: "declared and nothing", ours: `1 RST_STREAM PROTOCOL_ERROR`, theirs: `:status="200"`, handle: say, ask: frames(func(p *peer) { p.request(1, true, "POST", "/", "content-length", "3") })},
 	{name: "declared nothing", handle: say, ask: frames(func(p *peer) { p.request(1, true, "POST", "/", "content-length", "0") })},
