@@ -64,6 +64,8 @@ func TestFlood(t *testing.T) {
 			p.request(1, false, "POST", "/")
 			p.request(3, true, "POST", "/") // reset, so that it has ended
 			p.must(p.WriteRSTStream(3, http2.ErrCodeCancel))
+			p.must(p.WritePing(false, [8]byte{}))
+			synctest.Wait() // the answer to that is being written: what follows gathers behind it
 			const lot = 1000
 			id, limit := uint32(5), 10*lot
 			if c.answer > 0 {
@@ -162,6 +164,26 @@ func TestHandlers(t *testing.T) {
 		ask(100, false)
 		if n := refused(); n != 0 {
 			t.Errorf("when all have returned, %d are refused", n)
+		}
+	})
+}
+
+// TestAnsweredInFull: a stream counts no more for what a client may have open once all is said on it, though its handler
+// has not returned.
+func TestAnsweredInFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan bool)
+		defer close(release)
+		p := open(t, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			w.Write(make([]byte, 5000))
+			<-release
+		})).greeted()
+		for i := range uint32(maxStreams + 1) {
+			p.request(2*i+1, true, "GET", "/")
+			if got := p.answer(2*i + 1); !strings.HasSuffix(got, "end") {
+				t.Fatalf("request %d: %s", i, got)
+			}
 		}
 	})
 }
