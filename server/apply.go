@@ -27,18 +27,21 @@ const (
 // serverApply merges an apply configuration into an object, which comes to be by it when there is none.
 func (q *request) serverApply(ctx context.Context) (*api.Response, error) {
 	config, err := q.configuration(schema.GroupVersionKind{Group: q.v.Group, Version: q.v.Name, Kind: q.kind()})
-	if err != nil {
+	if err != nil && q.Subresource == "" {
 		return nil, err
 	}
 	return q.attempts(ctx, func(int) (*api.Response, error) {
-		rec, old, err := q.current(ctx)
+		rec, old, missed := q.current(ctx)
+		if missed != nil {
+			return nil, missed
+		}
+		if rec == nil && q.Subresource != "" {
+			return nil, q.notFound() // whatever the configuration is
+		}
 		if err != nil {
 			return nil, err
 		}
 		if rec == nil {
-			if q.Subresource != "" {
-				return nil, q.notFound()
-			}
 			return q.applyNew(ctx, config)
 		}
 		live, owners, err := q.applyBase(rec)

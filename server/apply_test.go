@@ -188,3 +188,31 @@ func TestScaleIsAScale(t *testing.T) {
 		t.Errorf("somebody owns a zero: %s", a.body)
 	}
 }
+
+// TestOwnersOfMalformedVersions: when a client says that somebody owns fields in what cannot be a version, nobody owns any.
+func TestOwnersOfMalformedVersions(t *testing.T) {
+	s := open(t)
+	const cms = "/api/v1/namespaces/default/configmaps"
+	doc := func(version string) string {
+		return `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","managedFields":[{"manager":"m","operation":"Update","apiVersion":"` + version +
+			`","fieldsType":"FieldsV1","fieldsV1":{"f:data":{}}}]},"data":{"a":"` + version + `"}}`
+	}
+	if a := want(t, s, 201, "POST "+cms, doc("a/b/c"), ""); strings.Contains(a.body, "managedFields") {
+		t.Error(a.body)
+	}
+	if a := want(t, s, 200, "PUT "+cms+"/c?fieldManager=u", doc("v9"), "", `"manager":"u"`); strings.Contains(a.body, `"manager":"m"`) {
+		t.Error(a.body)
+	}
+	if a := want(t, s, 200, "PUT "+cms+"/c?fieldManager=u", doc("a/b/c"), ""); strings.Contains(a.body, "managedFields") {
+		t.Error(a.body)
+	}
+}
+
+// TestApplyOfTheStatusOfNothing: that there is no object is said before anything is said of the configuration.
+func TestApplyOfTheStatusOfNothing(t *testing.T) {
+	s := open(t)
+	for _, config := range []string{"apiVersion: apps/v1\nkind: Other\n", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, managedFields: []}\n"} {
+		want(t, s, 404, "PATCH /apis/apps/v1/namespaces/default/deployments/d/status?fieldManager=a", config, applyPatch, `deployments.apps \"d\" not found`)
+		want(t, s, 400, "PATCH /apis/apps/v1/namespaces/default/deployments/d?fieldManager=a", config, applyPatch)
+	}
+}

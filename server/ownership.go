@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"pintle.dev/api"
 	"pintle.dev/object"
@@ -77,6 +78,9 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 	by.Owned = rec != nil && len(owners) > 0
 	owners = q.sameGroup(owners)
 	if q.Subresource == "" && sent != nil && !q.d.Custom {
+		if slices.ContainsFunc(owners, malformedVersion) {
+			return nil // as on upstream, which gives up where it cannot even read whose version it is
+		}
 		owners = slices.DeleteFunc(owners, func(o api.Owner) bool {
 			return q.d.Version(o.APIVersion) == nil // which nobody could look at the object in
 		})
@@ -98,6 +102,12 @@ func (s *sealed) compare(rec *api.Record, sent []metav1.ManagedFieldsEntry, by o
 		q.unfit = unfit(s.owners)
 	}
 	return nil
+}
+
+// malformedVersion reports whether an owner's version is one that no kind can have.
+func malformedVersion(o api.Owner) bool {
+	_, err := schema.ParseGroupVersion(o.APIVersion)
+	return err != nil
 }
 
 // owned is object.Own for a document that may not fit the schema, or whose owners may speak versions that are none of the
