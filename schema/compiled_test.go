@@ -137,6 +137,12 @@ var compiledRules = []string{
 	`{'a': self.t, 'b': 'q'}['a'] == 'x' && {self.t: self.n}.x == 3 && 'x' in {self.t: true} && {'a': self.o}.a.y == 7 && {'a': self.n, self.t: 1}.all(k, k != '') && {'a': self.strs}['a'].size() == 3`,
 	`self.map.transformMap(k, v, v + k)['k'] == 'vk' && self.map.transformMap(k, v, k == 'k', v.size()) .size() == 1 && self.counts.transformMap(k, n, n + 1).k == 2 && self.items.transformMapEntry(i, x, {x.name: x.n})['b'] == 2 && self.items.transformMapEntry(i, x, i > 0, {x.name: x.o}).b.y == 2 && self.map.transformMapEntry(k, v, {v: k}).size() == 2 && self.map.transformMap(k, v, 1) != {}`,
 	`self.strs.transformMapEntry(i, s, {s: 1}).size() == 3 && self.map.transformMapEntry(k, v, v == 'v', {'one': v}) == {'one': 'v'}`,
+	// of maps with keys that are integers, and of entries that need not be there
+	`self.strs.transformMap(i, x, x + 'y')[1] == 'by' && self.ints.transformMap(i, n, n > 1, n * 2).size() == 2 && 2 in self.ints.transformMap(i, n, n) && !(5 in self.ints.transformMap(i, n, n)) && self.items.transformMap(i, x, x.o)[0].y == 1`,
+	`self.strs.transformMap(i, x, x).all(i, i >= 0 && i < 3) && self.strs.transformMap(i, x, x).exists(i, x, i == 1 && x == 'b') && self.ints.transformMapEntry(i, n, {n: i})[3] == 2 && {1: 'a', -7: 'b'}[self.n - 10] == 'b' && {-1: 1, 1: 2}.all(k, k * k == 1)`,
+	`self.ints.transformMap(i, n, n) == {0: 1, 1: 2, 2: 3} && (self.b ? self.ints.transformMap(i, n, n) : {}).size() == 3 && self.map.transformMap(k, v, 1) != {}`,
+	`[self.ints.transformMap(i, n, n)].all(m, m[?7].orValue(4) == 4 && m[?0].orValue(4) == 1 && m[0] == 1)`, `[?self.?t, 'b'] == ['x', 'b'] && [?self.o.?w.x, 'b'].size() == 1 && [?self.o.?w.x, ?self.?t].all(x, x == 'x') && self.items.all(i, [?i.?extra, i.name].size() == 1) && [1, ?self.?n].exists(n, n == 3)`,
+	`{?'a': self.?t, 'b': 'c'}.size() == 2 && {?'a': self.o.?w.x}.size() == 0 && {?'a': self.?n}['a'] == 3 && {'q': 'r', ?self.t: self.?t}.x == 'x' && {?1: self.?t}[1] == 'x' && self.items.all(i, !('e' in {?'e': i.?extra}))`,
 	// of loops that come to the same each time
 	`self.strs.all(x, x in oldSelf.strs.map(y, y))`, `self.items.all(i, self.items.filter(j, j.n > 1).size() == 1 && self.items.filter(j, j.n > i.n).size() < 2)`, `self.items.all(i, i.tags.all(t, self.strs.map(x, self.strs.filter(y, y != x)).size() == 3 && i.tags.map(u, u + t).size() == 2))`,
 	// of values that are recalled, in the next round of a loop or when it is come to again
@@ -353,6 +359,8 @@ func (w *writer) expr(kind string, depth int) string {
 				return "(dyn(" + e(pick(w.Rand, "int", "string", "double", "strs", "o")) + ") == " + e(pick(w.Rand, "int", "string", "double", "strs", "o")) + ")"
 			},
 			func() string { return "(" + e("string") + " in " + w.mapping("int", depth) + ")" },
+			func() string { return "(" + e("int") + " in " + w.numbered("string", depth) + ")" },
+			func() string { return "(" + w.numbered("int", depth) + " == " + w.numbered("int", depth) + ")" },
 			func() string {
 				return "(" + pick(w.Rand, "self.strs == oldSelf.strs", "self.set == oldSelf.set", "self.o == oldSelf.o", "self.items != oldSelf.items", "self.map == oldSelf.map", "self.nums == oldSelf.nums", "self == oldSelf", "self.port == oldSelf.port", "self.when != oldSelf.when") + ")"
 			})
@@ -362,6 +370,9 @@ func (w *writer) expr(kind string, depth int) string {
 		deeper = append(deeper,
 			func() string { return w.optional("int", depth) + ".orValue(" + e("int") + ")" },
 			func() string { return w.mapping("int", depth) + pick(w.Rand, ".size()", "["+e("string")+"]", ".b") },
+			func() string {
+				return w.numbered("int", depth) + pick(w.Rand, ".size()", "["+e("int")+"]", "[?"+e("int")+"].orValue("+e("int")+")")
+			},
 			func() string { return "int(" + e(pick(w.Rand, "string", "double", "int")) + ")" },
 			func() string { return e("string") + pick(w.Rand, ".indexOf(", ".lastIndexOf(") + e("string") + ")" },
 			func() string { return e("ints") + pick(w.Rand, ".sum()", ".min()", ".max()") },
@@ -403,6 +414,12 @@ func (w *writer) expr(kind string, depth int) string {
 			func() string { return w.loop("filter", kind, depth) },
 			func() string { return w.loop("map", of, depth) },
 			func() string { return "[" + e(of) + ", " + e(of) + "]" },
+			func() string {
+				if of == "double" {
+					return "[" + e(of) + "]"
+				}
+				return "[" + pick(w.Rand, "", e(of)+", ") + "?" + w.optional(of, depth-1) + ", " + pick(w.Rand, e(of), "?"+w.optional(of, depth-1)) + "]"
+			},
 			func() string { return "(" + e("bool") + " ? " + e(kind) + " : [])" })
 		switch kind {
 		case "strs":
@@ -468,7 +485,11 @@ func (w *writer) forget() { w.vars = w.vars[:len(w.vars)-1] }
 
 // mapping is an expression of a map to a kind.
 func (w *writer) mapping(kind string, depth int) string {
-	switch w.IntN(4) {
+	switch w.IntN(6) {
+	case 4:
+		return "{" + pick(w.Rand, "", "'a': "+w.expr(kind, depth-1)+", ") + "?" + w.expr("string", depth-1) + ": " + w.optional(kind, depth-1) + "}"
+	case 5: // from one that is numbered
+		return w.numbered(kind, depth) + ".transformMapEntry(i, x, i < 9, {string(i): x})"
 	case 0:
 		return "{'b': " + w.expr(kind, depth-1) + "}"
 	case 1:
@@ -481,6 +502,20 @@ func (w *writer) mapping(kind string, depth int) string {
 	items, name := w.expr("items", depth-1), w.name("item")
 	defer w.forget()
 	return items + ".transformMapEntry(" + name + "i, " + name + ", " + pick(w.Rand, "", w.expr("bool", depth-1)+", ") + "{" + w.expr("string", depth-1) + ": " + w.expr(kind, depth-1) + "})"
+}
+
+// numbered is an expression of a map from integers to a kind.
+func (w *writer) numbered(kind string, depth int) string {
+	if w.IntN(3) == 0 {
+		return "{" + w.expr("int", depth-1) + ": " + w.expr(kind, depth-1) + ", ?" + w.expr("int", depth-1) + ": " + w.optional(kind, depth-1) + "}"
+	}
+	over := pick(w.Rand, "int", "string", "item")
+	list, name := w.expr(map[string]string{"int": "ints", "string": "strs", "item": "items"}[over], depth-1), w.name(over)
+	defer w.forget()
+	if w.IntN(3) == 0 {
+		return list + ".transformMapEntry(" + name + "i, " + name + ", {" + pick(w.Rand, name+"i", w.expr("int", depth-1)) + ": " + w.expr(kind, depth-1) + "})"
+	}
+	return list + ".transformMap(" + name + "i, " + name + ", " + pick(w.Rand, "", w.expr("bool", depth-1)+", ") + w.expr(kind, depth-1) + ")"
 }
 
 // known asks functions of cel-go and upstream's library.
@@ -565,7 +600,7 @@ func (c *celCase) compareRandom(t testing.TB, seed uint64) (compiled, decided, u
 		r, err := c.compile(text, false)
 		if err != nil {
 			said := func(why string) bool { return strings.Contains(err.Error(), why) }
-			if !said("'dyn'") && !said("no matching overload") && !said("is no bool") && !said("conversion error") && !said("invalid duration") && !said("expected type") {
+			if !said("'dyn'") && !said("no matching overload") && !said("is no bool") && !said("conversion error") && !said("invalid duration") && !said("expected type") && !said("error during formatting") {
 				t.Fatalf("%s: %v", text, err)
 			}
 			continue

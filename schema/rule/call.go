@@ -357,12 +357,13 @@ func contains[T comparable](a func(*frame) T, list term, item *Type, value func(
 }
 
 func (c *compiler) inMap(key, m term) term {
-	if key.kind() != stringKind || m.kind() != mapKind {
+	name := key.key()
+	if m.kind() != mapKind || !m.typ.keyed(key.kind()) {
 		return c.no()
 	}
 	values := m.typ.elem
 	return boolTerm(func(f *frame) bool {
-		k, v := key.string(f), m.value(f)
+		k, v := name(f), m.value(f)
 		f.cost++
 		of := v.Get(k)
 		if of == nil {

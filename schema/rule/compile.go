@@ -242,8 +242,9 @@ func (c *compiler) index(of, at term) term {
 			}
 			return v.Index(int(i))
 		}
-	case of.kind() == mapKind && at.kind() == stringKind:
-		pick = func(f *frame, v *object.Value) *object.Value { return v.Get(at.string(f)) }
+	case of.kind() == mapKind && of.typ.keyed(at.kind()):
+		name := at.key()
+		pick = func(f *frame, v *object.Value) *object.Value { return v.Get(name(f)) }
 	default:
 		return c.no()
 	}

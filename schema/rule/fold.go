@@ -53,16 +53,19 @@ func (c *compiler) bindElements(e ast.ComprehensionExpr, over *Type, slot int) {
 		t.attribute, t.exact, t.ident = true, true, 1
 		c.scope = append(c.scope, binding{name: name, term: t, slot: slot})
 	}
-	key := func(f *frame) string { return at(f).Name() }
+	key := stringTerm(func(f *frame) string { return at(f).Name() })
+	if over.numbered {
+		key = intTerm(func(f *frame) int64 { return keyOf(at(f).Name()) })
+	}
 	switch {
 	case over.elem == nil:
 		c.no() // nothing is ever put into that list
 	case !e.HasIterVar2() && over.kind == mapKind:
-		bind(e.IterVar(), stringTerm(key))
+		bind(e.IterVar(), key)
 	case !e.HasIterVar2():
 		bind(e.IterVar(), read(over.elem, at))
 	case over.kind == mapKind:
-		bind(e.IterVar(), stringTerm(key))
+		bind(e.IterVar(), key)
 		bind(e.IterVar2(), read(over.elem, at))
 	default:
 		bind(e.IterVar(), intTerm(func(f *frame) int64 { f.cost++; return int64(f.vars[slot].index) }))

@@ -127,10 +127,11 @@ func (c *compiler) transformMap(m *mapper, list term, slot int) term {
 		when = c.recalled(m.when, c.expr(m.when))
 	}
 	var elem *Type
+	var numbered bool
 	var add func(f *frame, to *object.Value)
 	if m.entry != nil {
 		entry := c.expr(m.entry)
-		elem, add = entry.typ.elem, func(f *frame, to *object.Value) {
+		elem, numbered, add = entry.typ.elem, entry.typ.numbered, func(f *frame, to *object.Value) {
 			for name, v := range entry.value(f).Fields() {
 				f.insert(to, name, *v)
 			}
@@ -138,18 +139,19 @@ func (c *compiler) transformMap(m *mapper, list term, slot int) term {
 		c.unknown = c.unknown || entry.kind() != mapKind
 	} else {
 		key, value := c.expr(m.key), c.recalled(m.value, c.expr(m.value))
-		box := value.boxed()
+		box, nameOf := value.boxed(), key.key()
+		numbered = key.kind() == intKind
 		elem, add = value.typ, func(f *frame, to *object.Value) {
-			name := key.string(f)
+			name := nameOf(f)
 			f.insert(to, name, box(f))
 		}
-		c.unknown = c.unknown || key.kind() != stringKind || box == nil
+		c.unknown = c.unknown || nameOf == nil || box == nil
 	}
 	if c.unknown || when.kind() != boolKind {
 		return c.no()
 	}
 	over, holds := list.value, when.bool
-	return term{typ: &Type{kind: mapKind, elem: elem}, value: func(f *frame) *object.Value {
+	return term{typ: &Type{kind: mapKind, elem: elem, numbered: numbered}, value: func(f *frame) *object.Value {
 		from := over(f)
 		v := f.begin(slot, from)
 		v.made = object.NewMap()

@@ -273,7 +273,11 @@ func (f *frame) celValue(t *Type, v *object.Value) ref.Val {
 	}
 	entries := make(map[ref.Val]ref.Val, v.Len())
 	for name, e := range v.Fields() {
-		entries[types.String(name)] = f.celValue(t.elem, e)
+		var key ref.Val = types.String(name)
+		if t.numbered {
+			key = types.Int(keyOf(name))
+		}
+		entries[key] = f.celValue(t.elem, e)
 	}
 	return types.NewRefValMap(types.DefaultTypeAdapter, entries)
 }

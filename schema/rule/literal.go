@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"slices"
+
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
@@ -28,7 +30,7 @@ func (c *compiler) literal(v ref.Val) term {
 // list is a list that is written out. One of constants alone is made beforehand and costs nothing.
 func (c *compiler) list(l ast.ListExpr) term {
 	if len(l.OptionalIndices()) > 0 {
-		return c.no()
+		return c.listOfSome(l)
 	}
 	elems := make([]term, l.Size())
 	items := make([]func(*frame) object.Value, l.Size())
@@ -67,6 +69,57 @@ func (c *compiler) list(l ast.ListExpr) term {
 	}}
 }
 
+// listOfSome is a list that is written out with items that are there only if a value is.
+func (c *compiler) listOfSome(l ast.ListExpr) term {
+	var elem *Type
+	items := make([]func(*frame) (object.Value, bool), l.Size())
+	for i, e := range l.Elements() {
+		t := c.expr(e)
+		of, item := t.entry(slices.Contains(l.OptionalIndices(), int32(i)))
+		if c.unknown || item == nil || elem != nil && !elem.same(of) {
+			return c.no()
+		}
+		elem, items[i] = of, item
+	}
+	return term{typ: &Type{kind: listKind, elem: elem}, value: func(f *frame) *object.Value {
+		f.cost += listCost
+		values := make([]object.Value, 0, len(items))
+		for _, item := range items {
+			if v, ok := item(f); ok {
+				values = append(values, v)
+			}
+		}
+		v := object.NewList(values...)
+		return &v
+	}}
+}
+
+// entry is the type of a term that stands in a list or map, and runs it for its value and whether there is one; nil when it
+// cannot be there.
+func (t term) entry(optional bool) (*Type, func(*frame) (object.Value, bool)) {
+	if optional {
+		if t.kind() != optionalKind || t.typ.elem == nil || t.typ.elem.kind == opaqueKind || t.typ.elem.kind == optionalKind {
+			return nil, nil
+		}
+		elem := t.typ.elem
+		return elem, func(f *frame) (object.Value, bool) {
+			v := t.value(f)
+			if v == nil || f.erred {
+				return object.Value{}, false
+			}
+			if !elem.admits(v) {
+				f.fail()
+			}
+			return *v, true
+		}
+	}
+	box := t.boxed()
+	if box == nil {
+		return nil, nil
+	}
+	return t.typ, func(f *frame) (object.Value, bool) { return box(f), true }
+}
+
 // What it costs to make a list or a map that is written out.
 const (
 	listCost = 10
@@ -99,35 +152,40 @@ func (c *compiler) foreignList(elems []term, fixed bool) term {
 	})
 }
 
-// mapOf is a map of strings to values of one type that is written out, or an empty one. One of constants alone is made
+// mapOf is a map of strings or integers to values of one type that is written out, or an empty one. One of constants alone is made
 // beforehand and costs nothing.
 func (c *compiler) mapOf(m ast.MapExpr) term {
 	type entry struct {
 		key   func(*frame) string
-		value func(*frame) object.Value
+		value func(*frame) (object.Value, bool)
 	}
 	var entries []entry
 	var elem *Type
-	fixed := true
-	for _, e := range m.Entries() {
+	fixed, numbered := true, false
+	for i, e := range m.Entries() {
 		e := e.AsMapEntry()
 		key, of := c.expr(e.Key()), c.expr(e.Value())
-		value := of.boxed()
-		if c.unknown || e.IsOptional() || key.kind() != stringKind || value == nil || elem != nil && !elem.same(of.typ) {
+		typ, value := of.entry(e.IsOptional())
+		name, number := key.key(), key.kind() == intKind
+		if c.unknown || name == nil || i > 0 && number != numbered || value == nil || elem != nil && !elem.same(typ) {
 			return c.no()
 		}
-		elem, fixed = of.typ, fixed && key.literal != nil && of.literal != nil
-		entries = append(entries, entry{key.string, value})
+		elem, numbered, fixed = typ, number, fixed && key.literal != nil && of.literal != nil
+		entries = append(entries, entry{name, value})
 	}
 	build := func(f *frame) *object.Value {
 		v := object.NewMap()
 		for _, e := range entries {
 			key := e.key(f)
-			f.insert(&v, key, e.value(f))
+			if value, ok := e.value(f); ok {
+				f.insert(&v, key, value)
+			} else if v.Get(key) != nil {
+				f.fail() // what is not there takes away what was
+			}
 		}
 		return &v
 	}
-	typ := &Type{kind: mapKind, elem: elem}
+	typ := &Type{kind: mapKind, elem: elem, numbered: numbered}
 	if !fixed {
 		return term{typ: typ, value: func(f *frame) *object.Value {
 			f.cost += mapCost

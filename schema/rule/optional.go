@@ -179,9 +179,10 @@ func (c *compiler) optionalIndex(of, at term) term {
 	switch {
 	case from.elem == nil:
 		return c.no()
-	case from.kind == mapKind && at.kind() == stringKind:
+	case from.kind == mapKind && from.keyed(at.kind()):
+		nameOf := at.key()
 		step = func(f *frame, v *object.Value) *object.Value {
-			key := at.string(f)
+			key := nameOf(f)
 			f.cost -= name
 			return v.Get(key)
 		}

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type Type struct {
 
 	// unordered says that lists are equal in whatever order their items are: those of type set and map.
 	unordered bool
+	numbered  bool     // the keys of a map, which the rule has made, are integers: their names are keyName's
 	keys      []string // of a list of type map, when all are names in CEL too
 
 	// merged says that some values are upstream's and others made by the rule, which differ in what they are no match for:
@@ -124,7 +126,9 @@ func (t *Type) member(name string) (*Type, string) {
 			}
 		}
 	case mapKind:
-		return t.elem, name
+		if !t.numbered {
+			return t.elem, name
+		}
 	}
 	return nil, ""
 }
@@ -147,7 +151,7 @@ func (t *Type) same(u *Type) bool {
 	case t.scalar(), t.kind == opaqueKind:
 		return true
 	}
-	return t.schema == nil && u.schema == nil && t.merged == u.merged && t.elem.same(u.elem)
+	return t.schema == nil && u.schema == nil && t.merged == u.merged && t.numbered == u.numbered && t.elem.same(u.elem)
 }
 
 // either is the type of terms that are a t or a u; nil when they are not read alike. A list that is written out empty is
@@ -159,9 +163,38 @@ func (t *Type) either(u *Type) *Type {
 	case t.kind != u.kind || t.kind != listKind && t.kind != mapKind && t.kind != optionalKind:
 		return nil
 	case t.elem == nil:
-		return &Type{kind: t.kind, elem: u.elem, unordered: u.unordered, merged: true}
-	case u.elem == nil, t.elem.same(u.elem):
-		return &Type{kind: t.kind, elem: t.elem, unordered: t.unordered || u.unordered, merged: true}
+		return &Type{kind: t.kind, elem: u.elem, unordered: u.unordered, numbered: u.numbered, merged: true}
+	case u.elem == nil, t.elem.same(u.elem) && t.numbered == u.numbered:
+		return &Type{kind: t.kind, elem: t.elem, unordered: t.unordered || u.unordered, numbered: t.numbered, merged: true}
+	}
+	return nil
+}
+
+// keyed reports whether the keys of a map are values of a kind.
+func (t *Type) keyed(k kind) bool {
+	return k == stringKind && !t.numbered || k == intKind && t.numbered
+}
+
+// keyName is the name that the value of an integer key has in a map: names are in the order of their numbers, so that a map
+// of a list's indexes is made without moving what is in it.
+func keyName(key int64) string {
+	var name [8]byte
+	binary.BigEndian.PutUint64(name[:], uint64(key)^(1<<63))
+	return string(name[:])
+}
+
+// keyOf is the key of that name.
+func keyOf(name string) int64 {
+	return int64(binary.BigEndian.Uint64([]byte(name)) ^ (1 << 63))
+}
+
+// key runs a term that is a key of a map for its name there; nil when it is no string or integer.
+func (t term) key() func(*frame) string {
+	switch t.kind() {
+	case stringKind:
+		return t.string
+	case intKind:
+		return func(f *frame) string { return keyName(t.int(f)) }
 	}
 	return nil
 }
