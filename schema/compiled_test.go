@@ -371,7 +371,7 @@ func (w *writer) expr(kind string, depth int) string {
 			func() string { return w.optional("int", depth) + ".orValue(" + e("int") + ")" },
 			func() string { return w.mapping("int", depth) + pick(w.Rand, ".size()", "["+e("string")+"]", ".b") },
 			func() string {
-				return w.numbered("int", depth) + pick(w.Rand, ".size()", "["+e("int")+"]", "[?"+e("int")+"].orValue("+e("int")+")")
+				return w.numbered("int", depth) + pick(w.Rand, ".size()", "["+e("int")+"]")
 			},
 			func() string { return "int(" + e(pick(w.Rand, "string", "double", "int")) + ")" },
 			func() string { return e("string") + pick(w.Rand, ".indexOf(", ".lastIndexOf(") + e("string") + ")" },

@@ -76,10 +76,12 @@ func (c *compiler) listOfSome(l ast.ListExpr) term {
 	for i, e := range l.Elements() {
 		t := c.expr(e)
 		of, item := t.entry(slices.Contains(l.OptionalIndices(), int32(i)))
-		if c.unknown || item == nil || elem != nil && !elem.same(of) {
+		if c.unknown || item == nil || elem != nil && of != nil && !elem.same(of) {
 			return c.no()
 		}
-		elem, items[i] = of, item
+		if items[i] = item; of != nil {
+			elem = of
+		}
 	}
 	return term{typ: &Type{kind: listKind, elem: elem}, value: func(f *frame) *object.Value {
 		f.cost += listCost
@@ -94,11 +96,14 @@ func (c *compiler) listOfSome(l ast.ListExpr) term {
 	}}
 }
 
-// entry is the type of a term that stands in a list or map, and runs it for its value and whether there is one; nil when it
+// entry is the type of a term that stands in a list or map, nil when that may be any, and runs it for its value and whether there is one; nil when it
 // cannot be there.
 func (t term) entry(optional bool) (*Type, func(*frame) (object.Value, bool)) {
 	if optional {
-		if t.kind() != optionalKind || t.typ.elem == nil || t.typ.elem.kind == opaqueKind || t.typ.elem.kind == optionalKind {
+		if t.kind() == optionalKind && t.typ.elem == nil { // which is never there
+			return nil, func(f *frame) (object.Value, bool) { t.value(f); return object.Value{}, false }
+		}
+		if t.kind() != optionalKind || t.typ.elem.kind == opaqueKind || t.typ.elem.kind == optionalKind {
 			return nil, nil
 		}
 		elem := t.typ.elem
@@ -167,10 +172,13 @@ func (c *compiler) mapOf(m ast.MapExpr) term {
 		key, of := c.expr(e.Key()), c.expr(e.Value())
 		typ, value := of.entry(e.IsOptional())
 		name, number := key.key(), key.kind() == intKind
-		if c.unknown || name == nil || i > 0 && number != numbered || value == nil || elem != nil && !elem.same(typ) {
+		if c.unknown || name == nil || i > 0 && number != numbered || value == nil || elem != nil && typ != nil && !elem.same(typ) {
 			return c.no()
 		}
-		elem, numbered, fixed = typ, number, fixed && key.literal != nil && of.literal != nil
+		if typ != nil {
+			elem = typ
+		}
+		numbered, fixed = number, fixed && key.literal != nil && of.literal != nil
 		entries = append(entries, entry{name, value})
 	}
 	build := func(f *frame) *object.Value {
