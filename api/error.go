@@ -62,15 +62,22 @@ func Conflict(r Resource, name string, err error) *Error {
 	return fromStatus(apierrors.NewConflict(r.GroupResource(), name, err))
 }
 
-// maxCauses bounds what Invalid lists: a body of 3 MB can be wrong in a million places, and upstream's library takes
-// time in the square of their number to say so.
-const maxCauses = 1000
+// maxCauses and maxCausesText, of bytes, bound what Invalid lists: a body of 3 MB can be wrong in a million places, and
+// upstream's library takes time in the square of their number, and of the length of what they say, to tell of them.
+const (
+	maxCauses     = 1000
+	maxCausesText = 1 << 20
+)
 
-// Invalid is a 422 that lists what is wrong, field by field: the first 1,000 things.
+// Invalid is a 422 that lists what is wrong, field by field: the first 1,000 things, or fewer when they take a megabyte.
 func Invalid(group, kind, name string, errs field.ErrorList) *Error {
-	more := len(errs) - maxCauses
-	e := fromStatus(apierrors.NewInvalid(schema.GroupKind{Group: group, Kind: kind}, name, errs[:min(len(errs), maxCauses)]))
-	if more > 0 {
+	told, text := 0, 0
+	for told < min(len(errs), maxCauses) && text <= maxCausesText {
+		text += len(errs[told].Error())
+		told++
+	}
+	e := fromStatus(apierrors.NewInvalid(schema.GroupKind{Group: group, Kind: kind}, name, errs[:told]))
+	if more := len(errs) - told; more > 0 {
 		e.Status.Message += fmt.Sprintf(", and %d more", more)
 	}
 	return e

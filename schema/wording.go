@@ -85,7 +85,7 @@ func (n *wordedNode) unmatched(errs []error, value any) {
 }
 
 const (
-	maxWordedValues = 100_000
+	maxWordedValues = 60_000
 	maxWordedText   = 4 << 20
 )
 
@@ -150,8 +150,8 @@ func unfold(errs, all []error, seen map[string]bool) []error {
 
 // Validate implements validate.ValueValidator.
 func (n *wordedNode) Validate(value any) *validate.Result {
-	if n.budget.spent || n.around != nil && n.certainlyValid(value) {
-		return new(validate.Result)
+	if n.budget.spent || n.correlated.CachedDeepEqual() || n.around != nil && n.certainlyValid(value) {
+		return new(validate.Result) // what is as it was is forgiven
 	}
 	if n.budget.values--; n.budget.values < 0 || n.budget.text < 0 {
 		n.budget.spent = true
@@ -185,7 +185,7 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 	}
 	out := &validate.Result{MatchCount: found.MatchCount}
 	switch {
-	case found.IsValid(), n.correlated.CachedDeepEqual():
+	case found.IsValid():
 	case n.around == nil:
 		out.Errors = found.Errors
 	default:

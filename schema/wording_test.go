@@ -74,6 +74,9 @@ func TestWordingEnds(t *testing.T) {
 	for _, c := range []struct{ items, item string }{{enum, `"bad"`}, {either, `5`}} {
 		s := mustCompile(t, `{"type":"object","properties":{"l":{"type":"array","items":`+c.items+`},"m":{"type":"integer"}}}`)
 		doc := mustParse(t, `{"l":[`+strings.Repeat(c.item+",", 50_000)+c.item+`],"m":"x"}`)
+		if errs := s.Validate(t.Context(), Check{New: doc, Old: doc}); len(errs) > 0 {
+			t.Errorf("of what is as it was: %.300v", errs)
+		}
 		errs := s.Validate(t.Context(), Check{New: doc})
 		text := 0
 		for _, err := range errs {
