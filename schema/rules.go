@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"unicode/utf8"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -15,14 +16,13 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/validate"
 
 	"pintle.dev/object"
-	"pintle.dev/schema/rule"
 )
 
 // rules are the keywords that restrict values beyond their type.
 type rules struct {
 	format                       string // "" when upstream ignores it for the type
 	formatKnown                  bool   // the format restricts strings
-	pattern                      *rule.Pattern
+	pattern                      *regexp.Regexp
 	minLength, maxLength         *int64
 	minItems, maxItems           *int64
 	minProperties, maxProperties *int64
@@ -53,7 +53,7 @@ func compileRules(p *apiextensionsv1.JSONSchemaProps, s *Schema) (*rules, error)
 	}
 	var err error
 	if p.Pattern != "" {
-		if r.pattern, err = rule.CompilePattern(p.Pattern); err != nil {
+		if r.pattern, err = regexp.Compile(p.Pattern); err != nil {
 			return nil, fmt.Errorf("pattern: %w", err)
 		}
 	}
@@ -245,7 +245,7 @@ func (r *rules) validString(s string) bool {
 			return false
 		}
 	}
-	if r.pattern != nil && !r.pattern.Match(s) {
+	if r.pattern != nil && !r.pattern.MatchString(s) {
 		return false
 	}
 	return !r.formatKnown || strfmt.Default.Validates(r.format, s)

@@ -15,7 +15,6 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/validate"
 
 	"pintle.dev/object"
-	"pintle.dev/schema/rule"
 )
 
 // wording is upstream's validator of values, which says the same in time proportional to what it says. Upstream compares
@@ -40,48 +39,6 @@ type wordingBudget struct {
 	values int  // to be validated
 	text   int  // bytes of errors
 	spent  bool // so that there is more which is wrong
-
-	patterns map[string]*rule.Pattern // that long texts were matched with
-}
-
-// longText is the length of texts that are not matched with patterns by upstream, which takes half a minute of one of 3 MB.
-const longText = 4096
-
-// noText is a pattern that no text matches, and that says so at once.
-const noText = `[^\x00-\x{10FFFF}]`
-
-// quickPattern is, for a long text, a schema that upstream's validator is quicker with: its pattern is gone when the text
-// matches, and noText when it does not.
-func (n *wordedNode) quickPattern(s *spec.Schema, value any) *spec.Schema {
-	text, ok := value.(string)
-	if !ok || s.Pattern == "" || len(text) < longText {
-		return s
-	}
-	pattern := n.budget.patterns[s.Pattern]
-	if pattern == nil {
-		var err error
-		if pattern, err = rule.CompilePattern(s.Pattern); err != nil {
-			return s
-		}
-		if n.budget.patterns == nil {
-			n.budget.patterns = map[string]*rule.Pattern{}
-		}
-		n.budget.patterns[s.Pattern] = pattern
-	}
-	quick := *s
-	if quick.Pattern = noText; pattern.Match(text) {
-		quick.Pattern = ""
-	}
-	return &quick
-}
-
-// unmatched has errors of noText name the pattern of the schema.
-func (n *wordedNode) unmatched(errs []error, value any) {
-	for i, err := range errs {
-		if v, ok := err.(*openapierrors.Validation); ok && v.Code() == openapierrors.PatternFailCode {
-			errs[i] = openapierrors.FailedPattern(n.path, "body", n.schema.Pattern, value)
-		}
-	}
 }
 
 const (
@@ -165,13 +122,9 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 		without.AllOf, without.AnyOf, without.OneOf, without.Not = nil, nil, nil, nil
 		alone = &without
 	}
-	quick := n.quickPattern(alone, value)
-	found := validate.NewSchemaValidator(quick, n.root, n.path, strfmt.Default, func(o *validate.SchemaValidatorOptions) {
+	found := validate.NewSchemaValidator(alone, n.root, n.path, strfmt.Default, func(o *validate.SchemaValidatorOptions) {
 		o.NewValidatorForField, o.NewValidatorForIndex = n.field, n.index
 	}).Validate(value)
-	if quick.Pattern == noText {
-		n.unmatched(found.Errors, value)
-	}
 	if alternatives && value != nil {
 		n.addAlternatives(found, value)
 	}

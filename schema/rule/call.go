@@ -3,6 +3,7 @@ package rule
 import (
 	"cmp"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -254,12 +255,12 @@ func ordered[T cmp.Ordered](overload string, a, b func(*frame) T, charge func(f 
 }
 
 // matches is matching with a pattern, or finding what it matches. It knows patterns that are literals.
-func (c *compiler) matches(overload string, a, by term) term {
-	text, ok := by.literal.(string)
+func (c *compiler) matches(overload string, a, pattern term) term {
+	text, ok := pattern.literal.(string)
 	if !ok {
 		return term{}
 	}
-	pattern, err := CompilePattern(text)
+	re, err := regexp.Compile(text)
 	if err != nil {
 		return c.no() // cel-go refuses the rule
 	}
@@ -275,15 +276,9 @@ func (c *compiler) matches(overload string, a, by term) term {
 		return s
 	}
 	if overload == "string_find_string" {
-		return stringTerm(func(f *frame) string {
-			s := subject(f)
-			if !pattern.Match(s) { // which is known sooner than where
-				return ""
-			}
-			return pattern.re.FindString(s)
-		})
+		return stringTerm(func(f *frame) string { return re.FindString(subject(f)) })
 	}
-	return boolTerm(func(f *frame) bool { return pattern.Match(subject(f)) })
+	return boolTerm(func(f *frame) bool { return re.MatchString(subject(f)) })
 }
 
 // inList is membership in a list. That in a list of constants is made a set by cel-go, and costs nothing.

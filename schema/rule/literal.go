@@ -96,8 +96,8 @@ func (c *compiler) listOfSome(l ast.ListExpr) term {
 	}}
 }
 
-// entry is the type of a term that stands in a list or map, nil when that may be any, and runs it for its value and whether there is one; nil when it
-// cannot be there.
+// entry is the type of a term that stands in a list or map, nil when that may be any, and runs it for its value and whether
+// there is one; nil when it cannot be there.
 func (t term) entry(optional bool) (*Type, func(*frame) (object.Value, bool)) {
 	if optional {
 		if t.kind() == optionalKind && t.typ.elem == nil { // which is never there

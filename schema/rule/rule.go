@@ -17,7 +17,7 @@
 // has those of what is written out, call.go and text.go those of functions, fold.go and gather.go those of macros,
 // optional.go those of values that need not be there; recall.go keeps what would come to the same again, equal.go compares
 // what is no scalar. Functions that are not common, and those of values that are no JSON, library.go has cel-go's own
-// implementation run, for which url.go reads plain URLs; pattern.go matches long texts with regular expressions.
+// implementation run, for which url.go reads plain URLs.
 package rule
 
 import (
