@@ -61,7 +61,10 @@ func (w wording) ValidateUpdate(value, _ any, options ...validation.ValidationOp
 }
 
 func (w wording) validate(value any, correlated *common.CorrelatedObject) *validate.Result {
-	n := &wordedNode{schema: w.schema, quick: w.quick, root: w.schema, correlated: correlated, budget: &wordingBudget{values: maxWordedValues, text: maxWordedText}}
+	n := &wordedNode{schema: w.schema, root: w.schema, correlated: correlated, budget: &wordingBudget{values: maxWordedValues, text: maxWordedText}}
+	if doc, err := object.FromAny(value); err == nil {
+		n.quick, n.doc = w.quick, &doc
+	}
 	found := n.Validate(value)
 	out := &validate.Result{Errors: unfold(found.Errors, nil, map[string]bool{}), MatchCount: found.MatchCount}
 	if n.budget.spent {
@@ -73,7 +76,9 @@ func (w wording) validate(value any, correlated *common.CorrelatedObject) *valid
 // wordedNode validates a value and those in it, of which it keeps the errors to itself.
 type wordedNode struct {
 	schema     *spec.Schema
-	quick      *Schema // nil where it is not known, and in alternatives, of which one is chosen by what is right with it
+	quick      *Schema       // nil where it is not known, and in alternatives, of which one is chosen by what is right with it
+	doc        *object.Value // the value, to be asked quick of
+	depth      int           // how many values it is in
 	budget     *wordingBudget
 	root       any
 	path       string
@@ -107,7 +112,7 @@ func unfold(errs, all []error, seen map[string]bool) []error {
 
 // Validate implements validate.ValueValidator.
 func (n *wordedNode) Validate(value any) *validate.Result {
-	if n.budget.spent || n.correlated.CachedDeepEqual() || n.around != nil && n.certainlyValid(value) {
+	if n.budget.spent || n.correlated.CachedDeepEqual() || n.certainlyValid() {
 		return new(validate.Result) // what is as it was is forgiven
 	}
 	if n.budget.values--; n.budget.values < 0 || n.budget.text < 0 {
@@ -150,13 +155,12 @@ func (n *wordedNode) Validate(value any) *validate.Result {
 	return out
 }
 
-// certainlyValid reports whether nothing is wrong with a value.
-func (n *wordedNode) certainlyValid(value any) bool {
-	if n.quick == nil {
-		return false
-	}
-	v, err := object.FromAny(value)
-	return err == nil && n.quick.valid(&v)
+// maxQuickDepth bounds how often a value is looked at because of those it is in.
+const maxQuickDepth = 64
+
+// certainlyValid reports whether nothing is wrong with the value. Of the root something is, or nobody would ask.
+func (n *wordedNode) certainlyValid() bool {
+	return n.quick != nil && n.doc != nil && 0 < n.depth && n.depth <= maxQuickDepth && n.quick.valid(n.doc)
 }
 
 // addAlternatives adds what allOf, anyOf, oneOf and not have against a value, where upstream has it: after its type.
@@ -236,7 +240,7 @@ func (n *wordedNode) alternative(s *spec.Schema, value any) *validate.Result {
 
 // field is the validator of a member of a map.
 func (n *wordedNode) field(name string, s *spec.Schema, root any, path string, _ strfmt.Registry, _ ...validate.Option) validate.ValueValidator {
-	m := &wordedNode{schema: s, quick: n.quick.member(name), budget: n.budget, root: root, path: path, around: n}
+	m := &wordedNode{schema: s, quick: n.quick.member(name), doc: n.doc.Get(name), depth: n.depth + 1, budget: n.budget, root: root, path: path, around: n}
 	if n.path != "" || name != "apiVersion" && name != "kind" { // which documents are compared in one version of
 		m.correlated = n.correlated.Key(name)
 	}
@@ -245,7 +249,7 @@ func (n *wordedNode) field(name string, s *spec.Schema, root any, path string, _
 
 // index is the validator of an item of a list.
 func (n *wordedNode) index(i int, s *spec.Schema, root any, path string, _ strfmt.Registry, _ ...validate.Option) validate.ValueValidator {
-	m := &wordedNode{schema: s, budget: n.budget, root: root, path: path, around: n, correlated: n.correlated.Index(i)}
+	m := &wordedNode{schema: s, doc: n.doc.Index(i), depth: n.depth + 1, budget: n.budget, root: root, path: path, around: n, correlated: n.correlated.Index(i)}
 	if n.quick != nil {
 		m.quick = n.quick.items
 	}

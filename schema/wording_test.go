@@ -97,3 +97,14 @@ func TestWordingGoesWhereItIsWrong(t *testing.T) {
 		t.Errorf("%v", errs)
 	}
 }
+
+// TestWordingOfTheDeep: saying what is wrong deep in a document does not take a look at all of it for each value that it is in,
+// which would take a hundred times as long as this test.
+func TestWordingOfTheDeep(t *testing.T) {
+	const depth, n = 1000, 20_000
+	s := mustCompile(t, strings.Repeat(`{"type":"object","properties":{"a":`, depth)+`{"type":"array","items":{"type":"integer","minimum":3}}`+strings.Repeat(`}}`, depth))
+	doc := mustParse(t, strings.Repeat(`{"a":`, depth)+`[`+strings.Repeat("5,", n)+`1]`+strings.Repeat(`}`, depth))
+	if errs := s.Validate(t.Context(), Check{New: doc}); len(errs) != 1 || !strings.Contains(errs[0].Detail, fmt.Sprintf("[%d] in body should be greater than or equal to 3", n)) {
+		t.Errorf("%.300v", errs)
+	}
+}
