@@ -8,9 +8,9 @@ const (
 	sleeperStack = 60 << 10
 )
 
-// deepenStacks makes the runtime begin new goroutines with deeper stacks while ctx lasts. HTTP/2 takes at least three
-// goroutines a request, each of which would otherwise grow its stack from 2 KiB, copying it each time: a fourth of what a
-// get costs. The runtime begins with the average of what it found in use at the last collection, which the many that
+// deepenStacks makes the runtime begin new goroutines with deeper stacks while ctx lasts. Each request has a goroutine of
+// its own, which would otherwise grow its stack from 2 KiB, copying it each time: of what a get costs, that shows. The
+// runtime begins with the average of what it found in use at the last collection, which the many that
 // wait in shallow calls keep low; a few that sleep in a deep one raise it. Their stacks are reserved but never touched,
 // so that they take next to no memory, and with thousands of goroutines (idle watches) the average falls by itself.
 func deepenStacks(ctx context.Context) {

@@ -133,8 +133,8 @@ func readable(text []byte) []byte {
 
 // receive reads the body on until b has most bytes, which have patience to arrive.
 func (x *exchange) receive(b *bytes.Buffer, most int, patience time.Duration) error {
-	// A timer is free when it does not fire; a read deadline would cost every HTTP/2 request two messages to its
-	// connection's goroutine.
+	// A timer is free when it does not fire; a read deadline is one too, which takes the connection's lock to set and again
+	// to take back.
 	late := time.AfterFunc(patience, func() {
 		if err := http.NewResponseController(x.w).SetReadDeadline(time.Now()); err != nil {
 			x.s.Log.Debug("a slow body cannot be broken off", "err", err)

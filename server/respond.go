@@ -20,8 +20,8 @@ import (
 	"pintle.dev/server/accept"
 )
 
-// chunkSize is how much of a list is gathered before it goes out, in bytes: each write of HTTP/2 costs two changes of
-// goroutine, which below this size show.
+// chunkSize is how much of a list is gathered before it goes out, in bytes: each write takes the connection's lock and, when
+// nobody else is writing, a write to the socket.
 const chunkSize = 512 << 10
 
 // Header values that never change are shared: net/http only reads them.
