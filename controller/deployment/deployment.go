@@ -115,9 +115,9 @@ func (r *reconciler) claim(ctx context.Context, v client.View, d *appsv1.Deploym
 		if err := owner.MayAdopt(ctx); err != nil {
 			return nil, fmt.Errorf("can't adopt ReplicaSet %s (%s): %w", rec.Key(), rec.UID(), err)
 		}
-		switch rec, err := owner.Adopt(ctx, api.ReplicaSets, rec); {
+		switch adopted, err := owner.Adopt(ctx, api.ReplicaSets, rec); {
 		case err == nil:
-			rs, err := client.ReplicaSets.Decode(rec)
+			rs, err := client.ReplicaSets.Decode(adopted)
 			if err != nil {
 				return nil, err
 			}

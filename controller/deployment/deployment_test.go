@@ -2,6 +2,7 @@ package deployment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -220,6 +221,37 @@ func TestAdoption(t *testing.T) {
 		w.check("released", "v3:1:2 v3:3:2", reasonComplete)
 		if got, err = client.ReplicaSets.Get(t.Context(), w, client.KeyOf(orphan)); err != nil || len(got.OwnerReferences) != 0 {
 			t.Errorf("owners %+v after the labels changed, err %v", got.OwnerReferences, err)
+		}
+	})
+}
+
+// TestAdoptionFailure loses the race for an orphan, which ends the reconcile with that error.
+func TestAdoptionFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orphan := rs(3, 1, 0, 0, 1, 2)
+		orphan.Labels = map[string]string{"app": "x"}
+		orphan.Spec.Selector = &metav1.LabelSelector{MatchLabels: orphan.Spec.Template.Labels}
+		c := controllertest.New(orphan)
+		c.Before(func(ch client.Change) error {
+			return api.Conflict(ch.Resource, ch.Key.Name, errors.New("somebody else was faster"))
+		})
+		ended := make(chan error, 1)
+		r := &reconciler{client: c, adoption: controller.NewAdoption(api.Deployments, api.ReplicaSets)}
+		fed := r.adoption.Watch(controller.New("deployment", controller.Func(func(ctx context.Context, req controller.Request) (_ controller.Result, err error) {
+			defer func() { ended <- err }() // nil after a panic
+			return r.Reconcile(ctx, req)
+		})).For(api.Deployments))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- controller.Run(ctx, c, []*controller.Controller{fed}) }()
+		synctest.Wait() // until the orphan is known
+		c.Create(dep(2, "25%", "25%"))
+		if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "adopting ReplicaSet ns/"+orphan.Name) {
+			t.Errorf("the reconcile that lost the race ended with %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }
