@@ -29,11 +29,12 @@ const again = 200 * time.Millisecond
 type reconciler struct {
 	client  client.Client
 	builtin func(api.Resource) bool
+	looked  map[string]api.Revision // by group: of the newest view whose definitions that wait for a name were looked at
 }
 
 // New returns the controller. builtin reports whether a resource is of a group that is built in, which must not cost what there is of others.
 func New(c client.Client, builtin func(api.Resource) bool) *controller.Controller {
-	r := &reconciler{controller.Fresh(c), builtin}
+	r := &reconciler{controller.Fresh(c), builtin, map[string]api.Revision{}}
 	return controller.New("customresourcedefinition", r).For(api.CustomResourceDefinitions)
 }
 
@@ -55,10 +56,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req controller.Request) (con
 	if err != nil {
 		return controller.Result{}, err
 	}
-	if err := r.reconsider(ctx, v, req.Key.Name); err != nil {
+	rec := v.Get(api.CustomResourceDefinitions, req.Key)
+	if err := r.reconsider(ctx, v, req.Key.Name, rec); err != nil {
 		return controller.Result{}, err
 	}
-	rec := v.Get(api.CustomResourceDefinitions, req.Key)
 	if rec == nil || !rec.Is(api.Deleting) {
 		return controller.Result{}, nil
 	}
@@ -143,12 +144,18 @@ func (d *definition) with(c condition) map[string]any {
 }
 
 // reconsider writes the definitions of a group that wait for a name: which changes nothing while it is taken. The one
-// that brought the controller here may be among them, as the name may have become free while it was stored, or before the
-// controller was there to see it.
-func (r *reconciler) reconsider(ctx context.Context, v client.View, name string) error {
+// that brought the controller here, nil when it is gone, may be among them, as the name may have become free while it was
+// stored, or before the controller was there to see it. A change that the last look at the group saw needs none of its
+// own: at the start that would be one for each definition of the group.
+func (r *reconciler) reconsider(ctx context.Context, v client.View, name string, rec *api.Record) error {
 	_, group, _ := strings.Cut(name, ".")
+	if rec != nil && rec.Revision() <= r.looked[group] {
+		return nil
+	}
 	var errs []error
+	waits := false
 	for rec := range v.ByIndex(api.CustomResourceDefinitions, api.Index{Name: api.IndexNamesConflict, Value: group}) {
+		waits = true
 		_, err := r.client.Commit(ctx, client.Change{
 			Verb: api.Patch, Resource: api.CustomResourceDefinitions, Subresource: "status", Key: rec.Key(), Patch: []byte("{}"), PatchType: types.MergePatchType,
 		})
@@ -156,7 +163,15 @@ func (r *reconciler) reconsider(ctx context.Context, v client.View, name string)
 			errs = append(errs, fmt.Errorf("having the names of %s accepted: %w", rec.Name(), err))
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if waits {
+		r.looked[group] = v.Revision()
+	} else {
+		delete(r.looked, group)
+	}
+	return nil
 }
 
 // empty deletes every object of a resource that is not being deleted already, and reports whether there were any.

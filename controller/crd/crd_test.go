@@ -9,6 +9,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pintle.dev/api"
 	"pintle.dev/client"
@@ -36,7 +37,15 @@ func instance(name string, finalizers ...string) *corev1.ConfigMap {
 
 func reconcile(t *testing.T, a *controllertest.API, name string) controller.Result {
 	t.Helper()
-	r := &reconciler{a, func(r api.Resource) bool { return r == api.Leases }}
+	return newReconciler(a).reconcile(t, name)
+}
+
+func newReconciler(a *controllertest.API) *reconciler {
+	return &reconciler{a, func(r api.Resource) bool { return r == api.Leases }, map[string]api.Revision{}}
+}
+
+func (r *reconciler) reconcile(t *testing.T, name string) controller.Result {
+	t.Helper()
 	res, err := r.Reconcile(context.Background(), controller.Request{Key: api.Key{Name: name}})
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +114,36 @@ func TestNamesAreReconsidered(t *testing.T) {
 	// The name may have become free between the look at it and the write of who wants it.
 	if reconcile(t, a, "vs.example.com"); len(a.Commits()) != 2 || a.Commits()[1].Key.Name != "vs.example.com" {
 		t.Errorf("a definition that waits does not look at its names itself: %+v", a.Commits()[1:])
+	}
+}
+
+// TestNamesAreReconsideredOnce: a start looks at every definition, and a group's waiting ones are written once, not once for each.
+func TestNamesAreReconsideredOnce(t *testing.T) {
+	waiting, second, third := definitionOf("vs.example.com", "example.com"), definitionOf("ws.example.com", "example.com"), definitionOf("xs.example.com", "example.com")
+	waiting.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionFalse}}
+	a := controllertest.New(waiting, second, third)
+	r := newReconciler(a)
+	for _, name := range []string{"vs.example.com", "ws.example.com", "xs.example.com"} {
+		r.reconcile(t, name)
+	}
+	if got := len(a.Commits()); got != 1 {
+		t.Errorf("%d writes at the start, want 1", got)
+	}
+	if _, err := a.Commit(t.Context(), client.Change{
+		Verb: api.Patch, Resource: api.CustomResourceDefinitions, Key: api.Key{Name: "ws.example.com"},
+		Patch: []byte(`{"spec":{"names":{"shortNames":["w"]}}}`), PatchType: types.MergePatchType,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(a.Commits())
+	r.reconcile(t, "ws.example.com")
+	r.reconcile(t, "xs.example.com")
+	if got := len(a.Commits()) - before; got != 1 {
+		t.Errorf("%d writes after one definition changed, want 1", got)
+	}
+	r.reconcile(t, "gone.example.com")
+	if got := len(a.Commits()) - before; got != 2 {
+		t.Errorf("%d writes after one definition went too, want 2", got)
 	}
 }
 
