@@ -32,7 +32,8 @@ type reconciler struct {
 	looked  map[string]api.Revision // by group: of the newest view whose definitions that wait for a name were looked at
 }
 
-// New returns the controller. builtin reports whether a resource is of a group that is built in, which must not cost what there is of others.
+// New returns the controller. builtin reports whether a resource is of a group that is built in, which must not cost what
+// there is of others.
 func New(c client.Client, builtin func(api.Resource) bool) *controller.Controller {
 	r := &reconciler{controller.Fresh(c), builtin, map[string]api.Revision{}}
 	return controller.New("customresourcedefinition", r).For(api.CustomResourceDefinitions)

@@ -157,8 +157,8 @@ func (c *compiler) foreignList(elems []term, fixed bool) term {
 	})
 }
 
-// mapOf is a map of strings or integers to values of one type that is written out, or an empty one. One of constants alone is made
-// beforehand and costs nothing.
+// mapOf is a map of strings or integers to values of one type that is written out, or an empty one. One of constants alone
+// is made beforehand and costs nothing.
 func (c *compiler) mapOf(m ast.MapExpr) term {
 	type entry struct {
 		key   func(*frame) string

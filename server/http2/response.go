@@ -201,6 +201,8 @@ func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
+// Write sends p, or keeps it for more to come. What is as long as the header has said is the end: trailers that only
+// http.TrailerPrefix names must be set before, unlike with net/http.
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)

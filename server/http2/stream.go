@@ -231,8 +231,9 @@ func (st *stream) limitRead(t time.Time) {
 	})
 }
 
-// limitWrite has the stream reset at t if it is not said in full, or if t is zero, no more. A handler that is writing to the socket has writeWait
-// to finish, whether its stream has ended by then or not: the connection is not to end for a client that is only slow.
+// limitWrite has the stream reset at t if it is not said in full, or if t is zero, no more. A handler that is writing to the
+// socket has writeWait to finish, whether its stream has ended by then or not: the connection is not to end for a client
+// that is only slow.
 func (st *stream) limitWrite(t time.Time) {
 	c := st.conn
 	st.limit(&st.writeLimit, t, func() {
