@@ -29,7 +29,9 @@ const again = 200 * time.Millisecond
 type reconciler struct {
 	client  client.Client
 	builtin func(api.Resource) bool
-	looked  map[string]api.Revision // by group: of the newest view whose definitions that wait for a name were looked at
+	// looked is, by group, the newest view whose definitions that wait for a name were looked at. It needs no lock, as the
+	// controller has one worker, and is never out of date, as it runs once in a process.
+	looked map[string]api.Revision
 }
 
 // New returns the controller. builtin reports whether a resource is of a group that is built in, which must not cost what

@@ -34,7 +34,7 @@ type conn struct {
 	settings int                // of ours that the client has not acknowledged
 	greeted  bool               // the client's first SETTINGS have come
 	retiring bool               // GOAWAY is sent: no new streams
-	cut      [64]uint32         // streams that we have ended before the client had, the newest
+	cut      []uint32           // streams that we have ended before the client had, the newest maxStreams
 	cuts     int                // how many there have been
 	failed   error              // why nothing more is sent
 
@@ -358,9 +358,13 @@ func (c *conn) refuse(se http2.StreamError) error {
 
 // noteCut notes that we have ended a stream, which the client may not know yet.
 func (c *conn) noteCut(id uint32) {
-	c.cut[c.cuts%len(c.cut)] = id
+	if len(c.cut) < maxStreams {
+		c.cut = append(c.cut, id)
+	} else {
+		c.cut[c.cuts%maxStreams] = id
+	}
 	c.cuts++
 }
 
 // wasCut reports whether the client may not know yet that a stream has ended, so that what it still sends is passed over.
-func (c *conn) wasCut(id uint32) bool { return slices.Contains(c.cut[:], id) }
+func (c *conn) wasCut(id uint32) bool { return slices.Contains(c.cut, id) }

@@ -13,7 +13,8 @@
 //
 // What always holds:
 //
-//   - H1 The goroutine that reads never waits for one that writes: a client that does not read is still heard.
+//   - H1 The goroutine that reads never waits for one that writes: a client that does not read is still heard, until its
+//     connection is being left.
 //   - H2 A connection holds at most window bytes of bodies that handlers have not read, and about outMost bytes of output
 //     beside what one frame's writer adds; headers, and frames that only answer others (PING, SETTINGS, resets), wait for
 //     no room, but close a connection that lets more than controlMost bytes of them gather.
