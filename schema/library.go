@@ -102,7 +102,7 @@ func newUpstream(source []byte, s *Schema, loose bool) (*upstream, error) {
 		} else {
 			u.ruled = u.cel() != nil
 		}
-		u.quantities = readsQuantities(&v1)
+		u.quantities = mentions(&v1, mentionsQuantities)
 	}
 	return u, nil
 }

@@ -41,38 +41,42 @@ func HugeQuantity(text string) bool {
 	return strings.ContainsAny(text, "eE") && hugeQuantity.MatchString(text)
 }
 
-// readsQuantities reports whether a schema may have CEL rules that read quantities.
-func readsQuantities(p *apiextensionsv1.JSONSchemaProps) bool {
-	reads := false
+// mentions reports whether a CEL rule of a schema is one that in says yes to.
+func mentions(p *apiextensionsv1.JSONSchemaProps, in func(expression string) bool) bool {
+	found := false
 	Each(p, func(s *apiextensionsv1.JSONSchemaProps) {
 		for i := range s.XValidations {
 			r := &s.XValidations[i]
-			reads = reads || mentionsQuantities(r.Rule) || mentionsQuantities(r.MessageExpression)
+			found = found || in(r.Rule) || in(r.MessageExpression)
 		}
 	})
-	return reads
+	return found
 }
 
 // mentionsQuantities reports whether there may be a call of quantity or isQuantity in an expression: they may be apart
 // from their parentheses by white space and comments.
 func mentionsQuantities(expression string) bool { return strings.Contains(expression, "uantity") }
 
-// CheckQuantities refuses a schema whose rules read quantities and that has one with an exponent beyond MaxExponent, in a
-// rule or among its values, or whose rules make one of its defaults, on which upstream's validation runs them.
-func CheckQuantities(p *apiextensionsv1.JSONSchemaProps) error {
-	if !readsQuantities(p) {
-		return nil
+// CheckCost refuses a schema that upstream's validation, which runs rules on defaults, would not survive: whose rules read
+// quantities and that has one with an exponent beyond MaxExponent, in a rule or among its values, or whose rules make one
+// of its defaults, or make more of it than maxText and maxItems allow.
+func CheckCost(p *apiextensionsv1.JSONSchemaProps) error {
+	if mentions(p, mentionsQuantities) {
+		source, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("encoding the schema: %w", err)
+		}
+		if found := hugeLiteral.Find(source); found != nil {
+			return errExponent(bytes.Trim(found, `\"' `))
+		}
 	}
-	source, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("encoding the schema: %w", err)
-	}
-	if found := hugeLiteral.Find(source); found != nil {
-		return errExponent(bytes.Trim(found, `\"' `))
-	}
+	var err error
 	Each(p, func(s *apiextensionsv1.JSONSchemaProps) {
-		if err == nil && s.Default != nil && readsQuantities(s) {
-			err = checkDefault(s)
+		if err != nil || s.Default == nil {
+			return
+		}
+		if quantities := mentions(s, mentionsQuantities); quantities || mentions(s, mentionsBounded) {
+			err = checkDefault(s, quantities)
 		}
 	})
 	return err
@@ -82,9 +86,9 @@ func errExponent[T string | []byte](quantity T) error {
 	return fmt.Errorf("quantity %.40s: the exponent must be between -%d and %d", quantity, MaxExponent, MaxExponent)
 }
 
-// checkDefault runs the rules of a schema on its default for the quantities that they make; what else they say of it is
-// upstream's business.
-func checkDefault(p *apiextensionsv1.JSONSchemaProps) error {
+// checkDefault runs the rules of a schema on its default for the quantities and sizes that they make; what else they say of
+// it is upstream's business. With quantities it must be possible to run them.
+func checkDefault(p *apiextensionsv1.JSONSchemaProps, quantities bool) error {
 	var props apiextensions.JSONSchemaProps
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(p, &props, nil); err != nil {
 		return fmt.Errorf("converting the schema: %w", err)
@@ -99,6 +103,9 @@ func checkDefault(p *apiextensionsv1.JSONSchemaProps) error {
 	}
 	e, ok := compileRuled(s, newCELShape(s), t)
 	if !ok {
+		if !quantities {
+			return nil // rules that do not compile, which upstream does not run either
+		}
 		return errors.New("rules that read quantities cannot be run on the default")
 	}
 	v, err := object.Parse(p.Default.Raw)
@@ -109,6 +116,11 @@ func checkDefault(p *apiextensionsv1.JSONSchemaProps) error {
 		ev := &evaluation{ctx: context.Background(), budget: celconfig.RuntimeCELCostBudget}
 		if e.run(ev, v, old); ev.huge != "" {
 			return errExponent(ev.huge)
+		}
+		for _, err := range ev.errs {
+			if strings.Contains(err.Detail, "call cost exceeds limit") {
+				return fmt.Errorf("the default cannot be checked: %s", err.Detail)
+			}
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ func TestRulesMakeNoHugeQuantities(t *testing.T) {
 	}
 }
 
-func TestCheckQuantities(t *testing.T) {
+func TestCheckCost(t *testing.T) {
 	for source, ok := range map[string]bool{
 		`{"rule":"quantity(self.a) > quantity('1e2000000000')"}`:               false,
 		`{"rule":"quantity(\"1e-2000000000\").sign() == 1"}`:                   false,
@@ -70,28 +70,32 @@ func TestCheckQuantities(t *testing.T) {
 		if err := json.Unmarshal([]byte(`{"x-kubernetes-validations":[`+source+`],`+source[1:]), p); err != nil {
 			t.Fatal(err)
 		}
-		if err := CheckQuantities(p); (err == nil) != ok {
+		if err := CheckCost(p); (err == nil) != ok {
 			t.Errorf("%s: %v", source, err)
 		}
 	}
 }
 
-// TestCheckQuantitiesOfDefaults: what rules put together of defaults is found before upstream's validation runs them.
-func TestCheckQuantitiesOfDefaults(t *testing.T) {
+// TestCheckCostOfDefaults: what rules put together of defaults is found before upstream's validation runs them.
+func TestCheckCostOfDefaults(t *testing.T) {
 	for rule, want := range map[string]string{
 		`"rule":"isQuantity('1e' + self.a)"`:                                                      "quantity 1e2000000000: the exponent must be",
 		`"rule":"isQuantity('1e' + oldSelf.a)"`:                                                   "quantity 1e2000000000: the exponent must be",
 		`"rule":"isQuantity(self.a)"`:                                                             "",
 		`"rule":"isQuantity('1e' + self.b)"`:                                                      "cannot be run on the default",
 		`"rule":"!isQuantity(self.a)","messageExpression":"self.a + '1e'"`:                        "",
+		`"rule":"('x' + self.a).replace('', self.a).size() > 0"`:                                  "",
+		`"rule":"self.a.replace('', self.long).size() > 0"`:                                       "",
+		`"rule":"self.long.replace('', self.long).size() > 0"`:                                    "call cost exceeds limit",
+		`"rule":"self.a == ''","messageExpression":"self.long.replace('', self.long)"`:            "call cost exceeds limit",
 		`"rule":"self.a == ''","messageExpression":"string(quantity('1e' + self.a).isInteger())"`: "quantity 1e2000000000: the exponent must be",
 	} {
 		p := new(apiextensionsv1.JSONSchemaProps)
-		source := `{"type":"object","properties":{"spec":{"type":"object","default":{"a":"2000000000"},"properties":{"a":{"type":"string"}},"x-kubernetes-validations":[{` + rule + `}]}}}`
+		source := `{"type":"object","properties":{"spec":{"type":"object","default":{"a":"2000000000","long":"` + strings.Repeat("x", 10_000) + `"},"properties":{"a":{"type":"string"},"long":{"type":"string"}},"x-kubernetes-validations":[{` + rule + `}]}}}`
 		if err := json.Unmarshal([]byte(source), p); err != nil {
 			t.Fatal(err)
 		}
-		if err := CheckQuantities(p); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if err := CheckCost(p); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", rule, err, want)
 		}
 	}

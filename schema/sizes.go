@@ -2,6 +2,7 @@ package schema
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -34,6 +35,11 @@ func bounded(function string) bool {
 		return true
 	}
 	return false
+}
+
+// mentionsBounded reports whether there may be a call of such a function in an expression.
+func mentionsBounded(expression string) bool {
+	return slices.ContainsFunc([]string{"replace", "join", "format", "+"}, func(s string) bool { return strings.Contains(expression, s) })
 }
 
 // makesLittle reports whether a call of such a function makes no more than it may.

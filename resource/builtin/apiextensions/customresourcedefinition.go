@@ -104,7 +104,7 @@ func validate(ctx context.Context, w *resource.Write, crd, old *definition) fiel
 	if w.Subresource == "status" {
 		return validateStatus(ctx, crd, old)
 	}
-	if err := checkQuantities(crd); err != nil {
+	if err := checkCost(crd); err != nil {
 		return field.ErrorList{field.Forbidden(field.NewPath("spec", "versions"), err.Error())}
 	}
 	if w.Version != nil && w.Version.Name == betaVersion {
@@ -130,11 +130,11 @@ func validateStatus(ctx context.Context, crd, old *definition) field.ErrorList {
 	return judge(ctx, shown(crd), shown(old), validation.ValidateUpdateCustomResourceDefinitionStatus)
 }
 
-// checkQuantities refuses schemas that are too expensive to validate, which runs their rules on their defaults.
-func checkQuantities(crd *definition) error {
+// checkCost refuses schemas that are too expensive to validate, which runs their rules on their defaults.
+func checkCost(crd *definition) error {
 	for i := range crd.Spec.Versions {
 		if s := crd.Spec.Versions[i].Schema; s != nil {
-			if err := schema.CheckQuantities(s.OpenAPIV3Schema); err != nil {
+			if err := schema.CheckCost(s.OpenAPIV3Schema); err != nil {
 				return err
 			}
 		}

@@ -97,7 +97,7 @@ func twice(spec *internal.CustomResourceDefinitionSpec) (errs field.ErrorList) {
 // contradictory is all that is wrong with a definition that contradicts itself, as far as it alone shows: the rules are
 // asked here, as crd, which is all that gets further, does not show the contradictions any more.
 func contradictory(crd *definition, in *internal.CustomResourceDefinition, contradictions field.ErrorList) field.ErrorList {
-	if err := checkQuantities(crd); err != nil {
+	if err := checkCost(crd); err != nil {
 		return contradictions
 	}
 	in = in.DeepCopy()
