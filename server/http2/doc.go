@@ -4,8 +4,7 @@
 // windows, and who writes when.
 //
 // It exists for its cost. net/http has a goroutine for each connection's state and another for each write, and every
-// answer and every event of a watch passes through both: four switches of goroutines and as many wake-ups of idle threads
-// for each. Here a connection is a mutex. One goroutine reads frames; handlers put their frames in the connection's output
+// answer and every event of a watch passes through both: four switches of goroutines for each. Here a connection is a mutex. One goroutine reads frames; handlers put their frames in the connection's output
 // themselves, and the first who finds nobody writing writes what has gathered, its own and others'.
 //
 // It is no client, offers no server push and no priorities (RFC 9113 deprecates both), no WebSockets over HTTP/2, and
